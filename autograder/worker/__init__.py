@@ -1,0 +1,1 @@
+"""Runs inside the jail; imports nothing from the rest of the package."""
