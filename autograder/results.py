@@ -1,0 +1,139 @@
+"""What grading found: statuses, one result per check, one report per submission; JSON in and out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Status(str, Enum):
+    """How a check, a cell or a notebook ended. Blame is decided outside the jail."""
+
+    PASSED = "PASSED"
+    FAILED = "FAILED"
+    ERROR = "ERROR"  # the student's code raised
+    TIMEOUT = "TIMEOUT"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    OUTPUT_LIMIT = "OUTPUT_LIMIT"
+    CRASHED = "CRASHED"
+    UNSUPPORTED = "UNSUPPORTED"  # a valid program that the engine cannot decide: a person marks it
+    SKIPPED = "SKIPPED"  # a check it depends on failed
+    INTERNAL = "INTERNAL"  # the grader's own fault: no score is recorded
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether an instructor has to look, because no automatic score would be right."""
+        return self in (Status.UNSUPPORTED, Status.INTERNAL)
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One hidden check. `earned` lies in 0..`points`; `message` says what was expected, found, and the remedy.
+
+    `cell` is the grade cell that carries the points. `source_cell` and `line` (from 1) point to the student's own
+    code where that is known: the number of the code cell in the notebook, or 0.
+    """
+
+    notebook: str
+    cell: str
+    name: str
+    title: str
+    points: float
+    earned: float
+    status: Status
+    message: str = ""
+    hint: str = ""
+    source_cell: int = 0
+    line: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class CellScore:
+    """What one grade cell earned, in 0..`maximum`, rounded to 0.1; `needs_person` where a check is undecided."""
+
+    notebook: str
+    cell: str
+    earned: float
+    maximum: float
+    needs_person: bool
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """How one code cell of a notebook ran in the jail. `outputs` are nbformat outputs, types and sizes allow-listed."""
+
+    index: int
+    status: Status
+    seconds: float
+    outputs: Sequence[Mapping[str, Any]] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class NotebookRun:
+    """How one notebook ran in the jail: PASSED where every cell that had to run did."""
+
+    notebook: str
+    status: Status
+    message: str = ""
+    cells: Sequence[CellRun] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class GradeReport:
+    """All that is known of one graded submission. `facts` hold isolation, device, data set, versions, file hashes."""
+
+    student: str
+    assignment: str
+    checks: Sequence[CheckResult]
+    notebooks: Sequence[NotebookRun] = ()
+    cells: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # notebook -> grade cell -> points
+    notes: Sequence[str] = ()  # repairs and incidents, in words
+    facts: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def cell_scores(self) -> list[CellScore]:
+        """One score for every declared grade cell, also for those that no check reached (they earn 0)."""
+        scores = []
+        for notebook, cells in self.cells.items():
+            for cell, maximum in cells.items():
+                checks = [c for c in self.checks if (c.notebook, c.cell) == (notebook, cell)]
+                earned = min(max(sum(c.earned for c in checks), 0.0), maximum)
+                undecided = any(c.status.needs_person for c in checks)
+                scores.append(CellScore(notebook, cell, round(earned, 1), maximum, undecided))
+        return scores
+
+    @property
+    def earned(self) -> float:
+        return round(sum(score.earned for score in self.cell_scores()), 1)
+
+    @property
+    def maximum(self) -> float:
+        return round(sum(score.maximum for score in self.cell_scores()), 1)
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether the grader itself failed somewhere, so that no score may be recorded."""
+        return any(check.status is Status.INTERNAL for check in self.checks)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> GradeReport:
+        """Raises ValueError, KeyError or TypeError where the text is not a report."""
+        data = json.loads(text)
+        checks = [CheckResult(**{**c, "status": Status(c["status"])}) for c in data.pop("checks")]
+        return cls(checks=checks, notebooks=[notebook_run_from(n) for n in data.pop("notebooks")], **data)
+
+
+def notebook_run_from(data: Mapping[str, Any]) -> NotebookRun:
+    """Rebuild a NotebookRun from its `dataclasses.asdict` form."""
+    cells = [CellRun(**{**c, "status": Status(c["status"])}) for c in data["cells"]]
+    return NotebookRun(**{**data, "status": Status(data["status"]), "cells": cells})
