@@ -1,0 +1,106 @@
+"""Train the checkpoints that ship with the course, from the solution's own cells and with the student kit.
+
+    python tools/train_checkpoints.py reference --data cifar10
+    python tools/train_checkpoints.py different-style --data offline --seed 1 --output other.safetensors
+
+A recipe (epochs, learning rate, augmentation, seed) is fixed here before a run; the validation images say how it went,
+and the test images are looked at once, after the last epoch. docs/checkpoints.md records the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+COURSE = ROOT / "source" / "cnn"
+NOTEBOOK = COURSE / "04_modern_cnn.ipynb"
+OTHER_STYLE = ROOT / "tests" / "submissions" / "different_style"
+CELLS = ("residual-block", "modern-cnn-solution", "modern-cnn-transforms")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One checkpoint: which code is trained for how many epochs, and where the weights go (relative to the root)."""
+
+    epochs: int
+    output: str
+    other_style: bool = False
+    max_learning_rate: float = 0.25
+
+
+_CHECKPOINTS = "solutions/checkpoints"
+_STYLE = "tests/submissions/different_style/checkpoints"
+RECIPES = {
+    ("reference", "cifar10"): Recipe(8, f"{_CHECKPOINTS}/cifar10/modern_cnn.safetensors"),
+    ("partial", "cifar10"): Recipe(2, f"{_CHECKPOINTS}/cifar10-partial/modern_cnn.safetensors"),
+    ("different-style", "cifar10"): Recipe(8, f"{_STYLE}/cifar10/modern_cnn.pt", other_style=True),
+    ("reference", "offline"): Recipe(20, f"{_CHECKPOINTS}/offline/modern_cnn.safetensors"),
+    ("partial", "offline"): Recipe(4, f"{_CHECKPOINTS}/offline-partial/modern_cnn.safetensors"),
+    ("different-style", "offline"): Recipe(20, f"{_STYLE}/offline/modern_cnn.pt", other_style=True),
+}
+
+
+def solution_names(recipe: Recipe) -> dict[str, Any]:
+    """The names that the solution's cells define: ModernCNN, train_transform, test_transform and what they use."""
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    sources = ["".join(code[0]["source"])]  # the imports
+    if recipe.other_style:
+        sources.append((OTHER_STYLE / "modern_cnn_solution.py").read_text(encoding="utf-8"))
+    else:
+        by_id = {cell["metadata"].get("nbgrader", {}).get("grade_id"): "".join(cell["source"]) for cell in code}
+        sources += [by_id[name] for name in CELLS]
+    names: dict[str, Any] = {"__name__": "solution"}
+    for source in sources:
+        exec(compile(source, NOTEBOOK.name, "exec"), names)  # the course's own code, not a student's
+    return names
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variant", choices=sorted({variant for variant, _ in RECIPES}), help="which checkpoint")
+    parser.add_argument("--data", choices=("cifar10", "offline"), required=True, help="what to train on")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default 0)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    parser.add_argument("--output", type=Path, help="write here instead of the place the recipe names")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    recipe = RECIPES[options.variant, options.data]
+    output = options.output or ROOT / recipe.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+
+    sys.path.insert(0, str(COURSE))
+    kit: Any = importlib.import_module("cnn_kit")
+    data = kit.offline_dataset() if options.data == "offline" else kit.load_cifar10()
+    if options.data == "cifar10" and not data.name.startswith("CIFAR-10"):
+        print("no CIFAR-10 found: set CIFAR10_ROOT to its folder or zip", file=sys.stderr)
+        return 1
+    names = solution_names(recipe)
+    torch.manual_seed(options.seed)
+    model = names["ModernCNN"]()
+    started = time.perf_counter()
+    history = kit.train(
+        model, data, names["train_transform"], names["test_transform"],
+        epochs=recipe.epochs, max_lr=recipe.max_learning_rate, seed=options.seed,
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    kit.save_checkpoint(model, output, data=data, history=history)
+    _, accuracy = kit.evaluate(model, data.test, names["test_transform"])
+    print(
+        f"| {options.variant} | {options.data} | {options.seed} | {recipe.epochs} | {seconds:.0f} | {options.threads} "
+        f"| {kit.count_parameters(model):,} | {history.validation_accuracy[-1]:.1%} | {accuracy:.2%} |"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
