@@ -206,16 +206,22 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Course:
-    """Everything `grader_config.py` says: `COURSE = Course(...)`."""
+    """Everything `grader_config.py` says: `COURSE = Course(...)`.
+
+    `data` is the test set that models are judged on; the built-in "offline" set is for demonstrations and tests, and
+    is never used unless it stands here.
+    """
 
     assignments: Mapping[str, Assignment]
     limits: Limits = Limits()
     device: str = "auto"
     isolation: str = "bubblewrap"
+    data: str = "cifar10"
 
     def __post_init__(self) -> None:
         _choice("Course.device", self.device, ["auto", "cpu", "cuda"])
         _choice("Course.isolation", self.isolation, ["bubblewrap", "none"])
+        _choice("Course.data", self.data, ["cifar10", "offline"])
 
     def assignment(self, name: str) -> Assignment:
         """Raises ConfigError, with the nearest name, where there is no such assignment."""

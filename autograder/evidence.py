@@ -1,0 +1,282 @@
+"""The closed format in which values leave the jail: decode, validate, bound. Nothing here trusts a record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+
+from autograder.graph import GraphRefused, ModelGraph
+from autograder.jail.stream import Frame
+from autograder.results import Status
+
+LINES_PER_CELL = 100_000  # as in worker/cells.py
+MOST_TEXT = 2000
+Array = np.ndarray[Any, Any]
+
+
+class BadRecord(ValueError):
+    """A record that does not keep to the format: counts as missing evidence."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a piece of evidence is missing: the status a check gets, and the student's cell and line where known."""
+
+    status: Status
+    message: str
+    type: str = ""
+    cell: int = 0
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Value:
+    """A plain value: `kind` is int, float, bool, str, none or other (then `value` names the type).
+
+    `origin` says whether it was a Python, NumPy or torch scalar.
+    """
+
+    kind: str
+    value: int | float | bool | str | None
+    origin: str = "python"
+
+
+Result = Value | Problem
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a student's function: the arguments (the grader's own) and what came back."""
+
+    arguments: Mapping[str, Any]
+    result: Result
+
+
+@dataclass(frozen=True)
+class Build:
+    """A module built with `arguments`: its exports by (training, image size), all over one set of tensors.
+
+    `tensors` is a safetensors file with keys t0…tn, as the graphs name them. `problem` is set where the module could
+    not even be built; then there are no graphs.
+    """
+
+    arguments: Mapping[str, Any]
+    graphs: Mapping[tuple[bool, int], ModelGraph | Problem]
+    tensors: bytes = b""
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One output of a transform. `array` is float32 of `shape`, None where it was no tensor or too large."""
+
+    type: str
+    dtype: str
+    shape: tuple[int, ...]
+    array: Array | None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All outputs of a transform for one probe image; `form` is how the image was given: PIL or tensor."""
+
+    outputs: Sequence[Sample]
+    form: str = "PIL"
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a notebook left: by name, and for calls by group, builds by index, samples by image."""
+
+    answers: Mapping[str, Result] = field(default_factory=dict)
+    calls: Mapping[str, Mapping[str, Sequence[Call]]] = field(default_factory=dict)
+    modules: Mapping[str, Sequence[Build]] = field(default_factory=dict)
+    samples: Mapping[str, Mapping[str, Samples]] = field(default_factory=dict)
+
+
+def decode_evidence(probes: Sequence[Mapping[str, Any]], frames: Sequence[Frame], fallback: Problem) -> Evidence:
+    """Match frames to the probes of the plan; what is absent or malformed becomes a Problem, never a pass.
+
+    `frames` are one notebook's, in order of arrival; a notebook may have run more than once, and the last run's
+    record wins, within a run the first. Frames that no probe asked for are ignored.
+    """
+    answers: dict[str, Result] = {}
+    calls: dict[str, dict[str, list[Call]]] = {}
+    modules: dict[str, list[Build]] = {}
+    samples: dict[str, dict[str, Samples]] = {}
+    chosen = _choose(frames)
+    for probe in probes:
+        kind, name = probe["kind"], probe["name"]
+        frame = chosen.get(_key(probe))
+        problem = fallback if frame is None else None
+        try:
+            if frame is not None and "problem" in frame.header:
+                problem = decode_problem(frame.header["problem"])
+            if kind == "answer":
+                answers[name] = problem or decode_value(_header(frame).get("value"))
+            elif kind == "call":
+                calls.setdefault(name, {})[probe["group"]] = _decode_calls(probe, frame, problem)
+            elif kind == "build":
+                modules.setdefault(name, []).append(_decode_build(probe, frame, problem))
+            else:
+                samples.setdefault(name, {})[probe["group"]] = _decode_samples(probe, frame, problem)
+        except BadRecord as error:
+            broken = Problem(Status.FAILED, f"the evidence for `{name}` does not keep to the format: {error}")
+            if kind == "answer":
+                answers[name] = broken
+            elif kind == "call":
+                calls.setdefault(name, {})[probe["group"]] = _decode_calls(probe, None, broken)
+            elif kind == "build":
+                modules.setdefault(name, []).append(_decode_build(probe, None, broken))
+            else:
+                samples.setdefault(name, {})[probe["group"]] = Samples((), problem=broken)
+    return Evidence(answers, calls, modules, samples)
+
+
+def _key(header: Mapping[str, Any]) -> tuple[str, str, str, int]:
+    kind, name, group = (str(header.get(part, "")) for part in ("kind", "name", "group"))
+    return kind, name, group, _integer(header.get("index", 0))
+
+
+def _integer(value: object) -> int:
+    return value if type(value) is int and abs(value) < 2**31 else -1
+
+
+def _choose(frames: Sequence[Frame]) -> dict[tuple[str, str, str, int], Frame]:
+    chosen: dict[tuple[str, str, str, int], Frame] = {}
+    for frame in frames:
+        key = _key(frame.header)
+        older = chosen.get(key)
+        if older is None or _integer(frame.header.get("run")) > _integer(older.header.get("run")):
+            chosen[key] = frame
+    return chosen
+
+
+def _header(frame: Frame | None) -> Mapping[str, Any]:
+    return frame.header if frame is not None else {}
+
+
+def clean_text(value: object) -> str:
+    """Bounded text without control characters or lone surrogates, fit for a terminal, a file and a page."""
+    text = value[:MOST_TEXT] if isinstance(value, str) else ""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def decode_problem(record: object) -> Problem:
+    """A Problem from the wire. The jail may blame the student's code only: INTERNAL and PASSED are not its to say."""
+    if not isinstance(record, dict):
+        raise BadRecord("a problem is no record")
+    allowed = ("FAILED", "ERROR", "TIMEOUT", "OUT_OF_MEMORY", "OUTPUT_LIMIT", "CRASHED", "UNSUPPORTED")
+    status = record.get("status") if record.get("status") in allowed else "ERROR"
+    line = max(_integer(record.get("line", 0)), 0)
+    return Problem(
+        Status(status),
+        clean_text(record.get("message")),
+        clean_text(record.get("type"))[:100],
+        *divmod(line, LINES_PER_CELL),
+    )
+
+
+def decode_value(record: object) -> Value:
+    """A Value from the wire. Raises BadRecord."""
+    if not isinstance(record, dict):
+        raise BadRecord("a value is no record")
+    kind, value, origin = record.get("kind"), record.get("value"), record.get("origin")
+    origin = origin if origin in ("python", "numpy", "torch") else "python"
+    if kind == "none" and value is None:
+        return Value("none", None, origin)
+    if kind == "bool" and isinstance(value, bool):
+        return Value("bool", value, origin)
+    if kind == "int" and type(value) is int and abs(value) < 2**63:
+        return Value("int", value, origin)
+    if kind == "float" and isinstance(value, str) and len(value) < 40:
+        try:
+            return Value("float", float(value), origin)
+        except ValueError as error:
+            raise BadRecord("a float cannot be read") from error
+    if kind in ("str", "other") and isinstance(value, str):
+        return Value(kind, clean_text(value)[:500], origin)
+    raise BadRecord("a value of unknown kind")
+
+
+def _decode_calls(probe: Mapping[str, Any], frame: Frame | None, problem: Problem | None) -> list[Call]:
+    arguments = probe["arguments"]
+    if problem is not None:
+        return [Call(a, problem) for a in arguments]
+    results = _header(frame).get("results")
+    if not isinstance(results, list) or len(results) != len(arguments):
+        raise BadRecord(f"expected {len(arguments)} results")
+    calls = []
+    for given, record in zip(arguments, results, strict=True):
+        if not isinstance(record, dict):
+            raise BadRecord("a result is no record")
+        failed = "problem" in record
+        calls.append(Call(given, decode_problem(record["problem"]) if failed else decode_value(record.get("value"))))
+    return calls
+
+
+def _decode_build(probe: Mapping[str, Any], frame: Frame | None, problem: Problem | None) -> Build:
+    if problem is not None or frame is None:
+        return Build(probe["arguments"], {}, problem=problem)
+    records = frame.header.get("graphs")
+    if not isinstance(records, list) or len(records) != len(probe["exports"]):
+        raise BadRecord(f"expected {len(probe['exports'])} graphs")
+    graphs: dict[tuple[bool, int], ModelGraph | Problem] = {}
+    for wanted, record in zip(probe["exports"], records, strict=True):
+        if not isinstance(record, dict):
+            raise BadRecord("a graph is no record")
+        key = (wanted["training"], wanted["size"])
+        graphs[key] = _decode_graph(wanted, record)
+    return Build(probe["arguments"], graphs, frame.payload)
+
+
+def _decode_graph(wanted: Mapping[str, Any], record: Mapping[str, Any]) -> ModelGraph | Problem:
+    if "problem" in record:
+        return decode_problem(record["problem"])
+    try:
+        graph = ModelGraph.from_wire(record.get("graph"))
+    except GraphRefused as error:
+        return Problem(Status.FAILED, clean_text(str(error)))
+    if graph.training != wanted["training"]:
+        raise BadRecord("a graph of the other mode")
+    return graph
+
+
+def _decode_samples(probe: Mapping[str, Any], frame: Frame | None, problem: Problem | None) -> Samples:
+    if problem is not None or frame is None:
+        return Samples((), problem=problem)
+    records = frame.header.get("outputs")
+    if not isinstance(records, list) or len(records) != probe["draws"]:
+        raise BadRecord(f"expected {probe['draws']} outputs")
+    arrays = load_tensors(frame.payload)
+    outputs = []
+    for index, record in enumerate(records):
+        if not isinstance(record, dict) or not isinstance(record.get("shape"), list):
+            raise BadRecord("an output is no record")
+        array = arrays.get(f"s{index}")
+        if array is not None and (array.dtype != np.float32 or list(array.shape) != record["shape"]):
+            raise BadRecord("an output's values do not have its shape")
+        shape = tuple(_integer(d) for d in record["shape"][:8])
+        outputs.append(Sample(clean_text(record.get("type")), clean_text(record.get("dtype")), shape, array))
+    return Samples(outputs, "tensor" if frame.header.get("form") == "tensor" else "PIL")
+
+
+def load_tensors(blob: bytes) -> dict[str, Array]:
+    """The arrays of a safetensors file; the library checks offsets against the length. Raises BadRecord."""
+    try:
+        return load_arrays(blob)
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise BadRecord(f"tensors cannot be read ({type(error).__name__})") from error
+
+
+def is_finite(value: Value) -> bool:
+    """Whether a numeric value is a finite number."""
+    return isinstance(value.value, (int, float)) and math.isfinite(value.value)

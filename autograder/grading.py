@@ -1,0 +1,209 @@
+"""The trusted pytest run: a process of its own that reads evidence, runs the hidden graders and writes results.
+
+Started by `pipeline.py` as `python -I -m autograder.grading`. pytest runs without plugins, without any configuration
+of the course, outside its folder, and without assertion rewriting, which would print secret inputs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autograder.checks import CheckEnded, Graded
+from autograder.config import Exercise
+from autograder.evidence import LINES_PER_CELL, clean_text
+from autograder.jobs import Job, read_job
+from autograder.results import CheckResult, Status
+from autograder.runner import Runner, RunnerFault, RunnerProblem
+
+ARGUMENTS = ["--assert=plain", "--noconftest", "--strict-markers", "--import-mode=importlib"]
+ARGUMENTS += ["--disable-plugin-autoload"]
+WITHOUT = ["cacheprovider", "terminal", "faulthandler", "junitxml", "pastebin", "stepwise", "doctest", "unittest"]
+MARKERS = ["points(value, *, cell, hint): what a check is worth", "requires(*names): checks it depends on"]
+
+
+def main() -> int:
+    """Read a job from standard input (one JSON object a line: set-up, then work), write results to standard output.
+
+    The set-up line lets the runner import torch while the notebooks still run in the jail.
+    """
+    results_out = sys.stdout
+    with redirect_stdout(sys.stderr):
+        job = read_job(json.loads(sys.stdin.readline()))
+        with Runner(job.open_runner, device=job.course.device) as runner:
+            runner.warm_up()
+            line = sys.stdin.readline()
+            if not line:
+                return 0  # the pipeline gave up; it has said why
+            results, notes = grade(job.with_work(json.loads(line)), runner)
+            facts = {"device": runner.device_name}
+    results_out.write(json.dumps({"checks": [asdict(r) for r in results], "notes": notes, "facts": facts}))
+    return 0
+
+
+def grade(job: Job, runner: Runner) -> tuple[list[CheckResult], list[str]]:
+    """Run the hidden graders of every exercise on its evidence."""
+    results: list[CheckResult] = []
+    notes: list[str] = []
+    for exercise in job.assignment.exercises:
+        graded = job.graded(exercise, runner, notes)
+        results += run_graders(Path(job.assignment.graders) / exercise.grader, graded)
+    return results, notes
+
+
+def run_graders(path: Path, graded: Graded) -> list[CheckResult]:
+    """Run one hidden grader file with pytest and return one result per check, in the file's order.
+
+    A file that cannot be collected, or whose points do not add up to the exercise's, is INTERNAL for all its cells.
+    """
+    plugin = GraderPlugin(graded)
+    arguments = [*ARGUMENTS, f"--rootdir={path.parent}", "-c", str(Path(__file__).parent / "graders" / "pytest.ini")]
+    for name in WITHOUT:
+        arguments += ["-p", f"no:{name}"]
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        code = pytest.main([*arguments, str(path)], plugins=[plugin])
+    problem = plugin.problem or points_problem(graded.exercise, plugin.results)
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not problem:
+        problem = f"{path.name}: pytest ended with {code!s}"
+    return internal_results(graded.exercise, problem) if problem else plugin.results
+
+
+def points_problem(exercise: Exercise, results: list[CheckResult]) -> str:
+    """Why the checks of a grader file do not fit the points of the configuration, or nothing."""
+    found: dict[str, float] = {}
+    for result in results:
+        found[result.cell] = found.get(result.cell, 0) + result.points
+    wanted = {cell: float(points) for cell, points in exercise.cells.items()}
+    return "" if found == wanted else f"{exercise.grader}: checks give {found}, the configuration says {wanted}"
+
+
+def internal_results(exercise: Exercise, problem: str) -> list[CheckResult]:
+    """One INTERNAL result for each grade cell of an exercise."""
+    title, message = "The hidden grader ran", own_fault(problem)
+    return [
+        CheckResult(exercise.notebook, cell, "grader", title, points, 0, Status.INTERNAL, message)
+        for cell, points in exercise.cells.items()
+    ]
+
+
+def own_fault(problem: str) -> str:
+    """The wording for the grader's own fault."""
+    return f"Grader error, not your code: {problem}; no score recorded"
+
+
+class GraderPlugin:
+    """Collects marks and outcomes of one hidden grader file."""
+
+    def __init__(self, graded: Graded) -> None:
+        self._graded = graded
+        self.results: list[CheckResult] = []
+        self.problem = ""
+        self._errors: dict[str, BaseException] = {}
+        self._started = 0.0
+
+    @pytest.fixture(scope="session")
+    def graded(self) -> Graded:
+        """What the hidden tests look at."""
+        return self._graded
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        for marker in MARKERS:
+            config.addinivalue_line("markers", marker)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.problem = f"{Path(report.nodeid).name} cannot be collected: {report.longreprtext[-300:]}"
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._started = time.monotonic()
+        self._errors.clear()
+        result = self._describe(item)
+        missing = self._failed_requirements(item)
+        if missing:
+            reason = f"not judged, because “{missing}” did not pass"
+            self.results.append(replace(result, status=Status.SKIPPED, message=reason))
+        return (yield)
+
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        if self._failed_requirements(item):
+            pytest.skip("a requirement did not pass")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport]:
+        report = yield
+        if self._failed_requirements(item):
+            return report
+        seconds = round(time.monotonic() - self._started, 3)
+        if call.excinfo is not None:
+            if call.when != "teardown" and item.name not in self._errors:
+                self._errors[item.name] = call.excinfo.value
+                self.results.append(replace(judge(self._describe(item), call.excinfo.value), seconds=seconds))
+            elif call.when == "teardown":
+                self.problem = f"{item.name}: clean-up raised {call.excinfo.typename}"
+        elif call.when == "call":
+            passed = self._describe(item)
+            self.results.append(replace(passed, status=Status.PASSED, earned=passed.points, seconds=seconds, hint=""))
+        return report
+
+    def _describe(self, item: pytest.Item) -> CheckResult:
+        """The check as its marks and docstring declare it, not judged yet."""
+        mark = item.get_closest_marker("points")
+        function = getattr(item, "function", None)
+        title = (getattr(function, "__doc__", None) or item.name).strip().splitlines()[0]
+        if mark is None:
+            self.problem = f"{item.name} has no @points"
+            return CheckResult(self._graded.exercise.notebook, "", item.name, title, 0, 0, Status.INTERNAL)
+        hint = str(mark.kwargs.get("hint", ""))
+        cell, value = str(mark.kwargs["cell"]), float(mark.args[0])
+        return CheckResult(self._graded.exercise.notebook, cell, item.name, title, value, 0.0, Status.FAILED, hint=hint)
+
+    def _failed_requirements(self, item: pytest.Item) -> str:
+        """Title of the first required check that did not pass, or nothing."""
+        passed = {result.name: result for result in self.results}
+        for mark in item.iter_markers("requires"):
+            for name in mark.args:
+                if name not in passed:
+                    self.problem = f"{item.name} requires {name}, which did not run before it"
+                elif passed[name].status is not Status.PASSED:
+                    return passed[name].title
+        return ""
+
+
+def judge(result: CheckResult, error: BaseException) -> CheckResult:
+    """The result of a check that ended in an exception; one that no grader meant to raise is the grader's fault."""
+    if isinstance(error, CheckEnded):
+        cell, line = divmod(error.line, LINES_PER_CELL)
+        earned = round(result.points * error.fraction, 1)
+        return replace(
+            result, status=error.status, message=clean_text(str(error)), source_cell=cell, line=line, earned=earned
+        )
+    if isinstance(error, RunnerProblem):
+        status = Status.FAILED if error.status == "REFUSED" else Status(error.status)
+        return replace(result, status=status, message=clean_text(str(error)))
+    if isinstance(error, AssertionError) and error.args:
+        return replace(result, status=Status.FAILED, message=clean_text(str(error)))
+    if isinstance(error, RunnerFault):
+        return replace(result, status=Status.INTERNAL, message=own_fault(str(error)), hint="")
+    traceback.print_exception(error, file=sys.__stderr__)
+    message = own_fault(f"{type(error).__name__} in {result.name}")
+    return replace(result, status=Status.INTERNAL, message=message, hint="")
+
+
+def from_records(records: list[Mapping[str, Any]]) -> list[CheckResult]:
+    """The CheckResults that `main` wrote."""
+    return [CheckResult(**{**record, "status": Status(record["status"])}) for record in records]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,17 @@
+"""The jail: where student code and model graphs run, and the only way their bytes come back."""
+
+from autograder.jail.sandbox import Isolation, JailedProcess, SandboxFault, find_isolation, start
+from autograder.jail.stream import Frame, FrameReader, StreamProblem, decode_frames, encode_frames
+
+__all__ = [
+    "Frame",
+    "FrameReader",
+    "Isolation",
+    "JailedProcess",
+    "SandboxFault",
+    "StreamProblem",
+    "decode_frames",
+    "encode_frames",
+    "find_isolation",
+    "start",
+]

@@ -1,0 +1,143 @@
+"""What the pipeline hands to the trusted pytest process, as JSON and files: the seam between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from autograder import data
+from autograder.checks import Graded, Submitted
+from autograder.config import Assignment, Course, Exercise, load_course
+from autograder.evidence import Problem, decode_evidence
+from autograder.jail import Isolation, JailedProcess, decode_frames, start
+from autograder.results import Status
+
+
+@dataclass(frozen=True)
+class NotebookWork:
+    """One notebook's evidence: the probes that were planned, the file of frames, and what absence means."""
+
+    probes: list[dict[str, Any]]
+    frames: Path | None
+    fallback: Problem
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is graded: evidence per notebook, the submission's files, and a converted checkpoint if there is one."""
+
+    notebooks: Mapping[str, NotebookWork] = field(default_factory=dict)
+    files: Mapping[str, Submitted] = field(default_factory=dict)
+    converted: Path | Problem | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A grading process's whole input."""
+
+    root: Path
+    course: Course
+    assignment: Assignment
+    isolation: Isolation
+    source: data.Source
+    secret: bytes
+    gpu: bool = False
+    work: Work = Work()
+
+    def open_runner(self) -> JailedProcess:
+        """A fresh jailed process that runs model graphs."""
+        return start("graph_server", self.course.limits, self.isolation, gpu=self.gpu)
+
+    @cached_property
+    def test_set(self) -> data.Dataset:
+        return data.load(self.source, "test")
+
+    def with_work(self, record: Mapping[str, Any]) -> Job:
+        """The job with the work that `work_record` described."""
+        notebooks = {
+            name: NotebookWork(n["probes"], Path(n["frames"]) if n["frames"] else None, _problem(n["fallback"]))
+            for name, n in record["notebooks"].items()
+        }
+        files = {name: Submitted(Path(f["path"]), f["sha256"], f["size"]) for name, f in record["files"].items()}
+        converted = record["converted"]
+        if isinstance(converted, dict):
+            converted = _problem(converted)
+        elif converted is not None:
+            converted = Path(converted)
+        return replace(self, work=Work(notebooks, files, converted))
+
+    def graded(self, exercise: Exercise, runner: Any, notes: list[str]) -> Graded:
+        """What the hidden tests of one exercise look at."""
+        notebook = self.work.notebooks[exercise.notebook]
+        frames = decode_frames(notebook.frames.read_bytes()) if notebook.frames else []
+        evidence = decode_evidence(notebook.probes, frames, notebook.fallback)
+        converted = self.work.converted
+        return Graded(
+            exercise=exercise,
+            evidence=evidence,
+            runner=runner,
+            files=dict(self.work.files),
+            converted=converted.read_bytes() if isinstance(converted, Path) else converted,
+            test_set=lambda: self.test_set,
+            secret=self.secret,
+            notes=notes,
+        )
+
+
+def setup_record(
+    root: Path, assignment: str, isolation: Isolation, source: data.Source, secret: bytes, gpu: bool
+) -> dict[str, Any]:
+    """The first line for a grading process: all that is known before the notebooks have run."""
+    return {
+        "root": str(root),
+        "assignment": assignment,
+        "isolation": asdict(isolation),
+        "source": {"form": source.form, "path": str(source.path) if source.path else None},
+        "secret": secret.hex(),
+        "gpu": gpu,
+    }
+
+
+def read_job(record: Mapping[str, Any]) -> Job:
+    """The job that `setup_record` described, without work yet. Raises ConfigError."""
+    course = load_course(Path(record["root"]))
+    path = record["source"]["path"]
+    return Job(
+        Path(record["root"]),
+        course,
+        course.assignment(record["assignment"]),
+        Isolation(**record["isolation"]),
+        data.Source(record["source"]["form"], Path(path) if path else None),
+        bytes.fromhex(record["secret"]),
+        record["gpu"],
+    )
+
+
+def work_record(work: Work) -> dict[str, Any]:
+    """The second line for a grading process."""
+    converted = work.converted
+    return {
+        "notebooks": {
+            name: {
+                "probes": n.probes,
+                "frames": str(n.frames) if n.frames else None,
+                "fallback": _problem_record(n.fallback),
+            }
+            for name, n in work.notebooks.items()
+        },
+        "files": {
+            name: {"path": str(f.path), "sha256": f.sha256, "size": f.size} for name, f in work.files.items()
+        },
+        "converted": _problem_record(converted) if isinstance(converted, Problem) else converted and str(converted),
+    }
+
+
+def _problem_record(problem: Problem) -> dict[str, Any]:
+    return {**asdict(problem), "status": problem.status.value}
+
+
+def _problem(record: Mapping[str, Any]) -> Problem:
+    return Problem(**{**record, "status": Status(record["status"])})

@@ -1,0 +1,122 @@
+"""Notebook outputs from the jail, rebuilt from an allow-list of types and sizes, and those the grader writes itself."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autograder.evidence import clean_text
+from autograder.results import CheckResult, Status
+
+MOST_OUTPUTS = 200
+MOST_LINES = 200  # of a traceback
+PICTURES = ("image/png", "image/jpeg")
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+Output = dict[str, Any]
+
+
+def clean_outputs(records: object, most_bytes: int) -> list[Output]:
+    """nbformat outputs from what a cell showed: text, HTML (sanitised later in the chain), PNG and JPEG; no more than
+    `most_bytes` in all, everything else dropped."""
+    outputs: list[Output] = []
+    left = most_bytes
+    for record in (records if isinstance(records, list) else [])[:MOST_OUTPUTS]:
+        output = _clean_output(record) if isinstance(record, dict) else None
+        if output is None:
+            continue
+        left -= _size(output)
+        if left < 0:
+            outputs.append(stream(f"[output of this cell beyond {most_bytes >> 10} KiB was left out]\n"))
+            break
+        outputs.append(output)
+    return outputs
+
+
+def stream(text: str) -> Output:
+    """Text on standard output."""
+    return {"output_type": "stream", "name": "stdout", "text": text}
+
+
+def _clean_output(record: Mapping[str, Any]) -> Output | None:
+    kind = record.get("output_type")
+    if kind == "stream":
+        name = "stderr" if record.get("name") == "stderr" else "stdout"
+        return {"output_type": "stream", "name": name, "text": _text(record.get("text"))}
+    if kind == "error":
+        lines = record.get("traceback")
+        traceback = [_text(line) for line in lines[-MOST_LINES:]] if isinstance(lines, list) else []
+        name, value = clean_text(record.get("ename"))[:200], _text(record.get("evalue"))[:2000]
+        return {"output_type": "error", "ename": name, "evalue": value, "traceback": traceback}
+    if kind in ("display_data", "execute_result") and isinstance(record.get("data"), dict):
+        data = _clean_data(record["data"])
+        # A result is kept as a display: only the grader writes execute results, which nbgrader reads as scores.
+        return {"output_type": "display_data", "data": data, "metadata": {}} if data else None
+    return None
+
+
+def _clean_data(bundle: Mapping[str, Any]) -> dict[str, str]:
+    data: dict[str, str] = {}
+    for mime in ("text/plain", "text/html"):
+        if isinstance(bundle.get(mime), str):
+            data[mime] = _text(bundle[mime])
+    for mime in PICTURES:
+        if isinstance(bundle.get(mime), str):
+            try:
+                content = base64.b64decode(bundle[mime], validate=False)
+            except (binascii.Error, ValueError):
+                continue
+            data[mime] = base64.b64encode(content).decode()
+    return data
+
+
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    text = ANSI.sub("", text.encode("utf-8", "replace").decode("utf-8"))
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _size(output: Mapping[str, Any]) -> int:
+    parts: Sequence[object] = [output.get("text", ""), *output.get("data", {}).values(), *output.get("traceback", [])]
+    return sum(len(part) for part in parts if isinstance(part, str))
+
+
+def score_output(score: float) -> Output:
+    """The score of a grade cell as nbgrader reads it: an execute result with a plain float and nothing before it."""
+    plain = {"text/plain": repr(float(score))}
+    return {"output_type": "execute_result", "data": plain, "metadata": {}, "execution_count": None}
+
+
+def checks_output(checks: Sequence[CheckResult]) -> Output:
+    """The checks behind a score as a table, for feedback and formgrader."""
+    rows = "".join(_row(check) for check in checks)
+    head = "<tr><th>Check</th><th>Points</th><th>Result</th></tr>"
+    plain = "\n".join(describe_check(check) for check in checks)
+    return {
+        "output_type": "display_data",
+        "data": {"text/html": f"<table>{head}{rows}</table>", "text/plain": plain},
+        "metadata": {},
+    }
+
+
+def describe_check(check: CheckResult) -> str:
+    """One check as a line of text, with its message below."""
+    line = f"{check.status.value:<11} {check.earned:g}/{check.points:g}  {check.title}"
+    details = [part for part in (check.message, f"Hint: {check.hint}" if check.hint else "", where(check)) if part]
+    return "\n    ".join([line, *details])
+
+
+def where(check: CheckResult) -> str:
+    """The student's line that a message speaks of, where it is known."""
+    return f"See code cell {check.source_cell}, line {check.line}." if check.line else ""
+
+
+def _row(check: CheckResult) -> str:
+    mark = "✓" if check.status is Status.PASSED else "–" if check.status is Status.SKIPPED else "✗"
+    details = [check.message, f"Hint: {check.hint}" if check.hint else "", where(check)]
+    text = "<br>".join(html.escape(part) for part in details if part)
+    result = f"{mark} {check.status.value.replace('_', ' ').lower()}" + (f"<br>{text}" if text else "")
+    return f"<tr><td>{html.escape(check.title)}</td><td>{check.earned:g} / {check.points:g}</td><td>{result}</td></tr>"

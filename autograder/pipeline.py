@@ -1,0 +1,258 @@
+"""A submission in, a GradeReport out: the whole way, from the folder that was handed in to the points.
+
+    files → stage → plan → JAIL → frames → evidence → hidden graders (a process of their own) → GradeReport
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from autograder import __version__, data
+from autograder.cache import Cache, digest_of, engine_digest, read_secret
+from autograder.checks import Submitted
+from autograder.config import Assignment, ConfigError, Course, load_course
+from autograder.evidence import Problem
+from autograder.grading import from_records, internal_results, own_fault
+from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
+from autograder.jobs import NotebookWork, Work, setup_record, work_record
+from autograder.plan import Plan, checkpoint_file, make_plan
+from autograder.results import GradeReport, NotebookRun, Status
+from autograder.run import JailRun, run_plan
+from autograder.submission import Submission, read_submission
+
+
+class SetupError(RuntimeError):
+    """Nothing can be graded on this machine as it is; the message has the remedy."""
+
+
+@dataclass(frozen=True)
+class Grader:
+    """Everything that grading any submission of one assignment needs, found once."""
+
+    root: Path
+    course: Course
+    name: str
+    isolation: Isolation
+    source: data.Source
+    release: Path
+    overlay: Path
+
+    @property
+    def assignment(self) -> Assignment:
+        return self.course.assignment(self.name)
+
+    @cached_property
+    def secret(self) -> bytes:
+        return read_secret(self.root)
+
+    @cached_property
+    def data_identity(self) -> str:
+        return data.load(self.source, "test").identity if self.assignment.needs_test_set else "none needed"
+
+    @cached_property
+    def cache(self) -> Cache:
+        return Cache(self.root / ".autograder" / "cache")
+
+    @cached_property
+    def engine(self) -> str:
+        """Changes whenever marks could: code, graders, configuration, secret, data, libraries, isolation."""
+        graders = Path(self.assignment.graders)
+        return digest_of(engine_digest(graders, self.root), self.secret.hex(), self.data_identity, self.isolation.level)
+
+
+def open_grader(root: Path, name: str, *, release: Path | None = None, isolation: str = "") -> Grader:
+    """Check that grading can work here. Raises ConfigError, SetupError or data.DataError, each with its remedy."""
+    root = root.resolve()
+    course = load_course(root)
+    if isolation:
+        course = replace(course, isolation=isolation)
+    assignment = course.assignment(name)
+    release = release or root / "release" / name
+    if not any(release.glob("*.ipynb")):
+        raise SetupError(f"no notebooks in {release}: run `nbgrader generate_assignment {name}` (or `make release`)")
+    released = {path.stem for path in release.glob("*.ipynb")}
+    for exercise in assignment.exercises:
+        if exercise.notebook not in released:
+            raise ConfigError(f"grader_config.py grades {exercise.notebook!r}, but {release} has {sorted(released)}")
+    grader = Grader(root, course, name, _choose_isolation(course), _find_data(course), release, root / "source" / name)
+    _ = grader.data_identity  # a broken data set stops the batch here, before the first submission
+    return grader
+
+
+def _choose_isolation(course: Course) -> Isolation:
+    if course.isolation == "none":
+        return Isolation("none")
+    found = find_isolation()
+    if found.level == "none":
+        raise SetupError(
+            f"student code cannot be isolated here: {found.problem}. Remedy: {found.remedy}. "
+            "Submissions of people you trust can be graded without a jail by --isolation=none."
+        )
+    return found
+
+
+def _find_data(course: Course) -> data.Source:
+    if course.data == "offline":
+        return data.Source("offline")
+    return data.find_source(allow_offline=False)
+
+
+def grade_submission(grader: Grader, student: str, folder: Path) -> GradeReport:
+    """Grade one submission: the report holds a result for every check, whatever the submission does.
+
+    A fault of the grader's own becomes INTERNAL results; then no score may be recorded.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="autograder-") as scratch:
+        work = Path(scratch)
+        submission = read_submission(
+            student, folder, work / "files", grader.release, grader.course.limits, overlay=grader.overlay
+        )
+        plan = make_plan(grader.assignment, submission, grader.course.limits, grader.secret, grader.name)
+        key = digest_of(grader.engine, plan.digest, submission_digest(submission))
+        report = grader.cache.load_report(key)
+        if report is None:
+            report = _grade_fresh(grader, submission, plan, work)
+            if is_settled(report):
+                grader.cache.save_report(key, report)
+    seconds = round(time.monotonic() - began, 2)
+    return replace(report, student=student, notes=[*submission.notes, *report.notes], seconds=seconds)
+
+
+def submission_digest(submission: Submission) -> str:
+    """The identity of every file the jail could see."""
+    return digest_of(*(f"{name}:{file.sha256}" for name, file in sorted(submission.files.items())))
+
+
+def is_settled(report: GradeReport) -> bool:
+    """Whether a second run would give the same: a busy machine can cause a time-out, and a fault can be mended."""
+    fleeting = {Status.INTERNAL, Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CRASHED}
+    ends = {check.status for check in report.checks} | {run.status for run in report.notebooks}
+    ends |= {cell.status for run in report.notebooks for cell in run.cells}
+    return not ends & fleeting
+
+
+def _grade_fresh(grader: Grader, submission: Submission, plan: Plan, work: Path) -> GradeReport:
+    """Run the notebooks in the jail, and the hidden graders on what came out."""
+    exercises = grader.assignment.exercises
+    notes: list[str] = []
+    facts = _facts(grader, submission)
+    runs: Mapping[str, NotebookRun] = {}
+    try:
+        with _grading_process(grader, work) as process:
+            jail = run_plan(plan, work / "files", grader.course.limits, grader.isolation, grader.cache)
+            runs, notes = jail.notebooks, list(jail.notes)
+            answer = _hand_over(process, _work(grader, submission, plan, jail, work), grader, work)
+        checks = from_records(answer["checks"])
+        notes += answer["notes"]
+        facts |= answer["facts"]
+    except (SandboxFault, GradingFault) as fault:
+        checks = [check for exercise in exercises for check in internal_results(exercise, str(fault))]
+        notes.append(own_fault(str(fault)))
+    return GradeReport(
+        student=submission.student,
+        assignment=grader.name,
+        checks=checks,
+        notebooks=[runs[name] for name in sorted(runs)],
+        cells={e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in exercises},
+        notes=notes,
+        facts=facts,
+    )
+
+
+class GradingFault(RuntimeError):
+    """The process with the hidden graders did not answer: the grader's own fault."""
+
+
+@contextmanager
+def _grading_process(grader: Grader, work: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start the trusted pytest process early, so that its runner is warm when the notebooks have run."""
+    setup = setup_record(
+        grader.root, grader.name, grader.isolation, grader.source, grader.secret, wants_gpu(grader.course)
+    )
+    with open(work / "grading.log", "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "autograder.grading"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=work,  # outside the course: no configuration of it is found
+            env={k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))},
+        )
+    assert process.stdin is not None
+    try:
+        process.stdin.write(json.dumps(setup) + "\n")
+        process.stdin.flush()
+        yield process
+    except BrokenPipeError as error:
+        raise GradingFault(_log_tail(work)) from error
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _hand_over(process: subprocess.Popen[str], work: Work, grader: Grader, folder: Path) -> dict[str, Any]:
+    """Give the work to the grading process and wait for its results. Raises GradingFault."""
+    try:
+        text, _ = process.communicate(json.dumps(work_record(work)) + "\n", grader.course.limits.grader_seconds)
+        answer: dict[str, Any] = json.loads(text)
+    except (subprocess.TimeoutExpired, ValueError, OSError) as error:
+        raise GradingFault(f"the hidden graders gave no result ({type(error).__name__}): {_log_tail(folder)}") from error
+    return answer
+
+
+def _log_tail(folder: Path) -> str:
+    return (folder / "grading.log").read_text(errors="replace")[-1500:].strip()
+
+
+def _work(grader: Grader, submission: Submission, plan: Plan, jail: JailRun, folder: Path) -> Work:
+    """Write each notebook's frames to a file and describe everything the hidden graders may look at."""
+    notebooks = {}
+    for exercise in grader.assignment.exercises:
+        name = exercise.notebook
+        frames, run = jail.frames.get(name), jail.notebooks.get(name)
+        path = folder / f"{name}.frames" if frames is not None else None
+        if path is not None and frames is not None:
+            path.write_bytes(encode_frames(frames))
+        missing = submission.unreadable.get(name, "")
+        status = Status.FAILED if missing or run is None or run.status is Status.PASSED else run.status
+        message = missing or (run.message if run else "the notebook was not run") or "no evidence arrived"
+        notebooks[name] = NotebookWork(plan.probes.get(name, []), path, Problem(status, message))
+    files = {name: Submitted(file.path, file.sha256, file.size) for name, file in submission.files.items()}
+    converted = jail.checkpoint
+    if isinstance(converted, bytes):
+        (folder / "converted.safetensors").write_bytes(converted)
+        return Work(notebooks, files, folder / "converted.safetensors")
+    return Work(notebooks, files, converted)
+
+
+def wants_gpu(course: Course) -> bool:
+    """Whether the runner's jail gets the NVIDIA devices."""
+    return course.device in ("auto", "cuda") and Path("/dev/nvidia0").exists()
+
+
+def _facts(grader: Grader, submission: Submission) -> dict[str, str]:
+    checkpoint = checkpoint_file(grader.assignment, submission)
+    facts = {
+        "engine": __version__,
+        "isolation": grader.isolation.describe(),
+        "data": grader.data_identity,
+        "configuration": grader.engine[:12],
+    }
+    if wants_gpu(grader.course):
+        facts["gpu"] = "the NVIDIA devices were bound into the runner's jail (never into the notebooks')"
+    if checkpoint is not None:
+        facts["checkpoint"] = f"{checkpoint.name}, {checkpoint.size:,} bytes, sha256 {checkpoint.sha256}"
+    return facts

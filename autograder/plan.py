@@ -1,0 +1,129 @@
+"""What the jail is asked to do for one submission: cells to run, values to bring back. Nothing about what is right."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autograder.cache import digest_of
+from autograder.config import Assignment, Exercise, Limits, ModuleProbe, TransformProbe, draw_all
+from autograder.probe_images import probe_image
+from autograder.submission import Notebook, StagedFile, Submission, grade_id_of, is_test_cell
+
+WORKER = Path(__file__).parent / "worker"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`notebooks` go to the launcher as they are; `probes` are theirs by name; `keys` identify each notebook's run.
+
+    `checkpoint` is the name of a `.pt` file that has to be converted in the jail.
+    """
+
+    notebooks: list[dict[str, Any]]
+    probes: dict[str, list[dict[str, Any]]]
+    keys: dict[str, str]
+    checkpoint: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The identity of everything that will run."""
+        return digest_of(json.dumps(self.notebooks, sort_keys=True), self.checkpoint or "")
+
+
+def make_plan(assignment: Assignment, submission: Submission, limits: Limits, secret: bytes, name: str) -> Plan:
+    """Plan the run of every readable notebook that is graded."""
+    notebooks, probes, keys = [], {}, {}
+    visible = digest_of(*(f"{n}:{file.sha256}" for n, file in sorted(submission.files.items())))
+    worker = digest_of(*(path.read_text() for path in sorted(WORKER.glob("*.py"))))
+    for exercise in assignment.exercises:
+        notebook = submission.notebooks.get(exercise.notebook)
+        if notebook is None:
+            continue
+        own = list(plan_probes(exercise, secret, name))
+        probes[exercise.notebook] = own
+        planned = {
+            "name": exercise.notebook,
+            "cells": cells_to_run(notebook, exercise),
+            "probes": own,
+            "cell_seconds": limits.cell_seconds,
+            "notebook_seconds": limits.notebook_seconds,
+            "probe_seconds": limits.probe_seconds,
+            "output_bytes": limits.output_kib << 10,
+        }
+        notebooks.append(planned)
+        keys[exercise.notebook] = digest_of(worker, visible, json.dumps(planned, sort_keys=True))
+    checkpoint = checkpoint_file(assignment, submission)
+    convert = checkpoint.name if checkpoint is not None and checkpoint.name.endswith(".pt") else None
+    return Plan(notebooks, probes, keys, convert)
+
+
+def cells_to_run(notebook: Notebook, exercise: Exercise) -> list[dict[str, Any]]:
+    """The code cells of a repaired notebook, but for test cells (their checks are elsewhere) and skipped ones."""
+    return [
+        {"index": index, "source": cell["source"]}
+        for index, cell in enumerate(notebook["cells"])
+        if cell["cell_type"] == "code" and not is_test_cell(cell) and grade_id_of(cell) not in exercise.skip_cells
+    ]
+
+
+def plan_probes(exercise: Exercise, secret: bytes, name: str) -> Iterator[dict[str, Any]]:
+    """Every probe of an exercise, with the arguments drawn for this course; each is one step of the run."""
+    scope = (name, exercise.notebook)
+    for answer in exercise.answers:
+        yield {"kind": "answer", "name": answer.name, "step": f"answer-{answer.name}"}
+    for call in exercise.calls:
+        for group, arguments in call.groups.items():
+            drawn = draw_all(arguments, secret, *scope, call.name, group)
+            step = f"call-{call.name}-{group}"
+            yield {"kind": "call", "name": call.name, "group": group, "arguments": drawn, "step": step}
+    for module in exercise.modules:
+        yield from _plan_builds(module, draw_all(module.builds, secret, *scope, module.name))
+    for transform in exercise.transforms:
+        yield from _plan_samples(transform, secret, name)
+
+
+def _plan_builds(probe: ModuleProbe, builds: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    exports = [{"training": False, "size": size} for size in probe.image_sizes]
+    if probe.train:
+        exports.append({"training": True, "size": probe.image_sizes[0]})
+    for index, arguments in enumerate(builds):
+        channels = probe.input_channels if isinstance(probe.input_channels, int) else arguments[probe.input_channels]
+        yield {
+            "kind": "build",
+            "name": probe.name,
+            "index": index,
+            "arguments": arguments,
+            "channels": channels,
+            "exports": exports,
+            "step": f"build-{probe.name}-{index}",
+        }
+
+
+def _plan_samples(probe: TransformProbe, secret: bytes, name: str) -> Iterator[dict[str, Any]]:
+    for kind in probe.images:
+        image = probe_image(kind, secret, name)  # (H, W, 3) uint8
+        yield {
+            "kind": "sample",
+            "name": probe.name,
+            "group": kind,
+            "draws": probe.draws,
+            "pixels": base64.b64encode(image.tobytes()).decode(),
+            "shape": list(image.shape),
+            "step": f"sample-{probe.name}-{kind}",
+        }
+
+
+def checkpoint_file(assignment: Assignment, submission: Submission) -> StagedFile | None:
+    """The checkpoint that is graded: safetensors where both forms were handed in."""
+    for exercise in assignment.exercises:
+        if exercise.checkpoint is not None:
+            for suffix in (".safetensors", ".pt"):
+                found = submission.files.get(exercise.checkpoint.stem + suffix)
+                if found is not None:
+                    return found
+    return None

@@ -1,0 +1,148 @@
+"""Run a plan in one jail and sort what comes out by notebook; blame is decided here, outside."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autograder.cache import Cache
+from autograder.config import Limits
+from autograder.evidence import Problem, clean_text
+from autograder.jail import Frame, FrameReader, Isolation, SandboxFault, StreamProblem, start
+from autograder.jail.sandbox import SUBMISSION
+from autograder.outputs import clean_outputs
+from autograder.plan import Plan
+from autograder.results import CellRun, NotebookRun, Status
+
+IMPORT_SECONDS = 120  # for the one import of torch on a busy machine
+FROM_INSIDE = {"PASSED", "ERROR", "TIMEOUT", "OUT_OF_MEMORY", "OUTPUT_LIMIT", "CRASHED"}
+
+
+@dataclass(frozen=True)
+class JailRun:
+    """What one submission's run left: frames and a summary per notebook, and the converted checkpoint."""
+
+    notebooks: Mapping[str, NotebookRun]
+    frames: Mapping[str, Sequence[Frame]]
+    checkpoint: bytes | Problem | None = None
+    notes: Sequence[str] = ()
+
+
+@dataclass
+class _Received:
+    """Frames as they arrive."""
+
+    notebooks: dict[str, list[Frame]] = field(default_factory=dict)
+    checkpoint: Frame | None = None
+    stages: set[str] = field(default_factory=set)
+
+
+def run_plan(plan: Plan, files: Path, limits: Limits, isolation: Isolation, cache: Cache) -> JailRun:
+    """Run every notebook that no identical run is kept of. Raises SandboxFault where the jail itself fails."""
+    frames: dict[str, Sequence[Frame]] = {}
+    for name, key in plan.keys.items():
+        kept = cache.load_frames(key)
+        if kept is not None:
+            frames[name] = kept
+    waiting = [notebook for notebook in plan.notebooks if notebook["name"] not in frames]
+    end = Problem(Status.CRASHED, "the notebook's process ended early")
+    received = _Received()
+    if waiting or plan.checkpoint:
+        received, end = _run_jail(plan, waiting, files, limits, isolation)
+    runs = {name: summarise(name, kept, end, limits) for name, kept in frames.items()}
+    for notebook in waiting:
+        name = notebook["name"]
+        frames[name] = received.notebooks.get(name, [])
+        runs[name] = summarise(name, frames[name], end, limits)
+        if _is_settled(runs[name]):
+            cache.save_frames(plan.keys[name], list(frames[name]))
+    return JailRun(runs, frames, _checkpoint(plan, received, end), [])
+
+
+def _run_jail(
+    plan: Plan, waiting: list[dict[str, Any]], files: Path, limits: Limits, isolation: Isolation
+) -> tuple[_Received, Problem]:
+    """Frames by notebook, and the problem that those without an end ran into."""
+    received = _Received({notebook["name"]: [] for notebook in waiting})
+    order = {"notebooks": waiting, "checkpoint": plan.checkpoint, "probe_seconds": limits.probe_seconds}
+    end = Problem(Status.CRASHED, "the notebook's process ended early")
+    with start("launcher", limits, isolation, read_only={SUBMISSION: files}) as jail:
+        try:
+            jail.stdin.write(json.dumps(order).encode())
+            jail.stdin.close()
+        except BrokenPipeError as error:
+            raise SandboxFault(f"the jail did not start: {jail.stderr_tail()}") from error
+        reader = FrameReader(jail, limits.evidence_mib << 20)
+        deadline = time.monotonic() + IMPORT_SECONDS
+        try:
+            while (frame := reader.next(deadline)) is not None:
+                if _sort(frame, received) == "imported":
+                    deadline = time.monotonic() + limits.submission_seconds
+        except StreamProblem as problem:
+            end = Problem(problem.status, str(problem))
+        # Both come before any code of the student's has run: without them it was never theirs to go wrong.
+        if not {"ready", "imported"} <= received.stages:
+            raise SandboxFault(f"the jail did not start ({end.message}): {jail.stderr_tail()}")
+    return received, end
+
+
+def _sort(frame: Frame, received: _Received) -> str:
+    """Put a frame where it belongs; what belongs nowhere is dropped. Returns its kind."""
+    kind, name = frame.header.get("kind"), frame.header.get("notebook")
+    if isinstance(name, str) and name in received.notebooks:
+        received.notebooks[name].append(frame)
+    elif kind == "checkpoint" and received.checkpoint is None:
+        received.checkpoint = frame
+    elif kind in ("ready", "imported", "done"):
+        received.stages.add(str(kind))
+    return str(kind)
+
+
+def summarise(name: str, frames: Sequence[Frame], end: Problem, limits: Limits) -> NotebookRun:
+    """How a notebook ran, from its cell and end records; of several runs each cell's last one counts."""
+    cells: dict[int, CellRun] = {}
+    status, message, seconds = end.status, end.message, 0.0
+    for frame in frames:
+        header = frame.header
+        if header.get("kind") == "cell":
+            run = _cell_run(header, limits)
+            cells[run.index] = run
+        elif header.get("kind") == "ended":
+            status, message = _status(header), clean_text(header.get("message"))
+            seconds = _number(header.get("seconds"))
+    return NotebookRun(name, status, message, [cells[index] for index in sorted(cells)], seconds)
+
+
+def _cell_run(header: Mapping[str, Any], limits: Limits) -> CellRun:
+    index = header.get("index")
+    outputs = clean_outputs(header.get("outputs"), limits.output_kib << 10)
+    known = index if type(index) is int and 0 <= index < 100_000 else 0
+    return CellRun(known, _status(header), _number(header.get("seconds")), outputs, clean_text(header.get("message")))
+
+
+def _status(header: Mapping[str, Any]) -> Status:
+    found = header.get("status")
+    return Status(found) if found in FROM_INSIDE else Status.CRASHED
+
+
+def _number(value: object) -> float:
+    return round(float(value), 3) if isinstance(value, (int, float)) and 0 <= value < 1e6 else 0.0
+
+
+def _is_settled(run: NotebookRun) -> bool:
+    return run.status is Status.PASSED and all(c.status in (Status.PASSED, Status.ERROR) for c in run.cells)
+
+
+def _checkpoint(plan: Plan, received: _Received, end: Problem) -> bytes | Problem | None:
+    if plan.checkpoint is None:
+        return None
+    frame = received.checkpoint
+    if frame is None:
+        return Problem(Status.FAILED, f"{plan.checkpoint} could not be read in time ({end.message})")
+    if "problem" in frame.header:
+        return Problem(Status.FAILED, clean_text(frame.header["problem"]))
+    return frame.payload

@@ -1,0 +1,239 @@
+"""Run the cells of one notebook in IPython's shell, record what they show, then collect the evidence."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from IPython.core.compilerop import CachingCompiler
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from autograder.worker import collect
+from autograder.worker.frames import write_frame
+
+LINES_PER_CELL = 100_000  # a source line travels as one integer: cell * LINES_PER_CELL + line
+
+
+class StepTimeout(BaseException):
+    """Raised in student code when its time is up; a BaseException, so that `except Exception` does not eat it."""
+
+
+class OutputLimit(BaseException):
+    """Raised by `print` and friends once a cell has shown more than it may."""
+
+
+class Recorder:
+    """What one cell shows, in order, as nbformat outputs, up to a number of bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.left = most_bytes
+        self.outputs: list[dict[str, Any]] = []
+
+    def _spend(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise OutputLimit
+
+    def stream(self, name: str, text: str) -> None:
+        self._spend(len(text))
+        if self.outputs and self.outputs[-1].get("name") == name:
+            self.outputs[-1]["parts"].append(text)
+        else:
+            self.outputs.append({"output_type": "stream", "name": name, "parts": [text]})
+
+    def rich(self, kind: str, data: dict[str, Any], count: int | None = None) -> None:
+        text = {mime: value for mime, value in data.items() if isinstance(mime, str) and isinstance(value, str)}
+        self._spend(sum(map(len, text.values())))
+        output: dict[str, Any] = {"output_type": kind, "data": text, "metadata": {}}
+        self.outputs.append({**output, "execution_count": count} if kind == "execute_result" else output)
+
+    def error(self, name: str, value: str, lines: list[str]) -> None:
+        self.outputs.append({"output_type": "error", "ename": name, "evalue": value[:2000], "traceback": lines[-60:]})
+
+    def finished(self) -> list[dict[str, Any]]:
+        """The outputs with each stream's parts joined."""
+        for output in self.outputs:
+            if "parts" in output:
+                output["text"] = "".join(output.pop("parts"))
+        return self.outputs
+
+
+class Stream(io.TextIOBase):
+    """Standard output or error of a cell."""
+
+    def __init__(self, name: str, recorder: Callable[[], Recorder]) -> None:
+        self.name, self._recorder = name, recorder
+
+    encoding = "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._recorder().stream(self.name, str(text))
+        return len(text)
+
+
+class _Publisher(DisplayPublisher):  # type: ignore[misc]
+    def publish(self, data: Any, metadata: Any = None, **_: Any) -> None:
+        self.shell.recorder.rich("display_data", dict(data))
+
+    def clear_output(self, wait: bool = False) -> None:
+        self.shell.recorder.outputs.clear()
+
+
+class _Hook(DisplayHook):  # type: ignore[misc]
+    def write_output_prompt(self) -> None:
+        pass
+
+    def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
+        self.shell.recorder.rich("execute_result", dict(format_dict), self.prompt_count)
+
+    def finish_displayhook(self) -> None:
+        self._is_active = False
+
+
+class _Compiler(CachingCompiler):  # type: ignore[misc]
+    """Names each cell's code `<cell N>`, so that messages can point to the student's line."""
+
+    current = 0
+
+    def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
+        return f"<cell {self.current}>"
+
+
+class Shell(InteractiveShell):  # type: ignore[misc]
+    """IPython's shell with outputs going to a Recorder; no history file, no colours, no messaging."""
+
+    compiler_class = _Compiler
+    displayhook_class = _Hook
+    display_pub_class = _Publisher
+    recorder = Recorder(0)
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        lines = [line for part in stb for line in str(part).splitlines()]
+        self.recorder.error(str(getattr(etype, "__name__", etype)), safe_text(evalue), lines)
+
+    def enable_gui(self, gui: Any = None) -> None:
+        pass
+
+
+def safe_text(value: object) -> str:
+    """`str(value)`, or the type's name where the student's `__str__` raises."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"<{type(value).__name__}; its text raised {type(error).__name__}>"
+
+
+def make_shell() -> Shell:
+    """The one shell of this process, with matplotlib drawing into the notebook."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.autocall = 0
+    shell = Shell.instance(config=config)
+    shell.enable_matplotlib("inline")
+    return shell
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise StepTimeout in the main thread after `seconds`, and again each second until it gets through."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise StepTimeout(f"ran longer than {seconds:g} s")
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def run_notebook(
+    notebook: dict[str, Any], run: int, skipped: dict[str, dict[str, str]], records: int, progress: int
+) -> None:
+    """Run every cell, then every probe; announce each step to the launcher, send each result at once."""
+
+    def announce(step: str, seconds: float) -> None:
+        os.write(progress, f"{step} {seconds}\n".encode())
+
+    def send(header: dict[str, Any], payload: bytes = b"") -> None:
+        write_frame(records, {"notebook": notebook["name"], "run": run, **header}, payload)
+
+    sys.path.insert(0, "")  # as in Jupyter: the notebook's own folder first
+    shell = make_shell()
+    for cell in notebook["cells"]:
+        step = f"cell-{cell['index']}"
+        if step in skipped:
+            send({"kind": "cell", "index": cell["index"], "seconds": 0.0, "outputs": [], **skipped[step]})
+            continue
+        announce(step, notebook["cell_seconds"])
+        send({"kind": "cell", **run_cell(shell, cell, notebook["cell_seconds"], notebook["output_bytes"])})
+    collector = collect.Collector(shell.user_ns, send, time_limit, StepTimeout, locate)
+    for probe in notebook["probes"]:
+        if probe["step"] in skipped:
+            send({**collect.identity(probe), "problem": skipped[probe["step"]]})
+            continue
+        announce(probe["step"], notebook["probe_seconds"])
+        collector.collect(probe, notebook["probe_seconds"])
+    announce("finished", 5)
+
+
+def run_cell(shell: Shell, cell: dict[str, Any], seconds: float, output_bytes: int) -> dict[str, Any]:
+    """Run one cell and say how it ended: status, message, seconds, outputs."""
+    Shell.recorder = recorder = Recorder(output_bytes)
+    shell.compile.current = cell["index"]
+    own = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Stream("stdout", lambda: Shell.recorder), Stream("stderr", lambda: Shell.recorder)
+    began, status, message = time.monotonic(), "PASSED", ""
+    try:
+        with time_limit(seconds):
+            result = shell.run_cell(cell["source"], store_history=True)
+        error = result.error_before_exec or result.error_in_exec
+        if error is not None:
+            status, message = classify(error)
+    except BaseException as error:  # a student's hook may let anything through; it is theirs
+        status, message = classify(error)
+        recorder.error(type(error).__name__, safe_text(error), traceback.format_exception(error, limit=5))
+    finally:
+        sys.stdout, sys.stderr = own
+    elapsed = round(time.monotonic() - began, 3)
+    return {
+        "index": cell["index"],
+        "status": status,
+        "message": message,
+        "seconds": elapsed,
+        "outputs": recorder.finished(),
+    }
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """Status and message of an exception that left student code."""
+    text = f"{type(error).__name__}: {safe_text(error)}"[:500]
+    if isinstance(error, StepTimeout):
+        return "TIMEOUT", safe_text(error)
+    if isinstance(error, OutputLimit):
+        return "OUTPUT_LIMIT", "the cell printed or displayed more than it may"
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text:
+        return "OUT_OF_MEMORY", text
+    return "ERROR", text
+
+
+def locate(filename: str, line: int) -> int:
+    """One integer for a line of the student's notebook, 0 for any other file."""
+    if not (filename.startswith("<cell ") and filename.endswith(">") and filename[6:-1].isdigit()):
+        return 0
+    return int(filename[6:-1]) * LINES_PER_CELL + min(max(line, 0), LINES_PER_CELL - 1)

@@ -1,0 +1,206 @@
+"""Collect the evidence that the plan asks for: values, call results, exported modules, transformed images."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import random
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save as save_tensors
+
+from autograder.worker.exporter import ExportProblem, TensorPool, export_graph
+
+EXAMPLE_BATCH = 4
+IDENTITY = ("kind", "name", "group", "index")
+
+
+class Missing(Exception):
+    """A name that the notebook should define and does not."""
+
+
+def identity(probe: dict[str, Any]) -> dict[str, Any]:
+    """The part of a probe that says which evidence it asks for."""
+    return {key: probe[key] for key in IDENTITY if key in probe}
+
+
+class Collector:
+    """Collects probe by probe from a notebook's namespace; each has its own time, and its own fate."""
+
+    def __init__(
+        self,
+        namespace: dict[str, Any],
+        send: Callable[..., None],
+        time_limit: Callable[[float], AbstractContextManager[None]],
+        timeout: type[BaseException],
+        locate: Callable[[str, int], int],
+    ) -> None:
+        self.namespace, self.send, self.time_limit, self.timeout = namespace, send, time_limit, timeout
+        self.locate = locate
+        self.gather = {
+            "answer": self.gather_answer,
+            "call": self.gather_call,
+            "build": self.gather_build,
+            "sample": self.gather_sample,
+        }
+
+    def collect(self, probe: dict[str, Any], seconds: float) -> None:
+        """Gather one probe's evidence and send it, or what stood in the way."""
+        seed_everything()
+        try:
+            with self.time_limit(seconds):
+                header, payload = self.gather[probe["kind"]](probe)
+        except BaseException as error:  # whatever student code raises, SystemExit included, is evidence too
+            header, payload = {"problem": self.describe(error)}, b""
+        self.send({**identity(probe), **header}, payload)
+
+    def find(self, name: str) -> Any:
+        if name not in self.namespace:
+            raise Missing(f"`{name}` is not defined")
+        return self.namespace[name]
+
+    def describe(self, error: BaseException) -> dict[str, Any]:
+        """A problem record: status, exception type, message, and the student's line where the traceback has one."""
+        line = error.line if isinstance(error, ExportProblem) else 0
+        for frame in traceback.extract_tb(error.__traceback__):
+            line = self.locate(frame.filename, frame.lineno or 0) or line
+        text = _text(error)
+        memory = isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text
+        if isinstance(error, Missing):
+            status = "FAILED"
+        elif isinstance(error, self.timeout):
+            status = "TIMEOUT"
+        elif isinstance(error, ExportProblem) and error.kind == "unsupported":
+            status = "UNSUPPORTED"
+        else:
+            status = "OUT_OF_MEMORY" if memory else "ERROR"
+        return {"status": status, "type": type(error).__name__, "message": text, "line": line}
+
+    def gather_answer(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        return {"value": encode_value(self.find(probe["name"]))}, b""
+
+    def gather_call(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """One function, one group of calls; a call that raises is a result, a call that hangs ends the group."""
+        function = self.find(probe["name"])
+        results: list[dict[str, Any]] = []
+        for arguments in probe["arguments"]:
+            try:
+                results.append({"value": encode_value(call_flexibly(function, arguments))})
+            except Exception as error:
+                results.append({"problem": self.describe(error)})
+        return {"results": results}, b""
+
+    def gather_build(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """One module built with given arguments, exported in each mode and size; all share one set of tensors."""
+        module = call_flexibly(self.find(probe["name"]), probe["arguments"])
+        if not isinstance(module, torch.nn.Module):
+            found = type(module).__name__
+            raise TypeError(f"`{probe['name']}` must build a torch.nn.Module, it gave {found}")
+        pool, graphs = TensorPool(), []
+        for position, wanted in enumerate(probe["exports"]):
+            example = torch.randn(EXAMPLE_BATCH, probe["channels"], wanted["size"], wanted["size"])
+            if position == 0:
+                materialise(module, example)
+            try:
+                graph = export_graph(
+                    module, example, training=wanted["training"], pool=pool, locate=self.locate
+                )
+                graphs.append({"graph": graph})
+            except self.timeout:
+                raise
+            except Exception as error:
+                graphs.append({"problem": self.describe(error)})
+        return {"graphs": graphs}, save_tensors(pool.tensors)
+
+    def gather_sample(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """A transform applied to one image several times: as a PIL image, or as a uint8 (3, H, W) tensor."""
+        transform = self.find(probe["name"])
+        pixels = np.frombuffer(base64.b64decode(probe["pixels"]), np.uint8).reshape(probe["shape"])  # (H, W, 3)
+        picture, form = Image.fromarray(pixels), "PIL"
+        try:
+            first = transform(picture)
+        except Exception as pil_error:
+            form = "tensor"
+            try:
+                first = transform(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
+            except Exception as tensor_error:
+                raise pil_error from tensor_error
+        outputs = [first]
+        for _ in range(probe["draws"] - 1):
+            image = picture if form == "PIL" else torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+            outputs.append(transform(image))
+        described = [describe_output(output) for output in outputs]
+        arrays = {f"s{i}": array for i, (_, array) in enumerate(described) if array is not None}
+        return {"form": form, "outputs": [kind for kind, _ in described]}, save_arrays(arrays)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)[:600]
+    except Exception:
+        return "(its message could not be read)"
+
+
+def seed_everything() -> None:
+    """The same draws for everybody, whatever ran before: marks must not depend on luck."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+def materialise(module: torch.nn.Module, example: torch.Tensor) -> None:
+    """Give lazy layers their shapes by one forward pass in eval mode."""
+    if any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in module.parameters()):
+        training = module.training
+        with torch.no_grad():
+            module.eval()(example)
+        module.train(training)
+
+
+def call_flexibly(function: Any, arguments: dict[str, Any]) -> Any:
+    """Call with keywords as the exercise names them, or by position where the student named them otherwise."""
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError:
+        return function(*arguments.values())
+    except ValueError:  # a callable without a signature
+        pass
+    return function(**arguments)
+
+
+def encode_value(value: Any) -> dict[str, Any]:
+    """A plain value with its kind and origin; anything else only by the name of its type."""
+    if value is None or isinstance(value, bool):
+        return {"kind": "none" if value is None else "bool", "value": value, "origin": "python"}
+    if isinstance(value, torch.Tensor):
+        if value.dim() != 0:
+            return {"kind": "other", "value": f"tensor of shape {tuple(value.shape)}"[:200], "origin": "torch"}
+        return {**encode_value(value.item()), "origin": "torch"}
+    if isinstance(value, np.generic):
+        return {**encode_value(value.item()), "origin": "numpy"}
+    if isinstance(value, int):
+        plain = int.__index__(value)
+        if abs(plain) < 2**63:
+            return {"kind": "int", "value": plain, "origin": "python"}
+    if isinstance(value, float):
+        return {"kind": "float", "value": float.__repr__(value), "origin": "python"}
+    if isinstance(value, str):
+        return {"kind": "str", "value": str.__str__(value)[:500], "origin": "python"}
+    return {"kind": "other", "value": type(value).__name__[:200], "origin": "python"}
+
+
+def describe_output(output: Any) -> tuple[dict[str, Any], np.ndarray[Any, Any] | None]:
+    """Type, dtype and shape of a transform's output, and its values as float32 where they fit in 1 MiB."""
+    if isinstance(output, torch.Tensor):
+        kind = {"type": "tensor", "dtype": str(output.dtype).removeprefix("torch."), "shape": list(output.shape)}
+        if output.numel() * 4 > 1 << 20:
+            return kind, None
+        return kind, output.detach().to("cpu", torch.float32).contiguous().numpy()
+    return {"type": type(output).__name__[:200], "dtype": "", "shape": []}, None

@@ -1,0 +1,224 @@
+"""First process in the jail: gives up its rights, imports torch once, and forks a process per notebook."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from autograder.worker.frames import write_frame
+
+GRACE_SECONDS = 5.0  # for an interrupted cell to unwind, before its process is killed
+MOST_RUNS = 4  # of one notebook: the first, and one more for each of three steps that killed it
+POLL_SECONDS = 0.1
+LIBRARIES = [
+    "matplotlib.pyplot",
+    "matplotlib_inline.backend_inline",
+    "torch.export",
+    "torchvision.transforms.v2",
+    "tqdm.auto",
+    "autograder.worker.cells",
+]
+
+
+def main() -> None:
+    """Read the plan from standard input, confine this process, run everything, report on the record stream."""
+    records = int(os.environ["AUTOGRADER_RECORDS_FD"])
+    jailed = "AUTOGRADER_JAIL_UID" in os.environ
+    plan = json.loads(sys.stdin.buffer.read())
+    confine(jailed)
+    copy_submission(Path(os.environ.get("AUTOGRADER_SUBMISSION") or "/submission"), Path.home())
+    write_frame(records, {"kind": "ready", "uid": os.getuid(), "jailed": jailed})
+    started = time.monotonic()
+    import_libraries()
+    write_frame(records, {"kind": "imported", "seconds": round(time.monotonic() - started, 2)})
+    silence()
+    if plan.get("checkpoint"):
+        run_step_process(lambda: convert_checkpoint(plan["checkpoint"], records), plan["probe_seconds"])
+    for notebook in plan["notebooks"]:
+        supervise(notebook, records)
+    write_frame(records, {"kind": "done"})
+
+
+def confine(jailed: bool) -> None:
+    """Drop to the unprivileged uid, set the limits, and prove it. Raises RuntimeError: then nothing has run yet."""
+    if jailed and os.getuid() == 0:
+        uid = int(os.environ["AUTOGRADER_JAIL_UID"])
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    mib = 1 << 20
+    memory = int(os.environ["AUTOGRADER_MEMORY_MIB"]) * mib
+    files = int(os.environ["AUTOGRADER_FILE_MIB"]) * mib
+    seconds = int(os.environ["AUTOGRADER_CPU_SECONDS"])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (files, files))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+    # Private writable memory; the address space (RLIMIT_AS) would count torch's reserved but unused ranges too.
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    if jailed:
+        processes = int(os.environ["AUTOGRADER_PROCESSES"])
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+        for problem in confinement_problems():
+            raise RuntimeError(f"the jail is not tight: {problem}")
+
+
+def confinement_problems() -> list[str]:
+    """What is not as it must be before student code may run; empty when all is well."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    writable = [p for p in ("/", "/usr", "/dev", "/jail", "/proc/sys/kernel/core_pattern") if os.access(p, os.W_OK)]
+    interfaces = [line.split(":")[0].strip() for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]]
+    checks = {
+        "running as root": 0 in (os.getuid(), os.geteuid()),
+        "capabilities left": int(status["CapEff"], 16) != 0 or int(status["CapPrm"], 16) != 0,
+        "new privileges possible": status["NoNewPrivs"].strip() != "1",
+        # Groups that have no name in a user namespace show as the overflow group.
+        f"in groups {os.getgroups()}": bool(set(os.getgroups()) - {65534, os.getgid()}),
+        f"writable: {writable}": bool(writable),
+        "not in a PID namespace of its own": os.getpid() > 10,
+        f"network interfaces {interfaces}": interfaces != ["lo"],
+    }
+    return [problem for problem, present in checks.items() if present]
+
+
+def copy_submission(source: Path, home: Path) -> None:
+    """Copy the staged submission into the scratch folder, where the notebooks may write."""
+    if source.is_dir():
+        shutil.copytree(source, home, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    os.chdir(home)
+
+
+def import_libraries() -> None:
+    """Import what every notebook needs, once; only import, since OpenMP does not survive a fork once it has run."""
+    os.makedirs(os.environ["MPLCONFIGDIR"], exist_ok=True)
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def silence() -> None:
+    """From here on, nothing written to standard output or error reaches the grader."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+
+
+def convert_checkpoint(path: str, records: int) -> None:
+    """Read a `.pt` state dict with `weights_only=True` and send its tensors; before any student code runs."""
+    from autograder.worker.checkpoint import read_state_dict
+
+    header, payload = read_state_dict(Path(path))
+    write_frame(records, {"kind": "checkpoint", **header}, payload)
+
+
+def run_step_process(function: Callable[[], None], seconds: float) -> None:
+    """Run one function in a forked process of its own, for at most `seconds`."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        finally:
+            os._exit(0)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return
+        time.sleep(POLL_SECONDS / 4)
+    kill_all(child)
+
+
+def supervise(notebook: dict[str, Any], records: int) -> None:
+    """Run one notebook; a step that kills its process costs itself, and the rest is run again without it."""
+    began = time.monotonic()
+    end = began + notebook["notebook_seconds"]
+    skipped: dict[str, dict[str, str]] = {}
+    outcome = {"status": "CRASHED", "message": "the notebook did not run"}
+    for run in range(1, MOST_RUNS + 1):
+        step, outcome = run_once(notebook, run, skipped, records, end)
+        if outcome["status"] == "PASSED" or time.monotonic() >= end:
+            break
+        skipped[step] = outcome
+    seconds = round(time.monotonic() - began, 2)
+    write_frame(records, {"kind": "ended", "notebook": notebook["name"], "seconds": seconds, **outcome})
+
+
+def run_once(
+    notebook: dict[str, Any], run: int, skipped: dict[str, dict[str, str]], records: int, end: float
+) -> tuple[str, dict[str, str]]:
+    """Fork, run all steps but the skipped ones, and say at which step and how the process ended."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        run_child(notebook, run, skipped, records, write)
+    os.close(write)
+    try:
+        return follow(child, read, end)
+    finally:
+        kill_all(child)
+        os.close(read)
+
+
+def run_child(
+    notebook: dict[str, Any], run: int, skipped: dict[str, dict[str, str]], records: int, progress: int
+) -> None:
+    """In the forked process. Never returns: interpreter exit hooks are the student's to set, not ours to run."""
+    from autograder.worker import cells
+
+    code = 1
+    try:
+        os.setsid()
+        cells.run_notebook(notebook, run, skipped, records, progress)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def follow(child: int, progress: int, end: float) -> tuple[str, dict[str, str]]:
+    """Watch a notebook's process: each step announces itself with its budget, and overruns end in a kill."""
+    step, deadline, text = "start", min(time.monotonic() + 30, end), b""
+    while True:
+        if select.select([progress], [], [], POLL_SECONDS)[0]:
+            text += os.read(progress, 4096)
+            *lines, text = text.split(b"\n")
+            for line in lines:
+                step, budget = line.decode().rsplit(" ", 1)
+                deadline = min(time.monotonic() + float(budget) + GRACE_SECONDS, end)
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            if step == "finished" and status == 0:
+                return step, {"status": "PASSED", "message": ""}
+            return step, {"status": "CRASHED", "message": describe_death(status)}
+        if time.monotonic() > deadline:
+            late = "the notebook's time was used up" if time.monotonic() > end else "did not stop when interrupted"
+            return step, {"status": "TIMEOUT", "message": late}
+
+
+def describe_death(status: int) -> str:
+    """What a wait status says, in words for a student."""
+    if os.WIFSIGNALED(status):
+        return f"the process was killed ({signal.Signals(os.WTERMSIG(status)).name})"
+    return f"the process ended itself (exit status {os.WEXITSTATUS(status)})"
+
+
+def kill_all(child: int) -> None:
+    """Kill whatever this jail still runs: daemons and double forks of a notebook do not outlive it."""
+    if "AUTOGRADER_JAIL_UID" in os.environ:
+        # Every process in this PID namespace but ourselves and the namespace's init.
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+    else:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, 0)[0]:
+            pass
