@@ -78,9 +78,9 @@ def _render_batch(draws: _Draws) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """One batch of images (500, 3, 32, 32) and labels (500,)."""
     labels = (np.argsort(draws.words(_BATCH), kind="stable") % len(CLASSES)).astype(np.int64)
     canvas, mean_colour = _background(draws)
-    for _ in range(2):
+    for _ in range(3):
         canvas = _add_clutter(canvas, draws, sizes=(1.0, 3.0))
-    x, y, scale = _coordinates(draws, radii=(8.0, 12.5), jitter=4.0, turn=0.3, stretch=0.35)
+    x, y, scale = _coordinates(draws, radii=(7.0, 12.0), jitter=4.5, turn=0.4, stretch=0.35)
     inside = np.empty_like(x)
     for label, shape in enumerate(_SHAPES):
         chosen = labels == label
@@ -88,7 +88,7 @@ def _render_batch(draws: _Draws) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     cover = _coverage(inside, scale)
     canvas = _blend(canvas, _surface(draws, mean_colour, x, y), cover)
     canvas = _add_clutter(canvas, draws, sizes=(1.0, 2.5))  # one thing stands in front
-    canvas = canvas + draws.noise(_BATCH, 3, _SIZE, _SIZE) * draws.uniform(0.01, 0.06, _BATCH, 1, 1, 1)
+    canvas = canvas + draws.noise(_BATCH, 3, _SIZE, _SIZE) * draws.uniform(0.02, 0.10, _BATCH, 1, 1, 1)
     images = np.floor(np.clip(canvas, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
     return images, labels
 
@@ -103,7 +103,7 @@ def _coordinates(
     column = axis[None, None, :] - draws.uniform(-jitter, jitter, *per_image)
     row = axis[None, :, None] - draws.uniform(-jitter, jitter, *per_image)
     # A point on the unit circle by rational parametrisation, since sine and cosine differ between platforms;
-    # t is the tangent of half the angle: 0.3 turns by up to 33 degrees to either side, 1 by up to 90.
+    # t is the tangent of half the angle: 0.4 turns by up to 44 degrees to either side, 1 by up to 90.
     t = draws.uniform(-turn, turn, *per_image)
     cosine = (1 - t * t) / (1 + t * t)
     sine = 2 * t / (1 + t * t)
@@ -147,8 +147,8 @@ def _surface(draws: _Draws, mean_colour: _Floats, x: _Floats, y: _Floats) -> _Fl
     colour = draws.uniform(0.35, 1, _BATCH, 3, 1, 1)
     difference = colour - mean_colour
     distance = np.abs(difference[:, :1]) + np.abs(difference[:, 1:2]) + np.abs(difference[:, 2:])
-    # Colours that come too close to the background are moved away from it, to a distance of 0.6 (of 3 possible).
-    wanted = np.maximum(distance, np.float32(0.6))
+    # Colours that come too close to the background are moved away from it, to a distance of 0.4 (of 3 possible).
+    wanted = np.maximum(distance, np.float32(0.4))
     colour = mean_colour + difference * wanted / (distance + np.float32(1e-3))
     light = x * draws.uniform(-0.15, 0.15, _BATCH, 1, 1) + y * draws.uniform(-0.15, 0.15, _BATCH, 1, 1)
     grain = (_smooth_field(draws, 8) - np.float32(0.5)) * np.float32(0.3)
