@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,9 +85,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Samples:
-    """All outputs of a transform for one probe image; `form` is how the image was given: PIL or tensor."""
+    """All outputs of a transform for one probe image (H, W, 3) uint8; `form` is how it was given: PIL or tensor."""
 
     outputs: Sequence[Sample]
+    image: Array
     form: str = "PIL"
     problem: Problem | None = None
 
@@ -136,7 +138,7 @@ def decode_evidence(probes: Sequence[Mapping[str, Any]], frames: Sequence[Frame]
             elif kind == "build":
                 modules.setdefault(name, []).append(_decode_build(probe, None, broken))
             else:
-                samples.setdefault(name, {})[probe["group"]] = Samples((), problem=broken)
+                samples.setdefault(name, {})[probe["group"]] = _decode_samples(probe, None, broken)
     return Evidence(answers, calls, modules, samples)
 
 
@@ -251,8 +253,9 @@ def _decode_graph(wanted: Mapping[str, Any], record: Mapping[str, Any]) -> Model
 
 
 def _decode_samples(probe: Mapping[str, Any], frame: Frame | None, problem: Problem | None) -> Samples:
+    image = np.frombuffer(base64.b64decode(probe["pixels"]), np.uint8).reshape(probe["shape"])
     if problem is not None or frame is None:
-        return Samples((), problem=problem)
+        return Samples((), image, problem=problem)
     records = frame.header.get("outputs")
     if not isinstance(records, list) or len(records) != probe["draws"]:
         raise BadRecord(f"expected {probe['draws']} outputs")
@@ -266,7 +269,7 @@ def _decode_samples(probe: Mapping[str, Any], frame: Frame | None, problem: Prob
             raise BadRecord("an output's values do not have its shape")
         shape = tuple(_integer(d) for d in record["shape"][:8])
         outputs.append(Sample(clean_text(record.get("type")), clean_text(record.get("dtype")), shape, array))
-    return Samples(outputs, "tensor" if frame.header.get("form") == "tensor" else "PIL")
+    return Samples(outputs, image, "tensor" if frame.header.get("form") == "tensor" else "PIL")
 
 
 def load_tensors(blob: bytes) -> dict[str, Array]:

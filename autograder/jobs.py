@@ -128,9 +128,7 @@ def work_record(work: Work) -> dict[str, Any]:
             }
             for name, n in work.notebooks.items()
         },
-        "files": {
-            name: {"path": str(f.path), "sha256": f.sha256, "size": f.size} for name, f in work.files.items()
-        },
+        "files": {name: {"path": str(f.path), "sha256": f.sha256, "size": f.size} for name, f in work.files.items()},
         "converted": _problem_record(converted) if isinstance(converted, Problem) else converted and str(converted),
     }
 

@@ -1,6 +1,6 @@
 """A submission in, a GradeReport out: the whole way, from the folder that was handed in to the points.
 
-    files → stage → plan → JAIL → frames → evidence → hidden graders (a process of their own) → GradeReport
+files → stage → plan → JAIL → frames → evidence → hidden graders (a process of their own) → GradeReport
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ from typing import Any
 from autograder import __version__, data
 from autograder.cache import Cache, digest_of, engine_digest, read_secret
 from autograder.checks import Submitted
-from autograder.config import Assignment, ConfigError, Course, load_course
+from autograder.config import Assignment, ConfigError, Course, did_you_mean, load_course
 from autograder.evidence import Problem
 from autograder.grading import from_records, internal_results, own_fault
 from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
@@ -29,7 +29,7 @@ from autograder.jobs import NotebookWork, Work, setup_record, work_record
 from autograder.plan import Plan, checkpoint_file, make_plan
 from autograder.results import GradeReport, NotebookRun, Status
 from autograder.run import JailRun, run_plan
-from autograder.submission import Submission, read_submission
+from autograder.submission import Submission, read_notebook, read_submission, test_cells
 
 
 class SetupError(RuntimeError):
@@ -81,13 +81,28 @@ def open_grader(root: Path, name: str, *, release: Path | None = None, isolation
     release = release or root / "release" / name
     if not any(release.glob("*.ipynb")):
         raise SetupError(f"no notebooks in {release}: run `nbgrader generate_assignment {name}` (or `make release`)")
-    released = {path.stem for path in release.glob("*.ipynb")}
-    for exercise in assignment.exercises:
-        if exercise.notebook not in released:
-            raise ConfigError(f"grader_config.py grades {exercise.notebook!r}, but {release} has {sorted(released)}")
+    check_points(assignment, release)
     grader = Grader(root, course, name, _choose_isolation(course), _find_data(course), release, root / "source" / name)
     _ = grader.data_identity  # a broken data set stops the batch here, before the first submission
     return grader
+
+
+def check_points(assignment: Assignment, release: Path) -> None:
+    """Compare the test cells of the release with the configuration: a cell nobody checks would never be scored.
+
+    Raises ConfigError.
+    """
+    released = {path.stem: test_cells(read_notebook(path)) for path in sorted(release.glob("*.ipynb"))}
+    for exercise in assignment.exercises:
+        if exercise.notebook not in released:
+            known = sorted(released)
+            hint = did_you_mean(exercise.notebook, known)
+            raise ConfigError(f"grader_config.py grades {exercise.notebook!r}, but the release has {known}{hint}")
+    for name, found in released.items():
+        exercise_or_none = assignment.exercise(name)
+        wanted = {c: float(p) for c, p in exercise_or_none.cells.items()} if exercise_or_none else {}
+        if found != wanted:
+            raise ConfigError(f"{name}: the release's test cells are {found}, grader_config.py says {wanted}")
 
 
 def _choose_isolation(course: Course) -> Isolation:
@@ -108,10 +123,11 @@ def _find_data(course: Course) -> data.Source:
     return data.find_source(allow_offline=False)
 
 
-def grade_submission(grader: Grader, student: str, folder: Path) -> GradeReport:
+def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence[str] = ()) -> GradeReport:
     """Grade one submission: the report holds a result for every check, whatever the submission does.
 
-    A fault of the grader's own becomes INTERNAL results; then no score may be recorded.
+    `notes` are what is known about the folder already, and stand first in the report. A fault of the grader's own
+    becomes INTERNAL results; then no score may be recorded.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="autograder-") as scratch:
@@ -127,7 +143,7 @@ def grade_submission(grader: Grader, student: str, folder: Path) -> GradeReport:
             if is_settled(report):
                 grader.cache.save_report(key, report)
     seconds = round(time.monotonic() - began, 2)
-    return replace(report, student=student, notes=[*submission.notes, *report.notes], seconds=seconds)
+    return replace(report, student=student, notes=[*notes, *submission.notes, *report.notes], seconds=seconds)
 
 
 def submission_digest(submission: Submission) -> str:
@@ -209,7 +225,8 @@ def _hand_over(process: subprocess.Popen[str], work: Work, grader: Grader, folde
         text, _ = process.communicate(json.dumps(work_record(work)) + "\n", grader.course.limits.grader_seconds)
         answer: dict[str, Any] = json.loads(text)
     except (subprocess.TimeoutExpired, ValueError, OSError) as error:
-        raise GradingFault(f"the hidden graders gave no result ({type(error).__name__}): {_log_tail(folder)}") from error
+        problem = f"the hidden graders gave no result ({type(error).__name__})"
+        raise GradingFault(f"{problem}: {_log_tail(folder)}") from error
     return answer
 
 

@@ -77,16 +77,19 @@ def quarantine(folder: Path, place: Path) -> list[str]:
 
     nbgrader copies what a link points to into folders that are published; the entry itself is kept under `place`.
     """
-    notes = []
     for name, found in list(walk(folder)):
-        if stat.S_ISREG(found.st_mode):
-            continue
-        target = place / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        os.rename(folder / name, target)
-        notes.append(f"`{clean_text(name)}` is {describe_kind(found.st_mode)}: set aside, not graded")
-    return notes
+        if not stat.S_ISREG(found.st_mode):
+            target = place / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            os.rename(folder / name, target)
+    return quarantined(place)
+
+
+def quarantined(place: Path) -> list[str]:
+    """Notes about everything of a submission that was ever set aside."""
+    entries = walk(place) if place.is_dir() else ()
+    return [f"`{clean_text(name)}` is {describe_kind(found.st_mode)}: set aside, not graded" for name, found in entries]
 
 
 def stage(
@@ -211,6 +214,12 @@ def is_test_cell(cell: Mapping[str, Any]) -> bool:
     return bool(own.get("grade")) and not own.get("solution") and cell["cell_type"] == "code"
 
 
+def test_cells(notebook: Notebook) -> dict[str, float]:
+    """The automatically graded test cells of a released notebook, with their points."""
+    own = [cell["metadata"]["nbgrader"] for cell in notebook["cells"] if is_test_cell(cell)]
+    return {cell["grade_id"]: float(cell["points"]) for cell in own}
+
+
 def repair(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[str]]:
     """Rebuild a notebook on the release: its own cells as handed in, the course's cells as the course made them.
 
@@ -225,7 +234,7 @@ def repair(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[str]
     seen: set[str] = set()
     for given in submitted["cells"]:
         name = grade_id_of(given)
-        if name in seen:
+        if name and name in seen:
             notes.append(f"a second cell `{clean_text(name)}` was taken as an ordinary cell")
             name = ""
         cells.append(_course_cell(given, known[name], notes) if name in known else _own_cell(given))
@@ -287,7 +296,7 @@ def _insert_missing(cells: list[dict[str, Any]], template: Notebook, seen: set[s
         name = grade_id_of(original)
         if not name:
             continue
-        if name in seen:
+        if name and name in seen:
             position = next(i for i, cell in enumerate(cells) if grade_id_of(cell) == name) + 1
             continue
         cell = _course_cell(original, original, [])

@@ -109,9 +109,7 @@ class Collector:
             if position == 0:
                 materialise(module, example)
             try:
-                graph = export_graph(
-                    module, example, training=wanted["training"], pool=pool, locate=self.locate
-                )
+                graph = export_graph(module, example, training=wanted["training"], pool=pool, locate=self.locate)
                 graphs.append({"graph": graph})
             except self.timeout:
                 raise

@@ -93,8 +93,12 @@ def confinement_problems() -> list[str]:
 
 def copy_submission(source: Path, home: Path) -> None:
     """Copy the staged submission into the scratch folder, where the notebooks may write."""
-    if source.is_dir():
-        shutil.copytree(source, home, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    for path in sorted(source.rglob("*")):
+        target = home / path.relative_to(source)
+        if path.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            shutil.copyfile(path, target)
     os.chdir(home)
 
 

@@ -1,0 +1,36 @@
+# `make help` lists what there is. Everything runs in .venv, which is made on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test release lint bench clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+$(INSTALLED): pyproject.toml
+	@echo "Setting up .venv (PyTorch is large: about two minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo: $(INSTALLED) ## grade eight sample submissions in .demo/ and write the report
+	@$(BIN)/python -m tools.demo
+
+test: lint ## run the tests (and the lint before them)
+	@$(BIN)/python -m pytest
+
+release: $(INSTALLED) ## generate release/ and solutions/ from source/
+	@$(BIN)/python -m tools.release
+
+lint: $(INSTALLED) ## ruff and strict mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(INSTALLED) ## measure how long grading takes (prints figures, asserts nothing)
+	@$(BIN)/python -m bench.grading
+
+clean: ## remove what the demonstration and the tools left; .venv and the gradebook stay
+	rm -rf .demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The hidden graders, one pytest file per notebook, and what they share."""

@@ -1,0 +1,399 @@
+"""A student's network as the hidden graders look at it: its graphs, what they compute, and checks several share."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from autograder.checks import Graded, expect, fail, undecided
+from autograder.evidence import Build, Problem
+from autograder.graders.answers import answered, evidence_for
+from autograder.graph import GraphRefused, ModelGraph, Node, Ref, check_tensors, state_differences
+from autograder.graph_analysis import Convolution, Head, Linear, batch_norms, convolutions, detached, dropouts, head, linears
+from autograder.results import Status
+from autograder.runner import GraphShapes, Runner, RunnerProblem
+
+Images = NDArray[np.float32]
+Array = NDArray[Any]
+EXPORTED_BATCH = 4  # a graph whose code fixes the batch fixes it to this one
+DEFAULT_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Export:
+    """One graph of a build, loaded into the runner."""
+
+    graph: ModelGraph
+    tensors: bytes
+    handle: int
+    info: GraphShapes
+
+    @property
+    def shapes(self) -> tuple[Any, ...]:
+        """One shape per node, None where a node's value is no tensor."""
+        return self.info.shapes
+
+
+@dataclass
+class Network:
+    """One build of a student's module. Everything is looked up when a check first needs it, and kept.
+
+    A property ends the check that asks for it, with the problem's own status, where the evidence is missing: so every
+    check needs just the evidence that it looks at.
+    """
+
+    name: str
+    build: Build
+    runner: Runner
+    secret: bytes
+    size: int  # of the images of the first export
+    _exports: dict[tuple[bool, int], Export] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes that was asked for."""
+        return int(self.build.arguments.get("num_classes", DEFAULT_CLASSES))
+
+    @property
+    def evaluation(self) -> Export:
+        """The graph in eval mode, as it is judged and evaluated, with noise switched off.
+
+        Noise that stays on is one mistake and costs one check: everything else is judged without it.
+        """
+        return self.export(training=False)
+
+    @property
+    def training(self) -> Export:
+        """The graph in training mode; it must be the same model."""
+        export = self.export(training=True)
+        differences = state_differences(self.graph(False, self.size), export.graph)
+        if differences:
+            fail(f"`{self.name}` is another model in training than in evaluation: {'; '.join(differences[:3])}")
+        return export
+
+    def export(self, *, training: bool, size: int | None = None) -> Export:
+        """The export of a mode and image size, loaded. Ends the check where there is none."""
+        key = (training, self.size if size is None else size)
+        if key not in self._exports:
+            graph = self.graph(*key)
+            if not training:
+                graph = without_noise(graph)
+            handle = self.runner.load(graph, self.build.tensors)
+            info = self.runner.shapes(handle, graph.input_shape)
+            self._exports[key] = Export(graph, self.build.tensors, handle, info)
+        return self._exports[key]
+
+    def graph(self, training: bool, size: int) -> ModelGraph:
+        """The graph as it came, checked against its tensors. Ends the check where there is none."""
+        answered(self.name, self.build.problem or True)
+        graph = answered(self.name, self.problem_or_graph(training, size))
+        try:
+            check_tensors(graph, self.build.tensors)
+        except GraphRefused as error:
+            fail(str(error), line=error.line)
+        return graph
+
+    def problem_or_graph(self, training: bool, size: int) -> ModelGraph | Problem:
+        """What came for one export."""
+        return self.build.problem or self.build.graphs[training, size]
+
+    def images(self, count: int = EXPORTED_BATCH, size: int | None = None, part: str = "") -> Images:
+        """Standard normal images (count, C, H, W), the same for everybody."""
+        text = f"images/{self.name}/{part}".encode()
+        draws = np.random.RandomState(np.frombuffer(hmac.new(self.secret, text, hashlib.sha256).digest(), "<u4"))
+        channels = self.graph(False, self.size).input_shape[1]
+        side = self.size if size is None else size
+        return draws.standard_normal((count, channels, side, side)).astype(np.float32)
+
+    def labels(self, count: int) -> NDArray[np.int64]:
+        """Labels that go round all classes."""
+        return np.arange(count, dtype=np.int64) % self.classes
+
+    @property
+    def batch(self) -> int:
+        """The batch size that every check can use: the one that the code fixes, else that of the export."""
+        return self.evaluation.graph.batch or EXPORTED_BATCH
+
+    def logits(self, images: Images, export: Export | None = None) -> Array:
+        """What the network computes in eval mode."""
+        return self.runner.run((export or self.evaluation).handle, images)
+
+    @cached_property
+    def convolutions(self) -> tuple[Convolution, ...]:
+        """In execution order, from the eval graph."""
+        return convolutions(self.evaluation.graph, self.evaluation.shapes)
+
+    @cached_property
+    def head(self) -> Head:
+        """Everything after the last feature map, from the eval graph."""
+        return head(self.evaluation.graph, self.evaluation.shapes)
+
+
+def networks(graded: Graded, name: str) -> list[Network]:
+    """All builds of a module."""
+    probe = next(probe for probe in graded.exercise.modules if probe.name == name)
+    builds = evidence_for(graded.evidence.modules, name)
+    return [Network(name, build, graded.runner, graded.secret, probe.image_sizes[0]) for build in builds]
+
+
+NOISE = frozenset(
+    f"aten.{kind}.default"
+    for kind in ("dropout", "dropout_", "feature_dropout", "feature_dropout_", "alpha_dropout", "alpha_dropout_",
+                 "feature_alpha_dropout", "feature_alpha_dropout_")
+)  # fmt: skip
+
+
+def without_noise(graph: ModelGraph) -> ModelGraph:
+    """The same graph with every dropout off: `dropout(x, p, train)`."""
+
+    def quiet(node: Node) -> Node:
+        return replace(node, args=(*node.args[:2], False)) if node.operation in NOISE else node
+
+    return replace(graph, nodes=tuple(quiet(node) for node in graph.nodes))
+
+
+def up_to(graph: ModelGraph, index: int) -> ModelGraph:
+    """The part of a graph that computes the value of one node, returned instead of the graph's own output."""
+    return replace(graph, nodes=(*graph.nodes[: index + 1], Node(index + 1, "output", args=(Ref(index),))))
+
+
+# Logits
+
+
+def expect_logits(builds: Sequence[Network]) -> None:
+    """Logits (N, num_classes), for each number of classes that was asked for."""
+    for network in builds:
+        found = network.logits(network.images(network.batch)).shape
+        if found == (network.batch, network.classes):
+            continue
+        default = builds[0].classes
+        if found == (network.batch, default):
+            fail(f"`num_classes` is ignored: {default} logits come out whatever it is. Use it in the last layer")
+        wanted = (network.batch, "num_classes") if network is not builds[0] else (network.batch, network.classes)
+        shown = f"({', '.join(map(str, wanted))})"
+        fail(f"logits of {network.batch} images: expected {shown} [N, num_classes], got {describe_shape(network, found)}")
+
+
+def describe_shape(network: Network, shape: Sequence[int]) -> str:
+    """A shape in which a number that was asked for shows by its name: it is drawn from the course's secret."""
+    asked = {value: name for name, value in network.build.arguments.items()}
+    return f"({', '.join(asked.get(size, str(size)) for size in shape)})"
+
+
+def expect_any_batch(network: Network) -> None:
+    """The batch size is free, one image included, and an image's logits do not depend on the others (eval mode)."""
+    fixed = network.evaluation.graph.batch
+    if fixed is not None:
+        fail(
+            f"forward works for {fixed} images at a time only: a number of images is written down somewhere, as in "
+            "view(4, -1). Use x.flatten(1), or x.shape[0]"
+        )
+    images = network.images(5, part="batch")
+    together = network.logits(images)
+    expect_rows(network, 5, together)
+    alone = run_or_explain(network, images[:1], "a batch of one image")
+    if alone.shape != (1, network.classes):
+        expect_one_row(network, alone)
+    strangers = images.copy()
+    strangers[1:] = 3 * network.images(4, part="strangers")[:, :, ::-1] + 1
+    # Between different images logits differ by their spread; float32 sums in another order by a millionth of it.
+    tolerance = 1e-3 * max(float(np.abs(together).max()), 1e-6)
+    changes = [np.abs(other[0] - together[0]).max() for other in (alone, network.logits(strangers))]
+    expect(
+        bool(max(changes) <= tolerance),
+        "in eval mode the logits of an image change with the other images of the batch. Each image must be judged by "
+        "itself: is a mean taken over the batch axis, or does batch norm lack running statistics?",
+    )
+
+
+def expect_rows(network: Network, count: int, logits: Array) -> None:
+    if logits.shape != (count, network.classes):
+        fail(f"logits of {count} images: expected ({count}, {network.classes}), got {logits.shape}")
+
+
+def expect_one_row(network: Network, logits: Array) -> None:
+    squeezed = " A bare squeeze() removes the batch axis, too: use flatten(1) or squeeze(dim)"
+    why = squeezed if logits.shape == (network.classes,) else ""
+    fail(f"logits of one image: expected (1, {network.classes}), got {logits.shape}.{why}")
+
+
+def run_or_explain(network: Network, images: Images, what: str) -> Array:
+    """The logits; an exception while the graph runs is said to be about `what`."""
+    try:
+        return network.logits(images)
+    except RunnerProblem as problem:
+        if problem.status != "ERROR":
+            raise
+        fail(f"{what} does not pass: {problem}")
+
+
+def expect_raw_logits(network: Network) -> None:
+    """No softmax, ReLU or the like after the classifier."""
+    activation = network.head.output_activation
+    remedy = {
+        "softmax": "nn.CrossEntropyLoss contains it already, and applied twice it slows learning down",
+        "log_softmax": "nn.CrossEntropyLoss contains it already",
+        "relu": "it cuts off all negative logits, so the network cannot rule a class out",
+    }
+    why = remedy.get(activation or "", "return what the last linear layer computes")
+    expect(
+        activation is None,
+        f"expected raw logits, found {activation} after the classifier: leave it out; {why}",
+        line=network.head.output_activation_line,
+    )
+
+
+# Weights
+
+
+def expect_learning_weights(network: Network, *, loss: str = "cross_entropy") -> None:
+    """Every convolution and linear weight is a registered parameter and receives finite gradient, not all zero."""
+    layers: list[Convolution | Linear] = [
+        *network.convolutions,
+        *linears(network.evaluation.graph, network.evaluation.shapes),
+    ]
+    expect(bool(layers), "no convolution or linear layer found")
+    for layer in sorted(layers, key=lambda layer: layer.node):
+        expect_registered(layer)
+    export = network.training
+    expect_gradients(network, export, loss)
+
+
+def expect_registered(layer: Convolution | Linear) -> None:
+    kind = "linear layer" if isinstance(layer, Linear) else "convolution"
+    expect(
+        layer.is_registered,
+        f"the weights of a {kind} are not registered as parameters, so the optimiser will never change them. Keep "
+        "layers in attributes, nn.Sequential or nn.ModuleList, not in a plain list or dict",
+        line=layer.line,
+    )
+    expect(
+        layer.is_trainable,
+        f"the weights of a {kind} cannot learn: they are frozen (requires_grad=False), detached or used inside no_grad",
+        line=layer.line,
+    )
+
+
+def expect_gradients(network: Network, export: Export, loss: str) -> None:
+    """Kernels and matrices (two or more axes) must move; biases and norm parameters may have no gradient at all."""
+    count = export.graph.batch or EXPORTED_BATCH
+    awake = network.runner.load(export.graph, without_zeros(export))
+    labels = network.labels(count)
+    gradients = network.runner.gradients(awake, network.images(count), labels, loss=loss).parameters
+    network.runner.release(awake)
+    weights = [t.name for t in export.graph.tensors if t.kind == "parameter" and len(t.shape) >= 2]
+    stopped = detached(export.graph)
+    line = export.graph.nodes[stopped[0]].line if stopped else 0
+    for name in weights:
+        found = gradients.get(name)
+        if found is None or found.max_abs == 0:
+            used = is_used(export.graph, name)
+            why = "the way back to it is cut (detach, no_grad?)" if used else "it is never used in forward"
+            fail(f"no gradient reaches `{name}`: {why}. It would keep its random values", line=line if used else 0)
+        expect(found.finite, f"the gradient of `{name}` is NaN or infinite: look for a division by zero or an overflow")
+
+
+def is_used(graph: ModelGraph, name: str) -> bool:
+    """Whether any operation reads a tensor."""
+    places = {node.index for node in graph.nodes if node.tensor >= 0 and graph.tensors[node.tensor].name == name}
+    return any(places & set(node.inputs) for node in graph.nodes)
+
+
+def without_zeros(export: Export) -> bytes:
+    """The tensors with parameters that are all zero set to small random numbers.
+
+    A residual branch whose last batch norm starts at 0, or a classifier that does, is a good idea (Goyal et al. 2017)
+    and stops every gradient behind it until the first step.
+    """
+    arrays = safetensors.numpy.load(export.tensors)
+    draws = np.random.RandomState(0)
+    for tensor in export.graph.tensors:
+        array = arrays[tensor.key]
+        if tensor.kind == "parameter" and array.dtype.kind == "f" and not array.any():
+            arrays[tensor.key] = draws.normal(0, 0.1, array.shape).astype(array.dtype)
+    return safetensors.numpy.save(arrays)
+
+
+# Batch norm, pooling
+
+
+def expect_own_statistics(network: Network) -> None:
+    """No batch norm serves in two places: its running statistics would be a mixture of both."""
+    seen: dict[str, int] = {}
+    for norm in batch_norms(network.evaluation.graph, network.evaluation.shapes):
+        tensor = norm.running_mean or norm.weight
+        if tensor is None:
+            continue
+        expect(
+            tensor.key not in seen,
+            f"one batch norm (`{tensor.name.rpartition('.')[0]}`) is used in two places: each needs its own, since its "
+            "running mean and variance belong to one layer",
+            line=norm.line,
+        )
+        seen[tensor.key] = norm.node
+
+
+def expect_global_average_pooling(network: Network, other_size: int) -> None:
+    """Images of another size pass, because what remains of height and width is averaged before the classifier."""
+    other = network.problem_or_graph(False, other_size)
+    features = network.head
+    average = "Average over whatever height and width remain"
+    if features.flattened_inputs is not None:
+        fail(
+            f"{average}: your classifier expects {features.flattened_inputs:,} inputs, so {other_size}×{other_size} "
+            "images do not fit",
+            line=features.flatten_line,
+        )
+    if isinstance(other, Problem) and other.status is Status.ERROR:
+        what = f"{average}: {other_size}×{other_size} images do not pass"
+        fail(f"{what} ({other.message})", line=other.cell * 100_000 + other.line)
+    export = network.export(training=False, size=other_size)
+    count = export.graph.batch or EXPORTED_BATCH
+    found = network.logits(network.images(count, other_size), export).shape
+    if found != (count, network.classes):
+        fail(
+            f"{average}: for {count} images of {other_size}×{other_size}, expected logits {(count, network.classes)}, "
+            f"got {found}"
+        )
+    pooling = {"max": "the maximum over height and width is taken", None: "no pooling over all of height and width found"}
+    expect(
+        features.global_pooling == "average",
+        f"{average} before the classifier (nn.AdaptiveAvgPool2d(1), or x.mean(dim=(2, 3))): "
+        f"{pooling.get(features.global_pooling, 'another reduction is used')}",
+        line=features.pooling_line,
+    )
+
+
+# Dropout
+
+
+def expect_dropout(network: Network) -> None:
+    """Dropout before the classifier: on in training, off in evaluation."""
+    graph = network.graph(False, network.size)
+    for noise in dropouts(graph, network.evaluation.shapes):
+        expect(
+            not noise.active or noise.probability == 0,
+            "dropout stays on in eval mode, so the same image gets different logits each time. Use nn.Dropout, or "
+            "F.dropout(x, p, training=self.training)",
+            line=noise.line,
+        )
+    export = network.training
+    inside = head(export.graph, export.shapes).dropouts
+    working = [noise for noise in inside if noise.active and 0 < noise.probability < 1]
+    if not working and any(noise.active for noise in dropouts(export.graph, export.shapes)):
+        fail("there is dropout, but none between the global pooling and the classifier, where it is asked for")
+    expect(bool(working), "no dropout before the classifier in training: nn.Dropout(0.5), then the linear layer")
+
+
+def need_decided(graph: ModelGraph | Problem) -> None:
+    """End the check as undecided where a valid program could not be exported."""
+    if isinstance(graph, Problem) and graph.status is Status.UNSUPPORTED:
+        undecided(graph.message, line=graph.cell * 100_000 + graph.line)

@@ -1,0 +1,113 @@
+"""Hidden checks of exercise 2: SimpleCNN with a fourth block."""
+
+from __future__ import annotations
+
+import pytest
+
+from autograder.checks import Graded, expect, fail, points
+from autograder.graders.models import (
+    Network,
+    expect_any_batch,
+    expect_dropout,
+    expect_global_average_pooling,
+    expect_learning_weights,
+    expect_logits,
+    expect_own_statistics,
+    expect_raw_logits,
+    networks,
+)
+from autograder.graph_analysis import Block, blocks
+
+CELL = "deeper-cnn-tests"
+CHANNELS = (32, 64, 128, 256)
+
+
+@pytest.fixture(scope="module")
+def builds(graded: Graded) -> list[Network]:
+    """`DeeperCNN` with the default and with another number of classes."""
+    return networks(graded, "DeeperCNN")
+
+
+@pytest.fixture(scope="module")
+def deeper_cnn(builds: list[Network]) -> Network:
+    """`DeeperCNN()`."""
+    return builds[0]
+
+
+def blocks_of(network: Network) -> tuple[Block, ...]:
+    """The network's trunk, divided into blocks."""
+    return blocks(network.evaluation.graph, network.evaluation.shapes, CHANNELS)
+
+
+@points(3, cell=CELL, hint="The last layer is nn.Linear(256, num_classes), and its output is returned.")
+def test_logits(builds: list[Network]) -> None:
+    """Gives logits (N, num_classes), for any num_classes"""
+    expect_logits(builds)
+
+
+@points(2, cell=CELL, hint="Never write the batch size down: x.flatten(1) keeps the first axis whatever it is.")
+def test_any_batch_size(deeper_cnn: Network) -> None:
+    """Any batch size works, one image included, and images do not influence one another"""
+    expect_any_batch(deeper_cnn)
+
+
+@points(2, cell=CELL, hint="Keep layers in attributes, nn.Sequential or nn.ModuleList, and use each of them.")
+def test_weights_learn(deeper_cnn: Network) -> None:
+    """Every convolution and linear weight is registered and receives gradient"""
+    expect_learning_weights(deeper_cnn)
+
+
+@points(5, cell=CELL, hint="Each block doubles the channels of the one before.")
+def test_four_blocks(deeper_cnn: Network) -> None:
+    """Four blocks, which end with 32, 64, 128 and 256 channels"""
+    found = blocks_of(deeper_cnn)
+    channels = tuple(block.out_channels for block in found)
+    expect(
+        channels == CHANNELS,
+        f"channels at the ends of the blocks: expected 32 → 64 → 128 → 256, found {' → '.join(map(str, channels))}",
+        line=next((b.line for b, wanted in zip(found, CHANNELS, strict=False) if b.out_channels != wanted), 0),
+    )
+
+
+@points(2, cell=CELL, hint="nn.BatchNorm2d(channels) after the convolution of each block, one for each.")
+def test_batch_norm(deeper_cnn: Network) -> None:
+    """Batch norm in every block"""
+    for number, block in enumerate(blocks_of(deeper_cnn), 1):
+        expect(bool(block.batch_norms), f"no batch norm found in block {number}", line=block.line)
+    expect_own_statistics(deeper_cnn)
+
+
+@points(2, cell=CELL, hint="nn.MaxPool2d(2) at the end of the block, or a convolution with stride 2; padding keeps the rest.")
+def test_blocks_halve(deeper_cnn: Network) -> None:
+    """Each block halves height and width"""
+    found = blocks_of(deeper_cnn)
+    for number, block in enumerate(found, 1):
+        before, after = block.input_shape[2:], block.output_shape[2:]
+        expect(
+            block.halves,
+            f"block {number} makes {before[0]}×{before[1]} into {after[0]}×{after[1]}, expected "
+            f"{before[0] // 2}×{before[1] // 2}: halve once, by pooling or a stride of 2, and pad convolutions",
+            line=block.line,
+        )
+    sides = deeper_cnn.head.feature_shape[2:]
+    if found and sides != found[-1].output_shape[2:]:
+        fail(f"after four blocks the feature maps of a 32×32 image must be 2×2, found {sides[0]}×{sides[1]}")
+
+
+@points(2, cell=CELL, hint="x.mean(dim=(2, 3)) or nn.AdaptiveAvgPool2d(1), then one nn.Linear(256, num_classes).")
+def test_other_image_size(deeper_cnn: Network) -> None:
+    """64×64 images work, by global average pooling and one linear classifier"""
+    expect_global_average_pooling(deeper_cnn, 64)
+    layers = deeper_cnn.head.classifiers
+    expect(
+        len(layers) == 1,
+        f"expected one linear layer after the pooling, found {len(layers)}",
+        line=layers[1].line if len(layers) > 1 else 0,
+    )
+
+
+@points(2, cell=CELL, hint="pooling → nn.Dropout(0.5) → nn.Linear, and no softmax: the loss contains it.")
+def test_raw_logits_and_dropout(deeper_cnn: Network) -> None:
+    """Raw logits; dropout before the classifier in training, off in evaluation"""
+    expect_raw_logits(deeper_cnn)
+    expect_dropout(deeper_cnn)

@@ -1,0 +1,211 @@
+"""What `nbgrader autograde` calls: an exporter that reads and repairs notebooks, and preprocessors that grade.
+
+Wired by dotted names in `nbgrader_config.py`; nothing in nbgrader is patched. The chain is
+
+    sanitize   SafeExporter (quarantine, limits, repair) → ClearOutput → DeduplicateIds → OverwriteCells → …
+    autograde  GradeInJail → LimitOutput → SanitizeHTML → WriteScores → SaveAutoGrades → FlagForPerson → …
+
+All notebooks of a submission are graded when the first one reaches `GradeInJail`, so that a fault never leaves half a
+submission recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbconvert.exporters import NotebookExporter
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.converters.base import NbGraderException
+from nbgrader.preprocessors import NbGraderPreprocessor
+
+from autograder import outputs, pipeline
+from autograder.config import ConfigError, load_course
+from autograder.data import DataError
+from autograder.reports import save_report
+from autograder.results import CellScore, GradeReport
+from autograder.submission import (
+    UnreadableNotebook,
+    is_test_cell,
+    load_notebook,
+    quarantine,
+    quarantined,
+    read_notebook,
+    repair,
+)
+
+Notebook = Any
+Resources = dict[str, Any]
+
+
+class SafeExporter(NotebookExporter):  # type: ignore[misc]
+    """Reads submitted notebooks with limits and repairs them before any preprocessor sees them.
+
+    Its construction is the one moment after nbgrader has found the submissions and before it copies anything: links
+    are set aside here, and what makes grading impossible (no data set, no jail, a wrong configuration) stops the
+    command with exit status 1 before the first submission is touched.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.grader = _open(self)
+        for folder in self.parent.assignments:
+            student = student_of(self.parent, folder)
+            for note in quarantine(Path(folder), _quarantine_place(self.grader, student)):
+                self.log.warning("%s: %s", student, note)
+
+    def from_filename(self, filename: str, resources: Resources | None = None, **kw: Any) -> tuple[str, Resources]:
+        """The notebook in `filename`; the untouched release in its place where it cannot be read."""
+        path = Path(filename)
+        resources = resources if resources is not None else {}
+        resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
+        template = self.grader.release / path.name
+        try:
+            data, notes = load_notebook(path, template)
+        except UnreadableNotebook as error:
+            self.log.warning("%s: %s; nothing in it can be graded", resources["nbgrader"]["student"], error)
+            released = read_notebook(template)
+            data, notes = repair(released, released)
+        for note in notes if self.parent._sanitizing else []:
+            self.log.warning("%s, %s: %s", resources["nbgrader"]["student"], path.stem, note)
+        notebook: tuple[str, Resources] = self.from_notebook_node(nbformat.from_dict(data), resources, **kw)
+        return notebook
+
+
+def student_of(converter: Any, folder: str) -> str:
+    """The student whose submitted folder this is."""
+    resources = converter.init_single_notebook_resources(os.path.join(folder, "any.ipynb"))
+    return str(resources["nbgrader"]["student"])
+
+
+def _quarantine_place(grader: pipeline.Grader, student: str) -> Path:
+    return grader.root / ".autograder" / "quarantine" / grader.name / student
+
+
+def _open(exporter: Any) -> pipeline.Grader:
+    """The grader of the course that a converter works on. Raises NbGraderException: nbgrader then exits with 1."""
+    course = exporter.parent.coursedir
+    name = course.assignment_id
+    release = Path(course.format_path(course.release_directory, ".", name))
+    try:
+        return open_grader(Path(course.root), name, release, os.environ.get("AUTOGRADER_ISOLATION", ""))
+    except (ConfigError, pipeline.SetupError, DataError) as error:
+        exporter.log.error("Nothing was graded: %s", error)
+        raise NbGraderException(str(error)) from error
+
+
+@lru_cache(maxsize=8)
+def open_grader(root: Path, name: str, release: Path, isolation: str) -> pipeline.Grader:
+    """One grader per course, assignment and process: the data set is read once."""
+    return pipeline.open_grader(root, name, release=release, isolation=isolation)
+
+
+class GradeInJail(NbGraderPreprocessor):  # type: ignore[misc]
+    """Grades the whole submission with its first notebook, and puts what each cell showed into the notebook.
+
+    It takes the place of nbgrader's Execute without being one, so that `--no-execute` does not switch it off and let
+    the outputs that a student stored pass for results.
+    """
+
+    def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
+        report = self._report(resources)
+        name = resources["nbgrader"]["notebook"]
+        run = next((run for run in report.notebooks if run.notebook == name), None)
+        shown = {cell.index: cell.outputs for cell in run.cells} if run else {}
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type == "code":
+                cell.execution_count = None
+                cell.outputs = [nbformat.from_dict(output) for output in shown.get(index, [])]
+        resources["autograder"] = report
+        return notebook, resources
+
+    def _report(self, resources: Resources) -> GradeReport:
+        grader: pipeline.Grader = self.parent.grader
+        course = self.parent.parent.coursedir
+        student = resources["nbgrader"]["student"]
+        folder = Path(course.format_path(course.submitted_directory, student, grader.name))
+        self.log.info("Grading %s in the jail (%s)", student, grader.isolation.describe())
+        report = pipeline.grade_submission(
+            grader, student, folder, notes=quarantined(_quarantine_place(grader, student))
+        )
+        save_report(grader.root, report)
+        if report.is_internal:
+            clear_scores(resources["nbgrader"]["db_url"], grader.name, student)
+            faults = {check.message for check in report.checks if check.status.value == "INTERNAL"}
+            raise GradersFault(f"no score recorded for {student}: {'; '.join(sorted(faults))}")
+        return report
+
+
+class GradersFault(RuntimeError):
+    """The grader itself failed on a submission: nbgrader drops it, names it, and goes on with the others."""
+
+
+class WriteScores(NbGraderPreprocessor):  # type: ignore[misc]
+    """Writes an explicit plain score for every test cell: nbgrader takes silence for full points.
+
+    Last before SaveAutoGrades, so that nothing can change the output that is read as the score.
+    """
+
+    def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
+        report, name = resources["autograder"], resources["nbgrader"]["notebook"]
+        scores = {score.cell: score for score in report.cell_scores() if score.notebook == name}
+        for cell in notebook.cells:
+            if is_test_cell(cell):
+                grade_id = cell.metadata.nbgrader.grade_id
+                own = [check for check in report.checks if (check.notebook, check.cell) == (name, grade_id)]
+                written = [outputs.score_output(clamped(scores[grade_id], cell)), outputs.checks_output(own)]
+                cell.outputs = [nbformat.from_dict(output) for output in written]
+        return notebook, resources
+
+
+def clamped(score: CellScore, cell: Notebook) -> float:
+    """The score within 0 and the cell's points: one above the maximum would lose the whole submission."""
+    return min(max(float(score.earned), 0.0), float(cell.metadata.nbgrader.points))
+
+
+class FlagForPerson(NbGraderPreprocessor):  # type: ignore[misc]
+    """Sets nbgrader's `needs_manual_grade` where a check was undecided: no valid program gets a silent zero."""
+
+    def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
+        own = resources["nbgrader"]
+        undecided = [
+            score.cell
+            for score in resources["autograder"].cell_scores()
+            if score.notebook == own["notebook"] and score.needs_person
+        ]
+        if undecided:
+            with Gradebook(own["db_url"]) as gradebook:
+                for cell in undecided:
+                    grade = gradebook.find_grade(cell, own["notebook"], own["assignment"], own["student"])
+                    grade.needs_manual_grade = True
+                gradebook.db.commit()
+        return notebook, resources
+
+
+def clear_scores(db_url: str, assignment: str, student: str) -> None:
+    """Take back automatic scores of an earlier run: after a fault of the grader no score may stand."""
+    with Gradebook(db_url) as gradebook:
+        try:
+            submission = gradebook.find_submission(assignment, student)
+        except MissingEntry:
+            return
+        for notebook in submission.notebooks:
+            for grade in notebook.grades:
+                grade.auto_score = None
+                grade.needs_manual_grade = True
+        gradebook.db.commit()
+
+
+def withhold_checkpoints(assignment: str, student: str, notebooks: list[str]) -> None:
+    """After `generate_assignment`: take back weights that running the solutions left beside the source notebooks.
+
+    nbgrader's hook (`c.GenerateAssignment.post_convert_hook`), called in the course's folder.
+    """
+    root = Path.cwd()
+    for exercise in load_course(root).assignment(assignment).exercises:
+        if exercise.checkpoint is not None:
+            for path in (root / "release" / assignment).glob(f"{exercise.checkpoint.stem}.*"):
+                path.unlink()

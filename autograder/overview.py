@@ -1,0 +1,119 @@
+"""What a table of submissions shows: points per exercise, totals, and what a person still has to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autograder.evidence import clean_text
+from autograder.gradebook import Mark, Marks
+from autograder.results import GradeReport, Status
+
+
+@dataclass(frozen=True)
+class Points:
+    """`earned` of `maximum`; `earned` is None where no score may be recorded."""
+
+    earned: float | None
+    maximum: float
+
+    def __str__(self) -> str:
+        return f"{'–' if self.earned is None else f'{self.earned:g}'} / {self.maximum:g}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One submission: its latest report, and the gradebook's marks for it (none where there is no gradebook)."""
+
+    report: GradeReport
+    marks: Sequence[Mark] = ()
+
+    @property
+    def student(self) -> str:
+        """The student's name, fit for a terminal and a page: it is the name of a folder that somebody handed in."""
+        return clean_text(self.report.student)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the submission could not be graded through the grader's own fault."""
+        return self.report.is_internal
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The cells that wait for a manual mark because they are marked by hand."""
+        automatic = {cell for cells in self.report.cells.values() for cell in cells}
+        return tuple(mark.cell for mark in self.marks if mark.needs_person and mark.cell not in automatic)
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """The automatic cells with a check that the engine could not decide, and that no person has marked yet."""
+        marked = {(m.notebook, m.cell) for m in self.marks if m.manual is not None and not m.needs_person}
+        checks = [c for c in self.report.checks if c.status is Status.UNSUPPORTED]
+        return tuple(dict.fromkeys(c.cell for c in checks if (c.notebook, c.cell) not in marked))
+
+    @property
+    def incidents(self) -> tuple[str, ...]:
+        """What did not run to its end, e.g. "02_deeper_cnn: time-out"."""
+        found = []
+        for run in self.report.notebooks:
+            cells = dict.fromkeys(cell.status for cell in run.cells if cell.status is not Status.PASSED)
+            if run.status is not Status.PASSED:
+                found.append(f"{run.notebook}: {status_words(run.status)}")
+            found += [f"{run.notebook}: a cell ended in {status_words(s)}" for s in cells if s is not run.status]
+        return tuple(found)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the gradebook holds exactly the automatic scores of the report."""
+        held = {(mark.notebook, mark.cell): mark.automatic for mark in self.marks}
+        return all(held.get((s.notebook, s.cell)) == s.earned for s in self.report.cell_scores())
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What deserves a look, in words; empty where everything is settled."""
+        flags = []
+        if self.failed:
+            flags.append("not graded: the grader's own fault")
+        if self.undecided:
+            flags.append(f"undecided, mark by hand: {', '.join(self.undecided)}")
+        if self.waiting:
+            flags.append(f"needs a manual mark: {', '.join(self.waiting)}")
+        if self.marks and not self.failed and not self.is_recorded:
+            flags.append("the gradebook holds other scores: grade again")
+        return (*flags, *self.incidents)
+
+    def points_of(self, notebook: str) -> Points:
+        """What one notebook earned: the gradebook's marks where they are known, else the automatic points."""
+        marks = [mark for mark in self.marks if mark.notebook == notebook]
+        if marks:
+            pairs = [(mark.score, mark.maximum) for mark in marks]
+        else:
+            pairs = [(s.earned, s.maximum) for s in self.report.cell_scores() if s.notebook == notebook]
+        broken = {check.notebook for check in self.report.checks if check.status is Status.INTERNAL}
+        earned = None if notebook in broken else round(sum(pair[0] for pair in pairs), 1)
+        return Points(earned, round(sum(pair[1] for pair in pairs), 1))
+
+    @property
+    def total(self) -> Points:
+        """All points: of the gradebook, manual marks included, where it is known; else the automatic ones."""
+        if self.marks:
+            maximum = round(sum(mark.maximum for mark in self.marks), 1)
+            earned = round(sum(mark.score for mark in self.marks), 1)
+        else:
+            maximum, earned = self.report.maximum, self.report.earned
+        return Points(None if self.failed else earned, maximum)
+
+
+def rows_of(reports: Sequence[GradeReport], marks: Marks) -> list[Row]:
+    return [Row(report, marks.get(report.student, ())) for report in reports]
+
+
+def notebooks_of(rows: Sequence[Row]) -> list[str]:
+    """The graded notebooks, in the configuration's order."""
+    return list(dict.fromkeys(name for row in rows for name in row.report.cells))
+
+
+def status_words(status: Status) -> str:
+    """A status for a reader."""
+    special = {Status.UNSUPPORTED: "undecided", Status.INTERNAL: "grader's own fault", Status.TIMEOUT: "time-out"}
+    return special.get(status, status.value.replace("_", " ").lower())

@@ -1,0 +1,36 @@
+"""Wires the engine into nbgrader, nothing else. What is graded stands in `grader_config.py`."""
+
+from pathlib import Path
+
+c = get_config()  # type: ignore[name-defined]  # noqa: F821 - provided by traitlets
+
+c.CourseDirectory.course_id = "cnn-course"
+c.CourseDirectory.solution_directory = "solutions"
+# Wait for a formgrader that writes at the same time, rather than give up after five seconds.
+c.CourseDirectory.db_url = f"sqlite:///{Path(__file__).resolve().parent / 'gradebook.db'}?timeout=60"
+
+c.GenerateAssignment.post_convert_hook = "autograder.nbgrader_plugin.withhold_checkpoints"
+c.Autograde.exporter_class = "autograder.nbgrader_plugin.SafeExporter"
+c.Autograde.sanitize_preprocessors = [
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.DeduplicateIds",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "nbgrader.preprocessors.OverwriteCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.Autograde.autograde_preprocessors = [
+    "autograder.nbgrader_plugin.GradeInJail",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbconvert.preprocessors.sanitize.SanitizeHTML",  # a student's markdown must not run script in formgrader
+    "autograder.nbgrader_plugin.WriteScores",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "autograder.nbgrader_plugin.FlagForPerson",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+
+# Solutions and the instructor's own validation run outside the jail: they are the instructor's code.
+c.Execute.timeout = 1800
+# Checkpoints travel with the notebooks.
+c.ZipCollectApp.collector_plugin = "nbgrader.plugins.zipcollect.FileNameCollectorPlugin"
+c.FileNameCollectorPlugin.valid_ext = [".ipynb", ".safetensors", ".pt"]

@@ -1,0 +1,123 @@
+"""Grade eight sample submissions in a folder of their own, and say where to look: `make demo`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from autograder import data, reports
+from autograder.results import GradeReport, Status
+from tools.samples import ASSIGNMENT, ROOT, build_sample, read_sample
+
+PLACE = ROOT / ".demo"
+STUDENTS = {
+    "ada": "reference",
+    "blaise": "different_style",
+    "carl": "untouched",
+    "dorothy": "wrong_doubling",
+    "emmy": "no_residual",
+    "felix": "partial_checkpoint",
+    "grace": "os_exit",
+    "mallory": "gradebook_symlink",
+}
+CONFIG = '''"""The course's own configuration, with the demonstration's data set."""
+
+import dataclasses
+import runpy
+from pathlib import Path
+
+COURSE = runpy.run_path(str(Path(__file__).resolve().parent.parent / "grader_config.py"))["COURSE"]
+COURSE = dataclasses.replace(COURSE, data={data!r})
+'''
+
+
+def main() -> int:
+    """Set up `.demo/`, run plain `nbgrader autograde`, write the report, print a summary. Returns an exit status."""
+    console = Console()
+    began = time.monotonic()
+    try:
+        source = data.find_source(allow_offline=True)
+    except data.DataError as error:
+        console.print(f"[red]{error}[/red]")
+        return 1
+    kind = "offline" if source.form == "offline" else "cifar10"
+    if kind == "cifar10":
+        os.environ["CIFAR10_ROOT"] = str(source.path.resolve()) if source.path else ""
+        console.print(f"Test set: CIFAR-10, found at {source.path}")
+    else:
+        console.print("Test set: the built-in offline set, since no CIFAR-10 was found (CIFAR10_ROOT, ./data).")
+    set_up_course(kind)
+    console.print(f"Course: {PLACE}, with {len(STUDENTS)} submissions. Running `nbgrader autograde {ASSIGNMENT}` …")
+    status = autograde(console)
+    graded = reports.load_reports(PLACE, ASSIGNMENT)
+    console.print(summary(graded))
+    run([executable("autograder"), "report", ASSIGNMENT, "--course", str(PLACE)])
+    console.print(f"Log: {PLACE / 'autograde.log'}. Took {time.monotonic() - began:.0f} s.")
+    console.print(f"To mark by hand: cd {PLACE.name} && ../.venv/bin/nbgrader formgrader, or read the report above.")
+    return status
+
+
+def set_up_course(kind: str) -> None:
+    """A fresh course in `.demo/`: sources, configuration, generated release, submissions."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    (PLACE / "source").mkdir(parents=True)
+    shutil.copytree(ROOT / "source" / ASSIGNMENT, PLACE / "source" / ASSIGNMENT)
+    shutil.copyfile(ROOT / "nbgrader_config.py", PLACE / "nbgrader_config.py")
+    (PLACE / "grader_config.py").write_text(CONFIG.replace("{data!r}", repr(kind)))
+    run([executable("nbgrader"), "generate_assignment", ASSIGNMENT, "--force"], quiet=True)
+    for student, sample in STUDENTS.items():
+        build_sample(sample, PLACE / "submitted" / student / ASSIGNMENT, kind)
+
+
+def autograde(console: Console) -> int:
+    """Plain `nbgrader autograde`, its log in a file, one line on the screen for each submission."""
+    command = [executable("nbgrader"), "autograde", ASSIGNMENT]
+    with open(PLACE / "autograde.log", "w") as log:
+        process = subprocess.Popen(command, cwd=PLACE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert process.stdout is not None
+        seen: set[str] = set()
+        for line in process.stdout:
+            log.write(line)
+            student = next((s for s in STUDENTS if f"Grading {s} in the jail" in line), None)
+            if student and student not in seen:
+                seen.add(student)
+                console.print(f"  {len(seen)}/{len(STUDENTS)} {student}: {read_sample(STUDENTS[student])['title']}")
+        return process.wait()
+
+
+def summary(graded: Sequence[GradeReport]) -> Table:
+    """Points per submission and the checks that failed first."""
+    table = Table(title="Automatic points")
+    for column in ("student", "points", "what it is", "lost in"):
+        table.add_column(column, justify="right" if column == "points" else "left")
+    for report in graded:
+        lost = [c.title for c in report.checks if c.status not in (Status.PASSED, Status.SKIPPED)]
+        more = f" and {len(lost) - 2} more" if len(lost) > 2 else ""
+        title = read_sample(STUDENTS[report.student])["title"]
+        points = f"{report.earned:g} / {report.maximum:g}"
+        table.add_row(report.student, points, title, "; ".join(lost[:2]) + more)
+    return table
+
+
+def executable(name: str) -> str:
+    """A console script of this environment."""
+    return str(Path(sys.executable).parent / name)
+
+
+def run(command: Sequence[str], *, quiet: bool = False) -> None:
+    """Run a command in the demonstration's course; its output is shown where it fails."""
+    done = subprocess.run(command, cwd=PLACE, capture_output=quiet, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{Path(command[0]).name} {command[1]} failed ({done.returncode}):\n{done.stderr or ''}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

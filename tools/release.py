@@ -1,0 +1,71 @@
+"""Generate `release/` and `solutions/` from `source/` with plain nbgrader: `make release`.
+
+The solution notebooks are executed on the built-in offline set and a small part of it: their outputs are committed,
+and images of CIFAR-10 must not be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tools.samples import ASSIGNMENT, ROOT
+
+QUICK = {"CNN_KIT_DATA": "offline", "CNN_KIT_QUICK": "1"}
+
+
+def main() -> int:
+    """Run nbgrader's two generators and check what nbgrader does not: that no solution cell raised."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=["release", "solutions"], help="generate only one of the two")
+    only = parser.parse_args().only
+    subprocess.run([sys.executable, "-m", "tools.embed_in_kit"], cwd=ROOT, check=True)
+    if only != "solutions":
+        nbgrader("generate_assignment")
+    if only != "release":
+        try:
+            nbgrader("generate_solution")
+        finally:
+            for leftover in (ROOT / "source" / ASSIGNMENT).glob("modern_cnn.*"):
+                leftover.unlink()  # written by the training cell; the reference weights are in solutions/checkpoints
+        check_solutions()
+    return 0
+
+
+def nbgrader(command: str, *options: str) -> None:
+    """Run one nbgrader command on the course. Raises CalledProcessError."""
+    program = Path(sys.executable).parent / "nbgrader"
+    arguments = [str(program), command, ASSIGNMENT, "--force", *options]
+    print("$", " ".join(["nbgrader", *arguments[1:]]), flush=True)
+    subprocess.run(arguments, cwd=ROOT, check=True, env={**os.environ, **QUICK})
+
+
+def check_solutions() -> None:
+    """Tidy the executed notebooks and fail where a cell raised: nbgrader keeps errors without a word."""
+    problems = []
+    for path in sorted((ROOT / "solutions" / ASSIGNMENT).glob("*.ipynb")):
+        notebook = json.loads(path.read_text())
+        for index, cell in enumerate(notebook["cells"]):
+            cell["metadata"].pop("execution", None)  # time stamps, which would differ with every run
+            for output in cell.get("outputs", []):
+                if output["output_type"] == "error":
+                    problems.append(f"{path.name}, cell {index}: {output['ename']}: {output['evalue']}")
+            if "outputs" in cell:
+                cell["outputs"] = [output for output in cell["outputs"] if not is_noise(output)]
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    if problems:
+        raise SystemExit("the solutions do not run:\n" + "\n".join(problems))
+
+
+def is_noise(output: dict[str, Any]) -> bool:
+    """Whether an output is a progress bar."""
+    return output["output_type"] == "stream" and output.get("name") == "stderr"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
