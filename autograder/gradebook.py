@@ -1,0 +1,129 @@
+"""Read nbgrader's gradebook: whether it can be written, whether it fits the course, and the marks it holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbgrader.api import Gradebook, MissingEntry
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError
+
+from autograder.config import Assignment
+
+LOCK_WAIT_SECONDS = 5.0
+
+
+class GradebookError(RuntimeError):
+    """The gradebook is missing, locked or does not fit the course; the message has the remedy."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One grade cell of one submission as the gradebook holds it.
+
+    `score` is what counts: the manual mark where there is one, else the automatic one, plus extra credit.
+    """
+
+    notebook: str
+    cell: str
+    maximum: float
+    automatic: float | None
+    manual: float | None
+    score: float
+    needs_person: bool
+
+
+Marks = Mapping[str, tuple[Mark, ...]]  # by student
+
+
+def absolute_url(db_url: str, root: Path) -> str:
+    """The gradebook's URL with the path taken from the course's folder, wherever the process stands."""
+    path = database_path(db_url, root)
+    return db_url if path is None else make_url(db_url).set(database=str(path)).render_as_string(hide_password=False)
+
+
+def database_path(db_url: str, root: Path) -> Path | None:
+    """The file of an SQLite gradebook; None for another database."""
+    url = make_url(db_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    return root / url.database
+
+
+def check_gradebook(db_url: str, name: str, assignment: Assignment) -> None:
+    """Prove, before the first submission, that scores can be written. Raises GradebookError."""
+    remedy = f"run `nbgrader generate_assignment {name} --force`"
+    path = database_path(db_url, Path())
+    if path is not None:
+        if not path.is_file():
+            raise GradebookError(f"no gradebook at {path}: {remedy}, which enters the assignment and its cells")
+        _check_writable(path)
+    try:
+        with Gradebook(db_url) as gradebook:
+            found = {
+                notebook.name: {cell.name: float(cell.max_score) for cell in notebook.grade_cells}
+                for notebook in gradebook.find_assignment(name).notebooks
+            }
+    except MissingEntry as error:
+        raise GradebookError(f"the gradebook does not know the assignment {name!r}: {remedy}") from error
+    except DatabaseError as error:
+        raise GradebookError(f"the gradebook cannot be read ({error.orig}): back it up, then {remedy}") from error
+    for exercise in assignment.exercises:
+        held = found.get(exercise.notebook, {})
+        for cell, points in exercise.cells.items():
+            if held.get(cell) != points:
+                state = f"has {held[cell]:g} points" if cell in held else "is missing"
+                raise GradebookError(
+                    f"the gradebook is older than the course: {cell!r} of {exercise.notebook} {state} there, "
+                    f"and {points:g} points in the configuration: {remedy}"
+                )
+
+
+def _check_writable(path: Path) -> None:
+    """Take the write lock for a moment: nbgrader would find out in the middle of a submission."""
+    try:
+        with closing(sqlite3.connect(path, timeout=LOCK_WAIT_SECONDS, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise GradebookError(
+                f"{path} is locked by another program: let formgrader finish, close database browsers, and run again"
+            ) from error
+        raise GradebookError(f"{path} cannot be written ({error}): check its permissions and the free disk") from error
+    except sqlite3.DatabaseError as error:
+        raise GradebookError(f"{path} is no gradebook ({error}): put back a copy, or move it away") from error
+
+
+def read_marks(db_url: str, name: str) -> Marks:
+    """Every mark of an assignment, by student; nothing where there is no gradebook yet. Raises GradebookError."""
+    path = database_path(db_url, Path())
+    if path is not None and not path.is_file():
+        return {}
+    try:
+        with Gradebook(db_url) as gradebook:
+            try:
+                submissions = gradebook.find_assignment(name).submissions
+            except MissingEntry:
+                return {}
+            return {s.student.id: tuple(_mark(g) for n in s.notebooks for g in n.grades) for s in submissions}
+    except DatabaseError as error:
+        raise GradebookError(f"the gradebook cannot be read ({error.orig})") from error
+
+
+def _mark(grade: Any) -> Mark:
+    cell, notebook = grade.cell, grade.notebook
+    return Mark(
+        notebook=notebook.name,
+        cell=cell.name,
+        maximum=float(cell.max_score),
+        automatic=grade.auto_score,
+        manual=grade.manual_score,
+        score=float(grade.score),
+        needs_person=bool(grade.needs_manual_grade),
+    )
