@@ -132,18 +132,29 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="autograder-") as scratch:
         work = Path(scratch)
-        submission = read_submission(
-            student, folder, work / "files", grader.release, grader.course.limits, overlay=grader.overlay
-        )
-        plan = make_plan(grader.assignment, submission, grader.course.limits, grader.secret, grader.name)
-        key = digest_of(grader.engine, plan.digest, submission_digest(submission))
+        submission, plan, key = _read(grader, student, folder, work)
         report = grader.cache.load_report(key)
         if report is None:
             report = _grade_fresh(grader, submission, plan, work)
             if is_settled(report):
                 grader.cache.save_report(key, report)
     seconds = round(time.monotonic() - began, 2)
-    return replace(report, student=student, notes=[*notes, *submission.notes, *report.notes], seconds=seconds)
+    notes = [*notes, *submission.notes, *report.notes]
+    return replace(report, student=student, notes=notes, seconds=seconds, key=key)
+
+
+def submission_key(grader: Grader, folder: Path) -> str:
+    """The `key` that a report of this folder would have now; nothing is run for it."""
+    with tempfile.TemporaryDirectory(prefix="autograder-") as scratch:
+        return _read(grader, "", folder, Path(scratch))[2]
+
+
+def _read(grader: Grader, student: str, folder: Path, work: Path) -> tuple[Submission, Plan, str]:
+    submission = read_submission(
+        student, folder, work / "files", grader.release, grader.course.limits, overlay=grader.overlay
+    )
+    plan = make_plan(grader.assignment, submission, grader.course.limits, grader.secret, grader.name)
+    return submission, plan, digest_of(grader.engine, plan.digest, submission_digest(submission))
 
 
 def submission_digest(submission: Submission) -> str:

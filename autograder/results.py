@@ -87,7 +87,10 @@ class NotebookRun:
 
 @dataclass(frozen=True)
 class GradeReport:
-    """All that is known of one graded submission. `facts` hold isolation, device, data set, versions, file hashes."""
+    """All that is known of one graded submission. `facts` hold isolation, device, data set, versions, file hashes.
+
+    `key` identifies everything that decided the marks: files, engine, graders, configuration, data set.
+    """
 
     student: str
     assignment: str
@@ -97,6 +100,7 @@ class GradeReport:
     notes: Sequence[str] = ()  # repairs and incidents, in words
     facts: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    key: str = ""
 
     def cell_scores(self) -> list[CellScore]:
         """One score for every declared grade cell, also for those that no check reached (they earn 0)."""
