@@ -82,7 +82,7 @@ def open_grader(root: Path, name: str, *, release: Path | None = None, isolation
     if not any(release.glob("*.ipynb")):
         raise SetupError(f"no notebooks in {release}: run `nbgrader generate_assignment {name}` (or `make release`)")
     check_points(assignment, release)
-    grader = Grader(root, course, name, _choose_isolation(course), _find_data(course), release, root / "source" / name)
+    grader = Grader(root, course, name, _choose_isolation(course), _find_data(course, assignment), release, root / "source" / name)
     _ = grader.data_identity  # a broken data set stops the batch here, before the first submission
     return grader
 
@@ -117,8 +117,8 @@ def _choose_isolation(course: Course) -> Isolation:
     return found
 
 
-def _find_data(course: Course) -> data.Source:
-    if course.data == "offline":
+def _find_data(course: Course, assignment: Assignment) -> data.Source:
+    if course.data == "offline" or not assignment.needs_test_set:
         return data.Source("offline")
     return data.find_source(allow_offline=False)
 
