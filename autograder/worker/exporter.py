@@ -21,7 +21,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from typing import Any
 
@@ -174,7 +174,7 @@ def export_graph(
         with _quiet(), torch.enable_grad():
             _materialise_lazy_parameters(module, example, locate)
             program = _trace(module, example, locate)
-        return _Encoder(program, example, training, pool, locate).encode()
+        return _Encoder(module, program, example, training, pool, locate).encode()
     finally:
         for part, flag in flags:
             part.training = flag
@@ -213,8 +213,16 @@ def _materialise_lazy_parameters(module: nn.Module, example: Tensor, locate: Cal
 
 def _trace(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]) -> Any:
     """The exported program: batch dynamic where possible, fixed where the code fixes it."""
+    dynamic = ({0: torch.export.Dim.AUTO},)
     try:
-        return torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False)
+        program = torch.export.export(module, (example,), dynamic_shapes=dynamic, strict=False)
+        if _batch_of(program) != "dynamic":
+            # Dim.AUTO says nothing when it fixes the batch, and `x.reshape(len(x), -1)` is enough for that: Python's
+            # len() gives a plain integer. The strict tracer reads the source instead and keeps it symbolic.
+            with suppress(Exception):  # what it cannot trace, the other one has traced already
+                strict = torch.export.export(module, (example,), dynamic_shapes=dynamic, strict=True)
+                return strict if _batch_of(strict) == "dynamic" else program
+        return program
     except Exception:  # any of a dozen kinds, some of them private to torch; what it means is decided below
         problem = _problem_when_run(module, example, locate)
         if problem is not None:
@@ -230,6 +238,14 @@ def _trace(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]
             "Hint: decisions on tensor values (if x.max() > 1, .item(), .numpy(), .data) cannot be part of a graph.",
             line,
         ) from error
+
+
+def _batch_of(program: Any) -> int | str:
+    """ "dynamic", or the one batch size that the code allows."""
+    specs = program.graph_signature.input_specs
+    name = next((spec.arg.name for spec in specs if spec.kind.name == "USER_INPUT"), None)
+    sizes = [node.meta["val"].shape[0] for node in program.graph.nodes if node.name == name]
+    return int(sizes[0]) if sizes and isinstance(sizes[0], int) else "dynamic"
 
 
 def _problem_when_run(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]) -> ExportProblem | None:
@@ -276,6 +292,7 @@ class _Encoder:
 
     def __init__(
         self,
+        module: nn.Module,
         program: Any,
         example: Tensor,
         training: bool,
@@ -283,12 +300,12 @@ class _Encoder:
         locate: Callable[[str, int], int],
     ) -> None:
         self.program, self.example, self.training, self.pool, self.locate = program, example, training, pool, locate
+        self.module = module
         self.tensors: list[list[Any]] = []
         self.regions: list[list[Any]] = []
         self.nodes: list[list[Any]] = []
         self.mutating: set[int] = set()
         self.problems: dict[int, ExportProblem] = {}  # by node: a node that turns out to be dead is no problem
-        self.batch: int | str = "dynamic"
 
     def encode(self) -> dict[str, Any]:
         environment: dict[Any, Any] = {}
@@ -296,6 +313,11 @@ class _Encoder:
         for node in self.program.graph.nodes:
             if node.op == "placeholder":
                 environment[node] = {"node": self._placeholder(node, specs[node.name])}
+                if specs[node.name].kind.name == "USER_INPUT" and _writes_input(self.program.graph, node):
+                    # An in-place ReLU on the images changes the caller's copy, in a graph it may not: give it its own.
+                    self._append(["call", "aten.clone.default", [environment[node], None], 0, 0])
+                    environment[node] = {"node": len(self.nodes) - 1}
+        self._add_unused_state()
         outputs = self._emit(self.program.graph_module, environment, region=0)
         if len(outputs) != 1 or not self._returns_one_tensor():
             kind = "unsupported" if self.training else "error"
@@ -304,7 +326,7 @@ class _Encoder:
         return {
             "version": 1,
             "training": self.training,
-            "batch": self.batch,
+            "batch": _batch_of(self.program),
             "input_shape": list(self.example.shape),
             "tensors": self.tensors,
             "regions": self.regions,
@@ -320,22 +342,29 @@ class _Encoder:
     def _placeholder(self, node: Any, spec: Any) -> int:
         kind = spec.kind.name
         if kind == "USER_INPUT":
-            size = node.meta["val"].shape[0]
-            self.batch = int(size) if isinstance(size, int) else "dynamic"
             return self._append(["input"])
         if kind not in {"PARAMETER", "BUFFER", "CONSTANT_TENSOR"}:
             raise ExportProblem("unsupported", f"the module holds a value that is no tensor ({kind.lower()})")
         store = self.program.state_dict if spec.target in self.program.state_dict else self.program.constants
-        tensor = store[spec.target]
-        if str(tensor.dtype) not in _DTYPES or tensor.layout != torch.strided:
-            raise ExportProblem("unsupported", f"tensor {spec.target!r} has dtype {tensor.dtype}; use float32")
-        if kind == "PARAMETER":
-            wire_kind = "parameter" if tensor.requires_grad else "frozen"
-        else:  # what a state dict does not hold is a constant of the graph
-            wire_kind = "buffer" if kind == "BUFFER" and spec.persistent else "constant"
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        self.tensors.append([wire_kind, spec.target, dtype, list(tensor.shape), self.pool.add(tensor)])
+        # What a state dict does not hold is a constant of the graph.
+        self._tensor(spec.target, store[spec.target], kind == "PARAMETER", kind == "BUFFER" and spec.persistent)
         return self._append(["tensor", len(self.tensors) - 1])
+
+    def _tensor(self, name: str, tensor: Tensor, is_parameter: bool, is_buffer: bool) -> None:
+        if str(tensor.dtype) not in _DTYPES - {"torch.bfloat16"} or tensor.layout != torch.strided:
+            raise ExportProblem("unsupported", f"tensor {name!r} has dtype {tensor.dtype}; use float32")
+        kind = "buffer" if is_buffer else "constant"
+        if is_parameter:
+            kind = "parameter" if tensor.requires_grad else "frozen"
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        self.tensors.append([kind, name, dtype, list(tensor.shape), self.pool.add(tensor)])
+
+    def _add_unused_state(self) -> None:
+        """Name what the state dict holds and the graph does not: layers that forward never calls, second names."""
+        known = {tensor[1] for tensor in self.tensors}
+        for name, tensor in self.module.state_dict(keep_vars=True).items():
+            if name not in known and isinstance(tensor, Tensor):
+                self._tensor(name, tensor, isinstance(tensor, nn.Parameter), not isinstance(tensor, nn.Parameter))
 
     def _append(self, node: list[Any]) -> int:
         self.nodes.append(node)
@@ -363,7 +392,9 @@ class _Encoder:
         line = _line_of_text(node.meta.get("stack_trace") or "", self.locate)
         arguments = _bind(node)
         index = len(self.nodes)
-        name = _REWRITES.get(name, name)
+        if name in _REWRITES:
+            name = _REWRITES[name]
+            arguments = arguments[: len(_overload(name)._schema.arguments)]  # empty has one more than zeros
         try:
             encoded = [self._value(value, environment) for value in arguments]
         except ExportProblem as problem:
@@ -430,8 +461,39 @@ def _bind(node: Any) -> list[Any]:
     schema = getattr(node.target, "_schema", None)
     if schema is not None:
         for argument in schema.arguments[len(arguments) :]:
-            arguments.append(node.kwargs.get(argument.name, argument.default_value))
+            default = argument.default_value
+            if str(argument.real_type) in {"MemoryFormat", "ScalarType"} and isinstance(default, int):
+                # torch's own codes; the one dtype that is a default is randint's, int64
+                default = None if str(argument.real_type) == "MemoryFormat" else torch.int64
+            arguments.append(node.kwargs.get(argument.name, default))
     return arguments
+
+
+def _writes_input(graph: Any, placeholder: Any) -> bool:
+    """Whether some call may write into the input, or into a view of it (dropout hands it on in evaluation mode)."""
+    views = {placeholder}
+    for node in graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is None:
+            if views.intersection(node.all_input_nodes):  # one of several results, or a region: may be a view
+                views.add(node)
+            continue
+        for argument, value in zip(schema.arguments, node.args, strict=False):
+            if (
+                isinstance(value, torch.fx.Node)
+                and value in views
+                and (argument.alias_info is not None or "dropout" in str(node.target))
+            ):
+                if schema.is_mutable and argument.alias_info is not None and argument.alias_info.is_write:
+                    return True
+                views.add(node)
+    return False
+
+
+def _overload(name: str) -> Any:
+    """The overload object of one of our own names, never of a name from outside."""
+    _, operation, overload = name.split(".")
+    return getattr(getattr(torch.ops.aten, operation), overload)
 
 
 def _references(value: Any) -> list[int]:
