@@ -7,13 +7,14 @@ import pytest
 from autograder.checks import Graded, expect, fail, points
 from autograder.graders.models import (
     Network,
-    expect_any_batch,
     expect_dropout,
+    expect_free_batch,
     expect_global_average_pooling,
     expect_learning_weights,
     expect_logits,
     expect_own_statistics,
     expect_raw_logits,
+    expect_separate_images,
     networks,
 )
 from autograder.graph_analysis import Block, blocks
@@ -48,7 +49,8 @@ def test_logits(builds: list[Network]) -> None:
 @points(2, cell=CELL, hint="Never write the batch size down: x.flatten(1) keeps the first axis whatever it is.")
 def test_any_batch_size(deeper_cnn: Network) -> None:
     """Any batch size works, one image included, and images do not influence one another"""
-    expect_any_batch(deeper_cnn)
+    expect_free_batch(deeper_cnn)
+    expect_separate_images(deeper_cnn)
 
 
 @points(2, cell=CELL, hint="Keep layers in attributes, nn.Sequential or nn.ModuleList, and use each of them.")
@@ -77,7 +79,7 @@ def test_batch_norm(deeper_cnn: Network) -> None:
     expect_own_statistics(deeper_cnn)
 
 
-@points(2, cell=CELL, hint="nn.MaxPool2d(2) at the end of the block, or a convolution with stride 2; padding keeps the rest.")
+@points(2, cell=CELL, hint="nn.MaxPool2d(2) once in a block, or one convolution with stride 2; padding keeps the rest.")
 def test_blocks_halve(deeper_cnn: Network) -> None:
     """Each block halves height and width"""
     found = blocks_of(deeper_cnn)

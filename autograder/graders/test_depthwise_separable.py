@@ -1,0 +1,242 @@
+"""Hidden checks of exercise 3: depthwise separable convolution, and how many weights it saves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from autograder.checks import CheckEnded, Graded, expect, fail, points, requires
+from autograder.graders.answers import expect_number, integer_answer
+from autograder.graders.models import Array, Network, expect_learning_weights, networks, up_to
+from autograder.graph_analysis import Convolution, Linear, linears
+from autograder.results import Status
+
+MODULE, COUNT = "depthwise-separable-tests", "depthwise-count"
+Layer = Convolution | Linear
+SIGNATURE = {"kernel_size": 3, "stride": 1, "padding": 1}
+
+
+@pytest.fixture(scope="module")
+def builds(graded: Graded) -> list[Network]:
+    """`DepthwiseSeparableConv` with several channels, kernel sizes, strides and paddings."""
+    return networks(graded, "DepthwiseSeparableConv")
+
+
+def layers(network: Network) -> list[Layer]:
+    """Everything with weights that computes: a linear layer over the channels is a 1×1 convolution, too."""
+    found: list[Layer] = [*network.convolutions, *linears(network.evaluation.graph, network.evaluation.shapes)]
+    return sorted(found, key=lambda layer: layer.node)
+
+
+def channels_seen(layer: Layer) -> int:
+    """How many input channels each kernel looks at."""
+    return layer.in_features if isinstance(layer, Linear) else layer.in_channels // layer.groups
+
+
+def is_pointwise(layer: Layer) -> bool:
+    return isinstance(layer, Linear) or layer.is_pointwise
+
+
+def depthwise_stage(network: Network) -> tuple[list[Layer], Layer | None]:
+    """The layers that work in space (one per channel is fine, as is one for all), and the one that comes next."""
+    found = layers(network)
+    if not found:
+        fail("no convolution found: a depthwise and a pointwise convolution are asked for")
+    count = 1
+    if channels_seen(found[0]) == 1:
+        count = next((i for i, layer in enumerate(found) if channels_seen(layer) > 1), len(found))
+    return found[:count], found[count] if count < len(found) else None
+
+
+def is_reversed(network: Network) -> bool:
+    """Whether the 1×1 convolution comes first."""
+    found = layers(network)
+    return len(found) > 1 and is_pointwise(found[0]) and channels_seen(found[1]) == 1
+
+
+def arguments(network: Network) -> dict[str, int]:
+    return {**SIGNATURE, **network.build.arguments}
+
+
+def output_shape(network: Network, **changed: int) -> tuple[int, ...]:
+    """What a standard convolution with the same arguments gives."""
+    a = {**arguments(network), **changed}
+    side = (network.size + 2 * a["padding"] - a["kernel_size"]) // a["stride"] + 1
+    return network.batch, a["out_channels"], side, side
+
+
+@points(
+    4,
+    cell=MODULE,
+    hint="The depthwise convolution takes kernel_size, stride and padding; the pointwise one the channels.",
+)
+def test_output_shapes(builds: list[Network]) -> None:
+    """Output shapes follow channels, kernel size, stride and padding"""
+    for network in builds:
+        found = network.logits(network.images(network.batch)).shape
+        if found != output_shape(network):
+            explain_shape(network, found)
+
+
+def explain_shape(network: Network, found: Sequence[int]) -> None:
+    """Fail with the argument that seems not to have been used."""
+    expect(len(found) == 4, f"expected an output with 4 axes [N, C, H, W], found {len(found)}")
+    a = arguments(network)
+    if found[1] != a["out_channels"]:
+        ignored = found[1] == a["in_channels"]
+        fail(f"the output must have out_channels channels, it has {'in_channels' if ignored else 'another number'}")
+    guesses: dict[str, Mapping[str, int]] = {
+        "`stride` has no effect: hand it to the depthwise convolution": {"stride": 1},
+        "`stride` is applied twice: only the depthwise convolution takes it": {"stride": a["stride"] ** 2},
+        "`padding` has no effect: hand it to the depthwise convolution": {"padding": 1},
+        "`padding` is ignored, none is added: hand it to the depthwise convolution": {"padding": 0},
+        "the padding is derived from the kernel size: use the argument `padding`": {"padding": a["kernel_size"] // 2},
+        "`padding` is applied twice: only the depthwise convolution takes it": {"padding": 2 * a["padding"]},
+        "`kernel_size` has no effect: hand it to the depthwise convolution": {"kernel_size": 3},
+    }
+    for message, changed in guesses.items():
+        if tuple(found) == output_shape(network, **changed) != output_shape(network):
+            fail(message)
+    fail("height and width of the output differ from those of a standard convolution with the same arguments")
+
+
+@points(4, cell=MODULE, hint="nn.Conv2d(in_channels, in_channels, kernel_size, ..., groups=in_channels)")
+def test_first_is_depthwise(builds: list[Network]) -> None:
+    """The first convolution is depthwise: each channel has a kernel of its own"""
+    for network in builds:
+        if is_reversed(network):
+            fail("the pointwise convolution comes first: filter in space first, then mix the channels")
+        stage, following = depthwise_stage(network)
+        for layer in stage:
+            expect_depthwise(layer, network)
+        kernels = sum(layer.out_channels for layer in stage if isinstance(layer, Convolution))
+        expect(
+            kernels == arguments(network)["in_channels"],
+            "one kernel per input channel is asked for: the depthwise convolution must have as many output as input "
+            "channels",
+            line=stage[0].line,
+        )
+        expect_channels_apart(network, following)
+
+
+def expect_depthwise(layer: Layer, network: Network) -> None:
+    if channels_seen(layer) == 1 and isinstance(layer, Convolution):
+        return
+    if isinstance(layer, Convolution) and layer.groups > 1:
+        found = "groups is neither 1 nor in_channels, so channels still meet within a group"
+    else:
+        found = "a standard one, whose kernels look at all input channels"
+    fail(f"the first convolution must be depthwise, found {found}: groups=in_channels", line=layer.line)
+
+
+def expect_channels_apart(network: Network, following: Layer | None) -> None:
+    """Until the mixing layer, a change in input channel i shows in channel i only."""
+    if following is None:
+        return  # there is no mixing layer: the next check says so
+    graph = network.evaluation.graph
+    before = graph.nodes[following.node].inputs[0]
+    handle = network.runner.load(up_to(graph, before), network.evaluation.tensors)
+    images = network.images(network.batch)
+    plain = channels_first(network.runner.run(handle, images), following)
+    for channel in range(images.shape[1]):
+        changed = images.copy()
+        changed[:, channel] = changed[:, channel, ::-1] + 1
+        difference = np.abs(channels_first(network.runner.run(handle, changed), following) - plain)
+        moved = difference.reshape(len(difference), -1).max(axis=1) > 1e-5 * max(float(np.abs(plain).max()), 1e-6)
+        expect(
+            not moved[np.arange(len(moved)) != channel].any(),
+            "before the 1×1 convolution the channels must stay apart, but a change in one of them shows in others",
+            line=following.line,
+        )
+    network.runner.release(handle)
+
+
+def channels_first(values: Array, layer: Layer) -> Array:
+    """(N, C, H, W), or (N, H, W, C) before a linear layer, as (C, ...)."""
+    return np.moveaxis(values, -1 if isinstance(layer, Linear) else 1, 0)
+
+
+@points(3, cell=MODULE, hint="nn.Conv2d(in_channels, out_channels, kernel_size=1)")
+def test_second_is_pointwise(builds: list[Network]) -> None:
+    """The second convolution is 1×1 and mixes all channels"""
+    for network in builds:
+        if is_reversed(network):
+            raise CheckEnded(Status.SKIPPED, "not judged, because the two convolutions come in the wrong order")
+        _, second = depthwise_stage(network)
+        if second is None:
+            fail("no second convolution that mixes the channels found: add the 1×1 one")
+        expect(
+            is_pointwise(second),
+            "the second convolution must be 1×1 over all channels, found "
+            + ("one with groups" if isinstance(second, Convolution) and second.groups > 1 else "a larger kernel"),
+            line=second.line,
+        )
+
+
+@points(3, cell=MODULE, hint="Only two convolutions: C_in·k² weights in the first, C_in·C_out in the second.")
+@requires("test_first_is_depthwise", "test_second_is_pointwise")
+def test_weight_ratio(builds: list[Network]) -> None:
+    """The convolutions have 1/C_out + 1/k² of the weights of a standard one"""
+    for network in builds:
+        found = layers(network)
+        a = arguments(network)
+        # The kernel that is there: whether it is the one asked for shows in the output shapes.
+        area = math.prod(found[0].kernel) if isinstance(found[0], Convolution) else 1
+        standard = a["in_channels"] * a["out_channels"] * area
+        weights = sum(weight_count(layer) for layer in found)
+        if weights * a["out_channels"] * area != standard * (area + a["out_channels"]):
+            expected = 1 / a["out_channels"] + 1 / area
+            more = "more" if weights / standard > expected else "fewer"
+            fail(
+                f"the convolutions have {more} weights than C_in·k² + C_in·C_out, in {len(found)} layers: one "
+                "depthwise and one pointwise convolution are asked for"
+            )
+
+
+def weight_count(layer: Layer) -> int:
+    return layer.in_features * layer.out_features if isinstance(layer, Linear) else layer.weight_count
+
+
+@points(1, cell=MODULE, hint="Assign both convolutions to attributes in __init__, and use them in forward.")
+def test_trains(builds: list[Network]) -> None:
+    """Both convolutions are registered and receive gradient"""
+    expect_learning_weights(builds[0], loss="square")
+
+
+# How many weights
+
+
+@points(2, cell=COUNT, hint="Every output channel has a k×k kernel for every input channel.")
+def test_standard_weights(graded: Graded) -> None:
+    """The weights of the standard convolution, 64 → 128, k = 3"""
+    misconceptions = {
+        73_856: "That includes the 128 biases: count the convolution's weights only",
+        576: "That is one kernel per input channel; every output channel has its own for each of them",
+        1_152: "That is one kernel per output channel; each looks at all 64 input channels",
+        8_192: "The kernels are 3×3",
+        24_576: "A 3×3 kernel has 9 weights",
+    }
+    found = integer_answer(graded, "answer_standard_weights")
+    expect_number(
+        found, 73_728, "answer_standard_weights", misconceptions, "Multiply: C_out, C_in, and the kernel's k·k"
+    )
+
+
+@points(3, cell=COUNT, hint="C_in kernels of k×k, plus one weight for each pair of input and output channel.")
+def test_separable_weights(graded: Graded) -> None:
+    """The weights of the depthwise and the pointwise convolution together"""
+    misconceptions = {
+        9_152: "That includes batch norm: count the two convolutions' weights only",
+        8_960: "That includes biases: count the two convolutions' weights only",
+        8_896: "That includes biases: count the two convolutions' weights only",
+        8_832: "That includes biases: count the two convolutions' weights only",
+        576: "That is the depthwise convolution alone: add the pointwise one",
+        8_192: "That is the pointwise convolution alone: add the depthwise one",
+        9_344: "The depthwise convolution has one kernel per *input* channel",
+        73_728: "That is the standard convolution",
+    }
+    found = integer_answer(graded, "answer_separable_weights")
+    expect_number(found, 8_768, "answer_separable_weights", misconceptions, "Add the weights of two convolutions")

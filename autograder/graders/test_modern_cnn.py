@@ -1,0 +1,336 @@
+"""Hidden checks of exercise 4: the architecture, the augmentation, and the accuracy of the handed-in weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from autograder.accuracy import Accuracy, NotLogits, accuracy_points, measure_accuracy
+from autograder.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint, read_checkpoint
+from autograder.checks import CheckEnded, Graded, award, expect, fail, points
+from autograder.data import Images as TestImages
+from autograder.evidence import Problem, Sample, Samples
+from autograder.graders.answers import answered, evidence_for
+from autograder.graders.models import (
+    Array,
+    Export,
+    Images,
+    Network,
+    expect_free_batch,
+    expect_global_average_pooling,
+    expect_learning_weights,
+    expect_logits,
+    expect_own_statistics,
+    expect_raw_logits,
+    networks,
+)
+from autograder.graph import ModelGraph
+from autograder.graph_analysis import additions, batch_norms, parameter_count, residual_additions
+from autograder.normalisation import DEFAULT, Normalisation, NotANormalisation, recover_normalisation
+from autograder.results import Status
+
+ARCHITECTURE, AUGMENTATION, ACCURACY = "modern-cnn-architecture", "modern-cnn-augmentation", "modern-cnn-accuracy"
+RESIDUAL_BLOCKS = 2
+TRAIN, TEST = "train_transform", "test_transform"
+
+
+@pytest.fixture(scope="module")
+def builds(graded: Graded) -> list[Network]:
+    """`ModernCNN` with the default and with another number of classes."""
+    return networks(graded, "ModernCNN")
+
+
+@pytest.fixture(scope="module")
+def modern_cnn(builds: list[Network]) -> Network:
+    """`ModernCNN()`."""
+    return builds[0]
+
+
+# The architecture
+
+
+@points(
+    2, cell=ARCHITECTURE, hint="The last layer is nn.Linear(..., num_classes), and its output is returned as it is."
+)
+def test_logits(builds: list[Network]) -> None:
+    """Gives raw logits (N, num_classes), for any num_classes and any batch size"""
+    expect_logits(builds)
+    expect_free_batch(builds[0])
+    expect_raw_logits(builds[0])
+
+
+@points(5, cell=ARCHITECTURE, hint="out = self.convolutions(x); return torch.relu(out + self.shortcut(x))")
+def test_residual_blocks(modern_cnn: Network) -> None:
+    """At least two residual blocks: a value is added to what convolutions computed from it"""
+    graph, shapes = modern_cnn.evaluation.graph, modern_cnn.evaluation.shapes
+    found = residual_additions(graph, shapes)
+    if len(found) >= RESIDUAL_BLOCKS:
+        return
+    other = [addition for addition in additions(graph, shapes) if not addition.is_residual]
+    reasons = {
+        "same value": "a value is added to itself: add the block's input to what its convolutions made of it",
+        "detached": "the shortcut is detached, so no gradient flows back through it",
+        "no convolution between": "no convolution lies between a value and the addition: nothing is bypassed",
+        "constant": "what is added does not depend on the image",
+    }
+    why = next((reasons[a.reason] for a in other if a.reason in reasons), "")
+    if not why and any(node.operation.startswith("aten.cat.") for node in graph.nodes):
+        why = "values are concatenated; a residual block adds them"
+    count = f"{len(found)} residual addition{'s' * (len(found) != 1)} found, at least {RESIDUAL_BLOCKS} are asked for"
+    fail(f"{count}{f': {why}' if why else ''}", line=next((a.line for a in other if a.reason in reasons), 0))
+
+
+@points(
+    2, cell=ARCHITECTURE, hint="nn.BatchNorm2d after each convolution (or before, with pre-activation), one for each."
+)
+def test_batch_norm(modern_cnn: Network) -> None:
+    """Batch norm in the residual network, one for each place"""
+    found = batch_norms(modern_cnn.evaluation.graph, modern_cnn.evaluation.shapes)
+    expect(
+        len(found) >= RESIDUAL_BLOCKS,
+        f"batch norm: expected at least one for each of {RESIDUAL_BLOCKS} residual blocks, found {len(found)} in all",
+    )
+    expect_own_statistics(modern_cnn)
+
+
+@points(2, cell=ARCHITECTURE, hint="x.mean(dim=(2, 3)) or nn.AdaptiveAvgPool2d(1) before the classifier.")
+def test_other_image_size(modern_cnn: Network) -> None:
+    """64×64 images work, by global average pooling"""
+    expect_global_average_pooling(modern_cnn, 64)
+
+
+@points(2, cell=ARCHITECTURE, hint="Keep layers in attributes, nn.Sequential or nn.ModuleList, and use each of them.")
+def test_weights_learn(modern_cnn: Network) -> None:
+    """Every convolution and linear weight is registered and receives gradient, the stem included"""
+    expect_learning_weights(modern_cnn)
+
+
+@points(
+    2, cell=ARCHITECTURE, hint="Train it on sixteen images yourself: the loss must come near 0 in a few dozen steps."
+)
+def test_loss_falls(modern_cnn: Network) -> None:
+    """The loss falls in a few optimiser steps on a small batch"""
+    attempts = [train_briefly(modern_cnn, learning_rate) for learning_rate in (0.05, 0.005)]
+    before, trained, evaluated = min(attempts, key=lambda attempt: attempt[1] + attempt[2])
+    expect(
+        math.isfinite(before),
+        "the loss is NaN or infinite before the first step: look for a division by zero or an overflow",
+    )
+    steps = f"{STEPS} steps of SGD on {FEW_IMAGES} images"
+    expect(trained < FALLEN * before, f"the loss does not fall: {before:.2f} before, {trained:.2f} after {steps}")
+    expect(
+        evaluated < FALLEN * before,
+        f"after {steps} the loss fell from {before:.2f} to {trained:.2f} in training mode, but in eval mode it is "
+        f"{evaluated:.2f}: does the network do something else there, or does batch norm not keep its statistics?",
+    )
+
+
+STEPS, FEW_IMAGES, FALLEN = 20, 16, 0.9
+
+
+def train_briefly(network: Network, learning_rate: float) -> tuple[float, float, float]:
+    """Loss before, after in training mode (mean of the last three steps), and after in eval mode; inf for NaN."""
+    export = network.training
+    count = export.graph.batch or FEW_IMAGES
+    images, labels = network.images(count, part="few"), network.labels(count)
+    runner = network.runner
+    trace = runner.train(export.handle, images, labels, steps=STEPS, learning_rate=learning_rate, momentum=0.9)
+    bound = runner.bind(network.evaluation.handle, trace.handle)
+    evaluated = runner.loss(bound, images, labels)
+    runner.release(trace.handle)
+    runner.release(bound)
+    values = (trace.losses[0], float(np.mean(trace.losses[-3:])), evaluated)
+    first, last, after = (value if math.isfinite(value) else math.inf for value in values)
+    return first, last, after
+
+
+# The augmentation
+
+
+def transformed(graded: Graded, name: str, image: str = "natural") -> Samples:
+    """What a transform made of a probe image. Ends the check where it is missing or raised."""
+    samples = evidence_for(graded.evidence.samples, name)[image]
+    if samples.problem is not None:
+        answered(name, samples.problem)
+    return samples
+
+
+def arrays_of(name: str, samples: Samples) -> list[Array]:
+    """The values, where all of them are tensors of one shape; else the check is not judged."""
+    found = [sample.array for sample in samples.outputs]
+    if any(array is None for array in found):
+        raise CheckEnded(Status.SKIPPED, f"not judged, because `{name}` gives no tensor (or a very large one)")
+    return [array for array in found if array is not None]
+
+
+@points(2, cell=AUGMENTATION, hint="v2.RandomHorizontalFlip(), v2.RandomCrop(32, padding=4)")
+def test_training_varies(graded: Graded) -> None:
+    """`train_transform` varies an image from draw to draw"""
+    found = arrays_of(TRAIN, transformed(graded, TRAIN))
+    expect(
+        any(not np.array_equal(found[0], other) for other in found[1:]),
+        f"{len(found)} draws on one image all look the same: add random steps, such as a flip or a crop with padding",
+    )
+
+
+@points(1, cell=AUGMENTATION, hint="End with v2.ToDtype(torch.float32, scale=True) and v2.Normalize; crop to 32.")
+def test_training_gives_float(graded: Graded) -> None:
+    """`train_transform` gives a float tensor (3, 32, 32)"""
+    expect_float_images(TRAIN, transformed(graded, TRAIN).outputs)
+
+
+def expect_float_images(name: str, outputs: Sequence[Sample]) -> None:
+    """Every output is a floating-point tensor (3, 32, 32) without NaN."""
+    for output in outputs:
+        expect(output.type == "tensor", f"`{name}`: expected a tensor, got {output.type}: convert with v2.ToImage()")
+        expect(output.shape == (3, 32, 32), f"`{name}`: expected shape (3, 32, 32) [C, H, W], got {output.shape}")
+        expect(
+            output.dtype.startswith(("float", "bfloat")),
+            f"`{name}`: expected float32, got {output.dtype}: v2.ToDtype(torch.float32, scale=True)",
+        )
+        finite = output.array is not None and bool(np.isfinite(output.array).all())
+        expect(finite, f"`{name}` gives NaN or infinite values")
+
+
+@points(1, cell=AUGMENTATION, hint="Leave every random step to train_transform.")
+def test_testing_does_not_vary(graded: Graded) -> None:
+    """`test_transform` does not vary"""
+    for kind in evidence_for(graded.evidence.samples, TEST):
+        found = arrays_of(TEST, transformed(graded, TEST, kind))
+        expect(
+            all(np.array_equal(found[0], other, equal_nan=True) for other in found[1:]),
+            "the same image gives different results: leave flips, crops and jitter to `train_transform`",
+        )
+
+
+@points(1, cell=AUGMENTATION, hint="The same v2.Normalize(mean, std) ends both transforms.")
+def test_both_normalise_alike(graded: Graded) -> None:
+    """Both transforms normalise alike"""
+    training = [value_range(array) for array in arrays_of(TRAIN, transformed(graded, TRAIN))]
+    testing = value_range(arrays_of(TEST, transformed(graded, TEST))[0])
+    alike = sum(are_alike(drawn, testing) for drawn in training)
+    low, high = np.median(training, axis=0)
+    # Jitter, erasing and posterising move the range of some draws, a forgotten Normalize that of all.
+    expect(
+        alike >= len(training) / 4,
+        f"values run from about {low:.2f} to {high:.2f} in training and from {testing[0]:.2f} to {testing[1]:.2f} in "
+        "testing, so the network would be tested on images unlike those that it learned from",
+    )
+
+
+def value_range(array: Array) -> tuple[float, float]:
+    """The 5 % and 95 % quantiles: a tenth of the probe image is black and a tenth white in each channel."""
+    low, high = np.quantile(array.astype(np.float64), [0.05, 0.95])
+    return float(low), float(high)
+
+
+def are_alike(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Widths within a third of one another, and centres within a fifth of the width."""
+    widths = one[1] - one[0], other[1] - other[0]
+    apart = abs(sum(one) - sum(other)) / 2
+    return min(widths) > 0.75 * max(widths) and apart < 0.2 * max(widths)
+
+
+# The accuracy
+
+
+@points(20, cell=ACCURACY, hint="Aim at 77 % on the validation images; the rule stands in part c) of the notebook.")
+def test_accuracy(graded: Graded, modern_cnn: Network) -> None:
+    """Test accuracy of the handed-in weights reaches 75 %"""
+    settings = graded.exercise.settings
+    graph = modern_cnn.graph(False, modern_cnn.size)
+    expect_within_budget(graph, modern_cnn.evaluation, settings["most_parameters"], settings["most_macs"])
+    checkpoint, tensors = bound_checkpoint(graded, graph, modern_cnn.build.tensors)
+    normalisation = normalisation_of(graded)
+    accuracy = evaluate(graded, graph, tensors, normalisation)
+    earned = accuracy_points(
+        accuracy.accuracy,
+        zero=settings["accuracy_zero"],
+        full=settings["accuracy_full"],
+        points=settings["accuracy_points"],
+    )
+    message = f"test accuracy {accuracy.describe()}, normalised with {normalisation.describe()}"
+    if accuracy.accuracy >= settings["accuracy_full"]:
+        raise CheckEnded(Status.PASSED, message, fraction=1.0)
+    award(
+        earned / settings["accuracy_points"],
+        f"{message}. All points from {settings['accuracy_full']:.0%} on, none up to {settings['accuracy_zero']:.0%}. "
+        + advice(checkpoint, accuracy),
+    )
+
+
+def advice(checkpoint: Checkpoint, accuracy: Accuracy) -> str:
+    """What an accuracy below the threshold most likely means."""
+    if checkpoint.says_offline:
+        return (
+            "The file says that these weights were trained on the kit's built-in offline set: set CIFAR10_ROOT and "
+            "train on CIFAR-10"
+        )
+    if accuracy.accuracy < 0.15:
+        return (
+            "That is about chance: were the weights saved after training, and are the test images normalised as in "
+            "training?"
+        )
+    return "Train longer, or look at where training and validation accuracy part"
+
+
+def expect_within_budget(graph: ModelGraph, export: Export, most_parameters: int, most_macs: int) -> None:
+    """The published budgets."""
+    parameters = parameter_count(graph)
+    expect(parameters <= most_parameters, f"at most {most_parameters:,} parameters are allowed, found {parameters:,}")
+    macs = export.info.macs_per_image
+    expect(
+        macs <= most_macs,
+        f"at most {most_macs / 1e9:.1f} billion multiplications per 32×32 image are allowed, found {macs / 1e9:.2f}: "
+        "let the stem or the first stages halve height and width",
+    )
+
+
+def normalisation_of(graded: Graded) -> Normalisation:
+    """The student's own, as `test_transform` shows it; the kit's where there is no such transform."""
+    samples = evidence_for(graded.evidence.samples, TEST)
+    for sample in samples.values():
+        if isinstance(sample.problem, Problem):
+            if sample.problem.type == "Missing":
+                graded.notes.append(f"no `{TEST}`: test images were normalised with {DEFAULT.describe()}")
+                return DEFAULT
+            answered(TEST, sample.problem)
+    try:
+        return recover_normalisation(TEST, samples)
+    except NotANormalisation as problem:
+        fail(f"the test images cannot be normalised as you do it: {problem}")
+
+
+def bound_checkpoint(graded: Graded, graph: ModelGraph, tensors: bytes) -> tuple[Checkpoint, bytes]:
+    """The handed-in weights, and the graph's tensors with them in place."""
+    probe = graded.exercise.checkpoint
+    if probe is None:
+        raise TypeError("grader_config.py declares no checkpoint")
+    try:
+        checkpoint = read_checkpoint(probe.stem, graded.files, graded.converted, probe.most_mib)
+        bound = fit_checkpoint(graph, tensors, checkpoint)
+    except CheckpointProblem as problem:
+        raise CheckEnded(problem.status, str(problem)) from problem
+    graded.notes.extend(checkpoint.notes)
+    return checkpoint, bound
+
+
+def evaluate(graded: Graded, graph: ModelGraph, tensors: bytes, normalisation: Normalisation) -> Accuracy:
+    """Accuracy of the graph as it was handed in, on all test images."""
+    test_set = graded.test_set()
+    handle = graded.runner.load(graph, tensors)
+
+    def logits(images: TestImages, batch_size: int) -> Images:
+        return graded.runner.evaluate(
+            handle, images, normalisation.scale, normalisation.shift, batch_size=batch_size, seconds=300
+        )
+
+    try:
+        return measure_accuracy(logits, test_set.images, test_set.labels, graded.secret, batch_size=graph.batch)
+    except NotLogits as problem:
+        fail(str(problem))
+    finally:
+        graded.runner.release(handle)
