@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import nn
 from torchvision import transforms as v1
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from tools import embed_in_kit
@@ -27,6 +28,7 @@ from tools import embed_in_kit
 KIT = embed_in_kit.KIT
 NOTEBOOKS = KIT.parent
 
+IMAGES_ONLY = {tv_tensors.Image: torch.float32, "others": None}
 TO_FLOAT = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)])
 
 
@@ -240,11 +242,12 @@ def test_while_grading_nothing_is_downloaded(kit: ModuleType, monkeypatch: pytes
         v1.Compose([v1.ToTensor(), v1.Normalize([0.5] * 3, [0.5] * 3)]),
         v1.Compose([v1.RandomVerticalFlip(0), v1.RandomHorizontalFlip(0), v1.ToTensor(), v1.Normalize(0.5, 0.5)]),
         nn.Sequential(v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)),
+        v2.Compose([v2.ToImage(), v2.ToDtype(IMAGES_ONLY, scale=True), v2.Normalize([0.5], [0.5])]),
         lambda image: TO_FLOAT(image),
         lambda tensor: tensor.float() / 127.5 - 1,  # written for tensors: dividing a PIL image raises
         v2.Compose([v2.Lambda(lambda image: image), TO_FLOAT]),
     ],
-    ids=["v2", "v1", "v1 flips", "sequential", "PIL function", "tensor function", "lambda step"],
+    ids=["v2", "v1", "v1 flips", "sequential", "dtype by kind", "PIL function", "tensor function", "lambda step"],
 )
 def test_every_kind_of_transform_gives_the_same_images(kit: ModuleType, small: Any, transform: Any) -> None:
     x, y = next(iter(kit.loader(small.test, transform, batch_size=20)))
@@ -476,6 +479,14 @@ def test_reference_solutions_pass_every_public_check(kit: ModuleType, folder: Pa
         for cell in cells:
             if cell != "modern-cnn-accuracy":  # needs trained weights
                 assert failed_titles(kit, cell, names) == []
+
+
+def test_another_style_passes_every_public_check(kit: ModuleType) -> None:
+    names: dict[str, Any] = {"__name__": "solution"}
+    exec((Path(__file__).parent / "submissions" / "different_style" / "modern_cnn_solution.py").read_text(), names)
+    assert failed_titles(kit, "modern-cnn-architecture", names) == []
+    assert failed_titles(kit, "modern-cnn-augmentation", names) == []
+    assert kit.count_parameters(names["ModernCNN"]()) == 333_866
 
 
 def test_untouched_release_is_called_not_answered(kit: ModuleType, folder: Path, capsys: Any) -> None:
