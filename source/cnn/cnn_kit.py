@@ -1080,10 +1080,9 @@ def _(DeeperCNN: Any) -> None:
     """Convolutions with 32, 64, 128 and 256 output channels, and batch norm"""
     model = _build(DeeperCNN)
     channels = {value.shape[0] for value in model.parameters() if value.dim() == 4}
-    missing = [wanted for wanted in (32, 64, 128, 256) if wanted not in channels]
-    _require(
-        not missing, f"no convolution has {missing[0]} output channels: each of the four blocks doubles the channels"
-    )
+    for wanted in (32, 64, 128, 256):
+        doubling = "each of the four blocks doubles the channels"
+        _require(wanted in channels, f"no convolution has {wanted} output channels: {doubling}")
     _require(
         any("running_mean" in name for name, _ in model.named_buffers()), "no batch norm found: one in every block"
     )
