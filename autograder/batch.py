@@ -1,0 +1,338 @@
+"""Grade the submissions of an assignment one by one through nbgrader, so that no failure stops the others."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nbgrader.apps.baseapp import NbGrader
+from nbgrader.converters import Autograde
+from nbgrader.converters.base import NbGraderException
+from nbgrader.utils import temp_attrs
+from sqlalchemy.exc import SQLAlchemyError
+
+from autograder import nbgrader_plugin
+from autograder.config import did_you_mean
+from autograder.gradebook import Marks, absolute_url, check_gradebook, read_marks
+from autograder.grading import internal_results, own_fault
+from autograder.overview import Row
+from autograder.pipeline import Grader, SetupError, grade_submission, submission_key
+from autograder.reports import load_report, report_path, save_report
+from autograder.results import GradeReport
+from autograder.submission import stage
+
+NEEDED = ("autograder.nbgrader_plugin.GradeInJail", "autograder.nbgrader_plugin.WriteScores")
+GLOB_CHARACTERS = re.compile(r"[*?\[\]]")
+
+
+class State(str, Enum):
+    """What became of a submission."""
+
+    GRADED = "graded"
+    UNCHANGED = "unchanged"  # graded before, and nothing that decides its marks has changed since
+    EMPTY = "nothing to grade"  # no notebook of the assignment was handed in
+    FAULT = "not graded"  # through the grader's own fault: no score is recorded
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One submission's end. `problem` says why nothing was graded, `remarks` what the instructor should know."""
+
+    student: str
+    state: State
+    report: GradeReport | None = None
+    problem: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What became of all submissions; nbgrader's own words are in the file `log`."""
+
+    outcomes: tuple[Outcome, ...]
+    log: Path
+
+    @property
+    def faults(self) -> tuple[Outcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.state is State.FAULT)
+
+
+@dataclass(frozen=True)
+class NbCourse:
+    """A course folder as nbgrader sees it: its application with `nbgrader_config.py` read, gradebook URL absolute."""
+
+    app: Any
+    root: Path
+
+    @property
+    def db_url(self) -> str:
+        return str(self.app.coursedir.db_url)
+
+    @property
+    def log_path(self) -> Path:
+        return self.root / ".autograder" / "logs" / "nbgrader.log"
+
+    def folder(self, step: str, student: str, assignment: str, *, escape: bool = False) -> str:
+        """The path of a step ("submitted", "autograded", "release"), as `nbgrader_config.py` lays it out."""
+        directory = getattr(self.app.coursedir, f"{step}_directory")
+        return str(self.app.coursedir.format_path(directory, student, assignment, escape=escape))
+
+    def submissions(self, assignment: str) -> dict[str, Path]:
+        """The folders that were handed in, by student, in order of their names."""
+        pattern = re.compile(self.folder("submitted", "(?P<student>.*)", assignment, escape=True))
+        paths = [Path(path) for path in sorted(glob.glob(self.folder("submitted", "*", assignment)))]
+        found = {match["student"]: path for path in paths if (match := pattern.fullmatch(str(path)))}
+        return {student: path for student, path in found.items() if path.is_dir()}
+
+
+class _CourseApp(NbGrader):  # type: ignore[misc]
+    """nbgrader's application for one course folder; a configuration in the working directory is not the course's."""
+
+    name = "autograder"
+    load_cwd_config = False
+
+
+def open_course(root: Path) -> NbCourse:
+    """Read `nbgrader_config.py`. Raises SetupError."""
+    root = root.resolve()
+    if not (root / "nbgrader_config.py").is_file():
+        raise SetupError(f"no nbgrader_config.py in {root}: run from the course's folder, or name it with --course")
+    app = _CourseApp()
+    app.log.setLevel(logging.CRITICAL)
+    app.log.propagate = False
+    app.initialize([], root=str(root))
+    app.coursedir.db_url = absolute_url(app.coursedir.db_url, root)
+    return NbCourse(app, root)
+
+
+def check_wiring(course: NbCourse) -> None:
+    """Prove that nbgrader will grade with this engine: stock autograding runs student code unprotected.
+
+    Raises SetupError.
+    """
+    converter = Autograde(coursedir=course.app.coursedir, parent=course.app)
+    names = [step if isinstance(step, str) else _dotted(step) for step in converter.autograde_preprocessors]
+    missing = [name for name in NEEDED if name not in names]
+    if converter.exporter_class is not nbgrader_plugin.SafeExporter:
+        missing.append(_dotted(nbgrader_plugin.SafeExporter))
+    if missing:
+        raise SetupError(
+            f"nbgrader_config.py does not wire in {', '.join(missing)}: take over the settings of `c.Autograde` from "
+            "the autograder's own nbgrader_config.py (a syntax error in the file has the same effect)"
+        )
+
+
+def _dotted(found: type) -> str:
+    return f"{found.__module__}.{found.__qualname__}"
+
+
+def open_grader(course: NbCourse, name: str, isolation: str = "") -> Grader:
+    """The grader that nbgrader's preprocessors will use too, with everything checked that grading needs.
+
+    Raises ConfigError, SetupError, DataError or GradebookError, each with its remedy.
+    """
+    release = Path(course.folder("release", ".", name))
+    grader = nbgrader_plugin.open_grader(Path(course.app.coursedir.root), name, release, isolation)
+    check_wiring(course)
+    check_gradebook(course.db_url, name, grader.assignment)
+    return grader
+
+
+def grade_batch(
+    course: NbCourse,
+    grader: Grader,
+    submissions: dict[str, Path],
+    *,
+    force: bool = False,
+    isolation: str = "",
+    on_start: Callable[[str], None] = lambda student: None,
+    on_end: Callable[[Outcome], None] = lambda outcome: None,
+) -> Batch:
+    """Grade submissions one after another. Only what has changed is graded again, unless `force` says so.
+
+    Whether something changed is decided by content: the files, the engine, the graders, the configuration, the data
+    set, and the scores in the gradebook.
+    """
+    outcomes = []
+    marks = read_marks(course.db_url, grader.name)
+    with _logged(course) as errors, _environment("AUTOGRADER_ISOLATION", isolation):
+        for student, folder in submissions.items():
+            on_start(student)
+            errors.clear()
+            outcome = _grade_one(course, grader, student, folder, marks, errors, force)
+            outcomes.append(outcome)
+            on_end(outcome)
+    return Batch(tuple(outcomes), course.log_path)
+
+
+def _grade_one(
+    course: NbCourse, grader: Grader, student: str, folder: Path, marks: Marks, errors: list[str], force: bool
+) -> Outcome:
+    problem, remarks = _look_over(grader, student, folder)
+    if problem:
+        return Outcome(student, State.EMPTY, problem=problem, remarks=remarks)
+    kept = None if force else _current_report(course, grader, student, folder, marks)
+    if kept is not None:
+        return Outcome(student, State.UNCHANGED, kept, remarks=remarks)
+    place = report_path(grader.root, grader.name, student)
+    before = _stamp(place)
+    failed = not _autograde(course, grader.name, student)
+    report = load_report(grader.root, grader.name, student) if _stamp(place) != before else None
+    if not failed and report is not None:
+        return Outcome(student, State.GRADED, report, remarks=remarks)
+    if report is None or not report.is_internal:
+        report = _record_fault(course, grader, student, _explain(errors))
+    faults = sorted({check.message for check in report.checks if check.message})
+    return Outcome(student, State.FAULT, report, "; ".join(faults), remarks)
+
+
+def _look_over(grader: Grader, student: str, folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Why there is nothing to grade in a folder (or nothing), and remarks on notebooks with unknown names."""
+    if GLOB_CHARACTERS.search(student):
+        return "nbgrader cannot handle *, ?, [ or ] in a student's name: rename the folder", ()
+    known = sorted(path.stem for path in grader.release.glob("*.ipynb"))
+    found = sorted(path.stem for path in folder.glob("*.ipynb"))
+    remarks = tuple(
+        f"{name}.ipynb is no notebook of the assignment and was left out{did_you_mean(name, known)}"
+        for name in found
+        if name not in known
+    )
+    graded = [exercise.notebook for exercise in grader.assignment.exercises]
+    return ("" if set(graded) & set(found) else "no notebook of the assignment was handed in"), remarks
+
+
+def _current_report(course: NbCourse, grader: Grader, student: str, folder: Path, marks: Marks) -> GradeReport | None:
+    """The latest report where it still stands, in the gradebook and in formgrader's folder too."""
+    report = load_report(grader.root, grader.name, student)
+    if report is None or not report.key or report.is_internal:
+        return None
+    recorded = Row(report, marks.get(student, ())).is_recorded
+    shown = Path(course.folder("autograded", student, grader.name)).is_dir()
+    return report if recorded and shown and report.key == submission_key(grader, folder) else None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Changes whenever a file is replaced."""
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino
+
+
+def _autograde(course: NbCourse, assignment: str, student: str) -> bool:
+    """Whether `nbgrader autograde ASSIGNMENT --student STUDENT --force` worked; what went wrong is in the log."""
+    converter = Autograde(coursedir=course.app.coursedir, parent=course.app)
+    converter.force = True
+    converter.create_student = True
+    with temp_attrs(course.app.coursedir, assignment_id=assignment, student_id=student):
+        try:
+            converter.start()
+        except NbGraderException:
+            return False  # nbgrader has logged what it was about
+        except Exception:  # a batch goes on whatever one submission does; the fault is named at the end
+            course.app.log.exception("Grading %s ended in an error that nbgrader does not handle", student)
+            return False
+    return True
+
+
+def _explain(errors: Sequence[str]) -> str:
+    """The one line of nbgrader's errors that says most: the end of the last traceback, else the last error."""
+    if any("database is locked" in error for error in errors):
+        return "the gradebook was locked by another program for too long: close it and grade again"
+    traces = [error for error in errors if "Traceback (most recent call last)" in error]
+    lines = (traces or list(errors) or ["nbgrader failed without a word"])[-1].strip().splitlines()
+    return next((line for line in reversed(lines) if re.match(r"[\w.]+(: |$)", line)), lines[-1])[:300]
+
+
+def _record_fault(course: NbCourse, grader: Grader, student: str, problem: str) -> GradeReport:
+    """Leave no score of an earlier run standing, in the gradebook or in the reports."""
+    checks = [check for exercise in grader.assignment.exercises for check in internal_results(exercise, problem)]
+    cells = {e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in grader.assignment.exercises}
+    report = GradeReport(student, grader.name, checks, cells=cells, notes=[own_fault(problem)])
+    save_report(grader.root, report)
+    try:
+        nbgrader_plugin.clear_scores(course.db_url, grader.name, student)
+    except SQLAlchemyError as error:
+        course.app.log.error("older scores of %s could not be taken back: %s", student, error)
+        return replace(report, notes=[*report.notes, "older scores may still stand in the gradebook: grade again"])
+    return report
+
+
+class _Errors(logging.Handler):
+    """Collects the messages of errors."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self.messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(self.format(record))
+
+
+@contextmanager
+def _logged(course: NbCourse) -> Iterator[list[str]]:
+    """Send what nbgrader and libraries have to say to the log file; yields the list that collects errors."""
+    course.log_path.parent.mkdir(parents=True, exist_ok=True)
+    errors: list[str] = []
+    to_file = logging.FileHandler(course.log_path, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handlers: list[logging.Handler] = [to_file, _Errors(errors)]
+    log = course.app.log
+    kept, level = list(log.handlers), log.level
+    log.handlers, log.propagate = handlers, False
+    log.setLevel(logging.INFO)
+    with warnings.catch_warnings():
+        warnings.showwarning = partial(_log_warning, log)
+        try:
+            yield errors
+        finally:
+            log.handlers = kept
+            log.setLevel(level)
+            to_file.close()
+
+
+def _log_warning(
+    log: logging.Logger, message: Warning | str, category: type[Warning], *_: object, **__: object
+) -> None:
+    log.warning("%s: %s", category.__name__, message)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for a while, where there is a value."""
+    before = os.environ.get(name)
+    if value:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        if value:
+            os.environ.pop(name)
+            os.environ |= {name: before} if before is not None else {}
+
+
+def grade_notebook(grader: Grader, path: Path) -> GradeReport:
+    """Grade one notebook with the files beside it, without a gradebook: the report holds this exercise only."""
+    name = path.stem
+    with tempfile.TemporaryDirectory(prefix="autograder-check-") as scratch:
+        folder = Path(scratch)
+        _, notes = stage(path.absolute().parent, folder, grader.course.limits)
+        (folder / path.name).write_bytes(path.read_bytes())
+        report = grade_submission(grader, "you", folder, notes)
+    return replace(
+        report,
+        checks=[check for check in report.checks if check.notebook == name],
+        notebooks=[run for run in report.notebooks if run.notebook == name],
+        cells={name: report.cells[name]},
+    )

