@@ -41,10 +41,10 @@ _CHECKPOINTS = "solutions/checkpoints"
 _STYLE = "tests/submissions/different_style/checkpoints"
 RECIPES = {
     ("reference", "cifar10"): Recipe(8, f"{_CHECKPOINTS}/cifar10/modern_cnn.safetensors"),
-    ("partial", "cifar10"): Recipe(2, f"{_CHECKPOINTS}/cifar10-partial/modern_cnn.safetensors"),
+    ("partial", "cifar10"): Recipe(3, f"{_CHECKPOINTS}/cifar10-partial/modern_cnn.safetensors", max_learning_rate=0.1),
     ("different-style", "cifar10"): Recipe(8, f"{_STYLE}/cifar10/modern_cnn.pt", other_style=True),
     ("reference", "offline"): Recipe(20, f"{_CHECKPOINTS}/offline/modern_cnn.safetensors"),
-    ("partial", "offline"): Recipe(4, f"{_CHECKPOINTS}/offline-partial/modern_cnn.safetensors"),
+    ("partial", "offline"): Recipe(2, f"{_CHECKPOINTS}/offline-partial/modern_cnn.safetensors", max_learning_rate=0.1),
     ("different-style", "offline"): Recipe(20, f"{_STYLE}/offline/modern_cnn.pt", other_style=True),
 }
 
