@@ -1,6 +1,11 @@
 """Wires the engine into nbgrader, nothing else. What is graded stands in `grader_config.py`."""
 
+import os
+import sys
 from pathlib import Path
+
+# nbgrader starts `alembic` by name when it makes a gradebook; without this, `.venv/bin/nbgrader` would not find it.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821 - provided by traitlets
 

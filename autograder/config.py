@@ -185,7 +185,8 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Assignment:
-    """An assignment: its exercises, and where their hidden graders are (default: the package's own)."""
+    """An assignment: its exercises, and where their hidden graders are: the package's own folder, or one that is
+    named relative to the course's."""
 
     exercises: Sequence[Exercise]
     graders: Path = Path(__file__).parent / "graders"
@@ -194,10 +195,6 @@ class Assignment:
     def __post_init__(self) -> None:
         names = [exercise.notebook for exercise in self.exercises]
         _require(len(set(names)) == len(names), f"Assignment has a notebook twice: {names}")
-        for exercise in self.exercises:
-            path = Path(self.graders) / exercise.grader
-            place = f"no file {exercise.grader!r} in {path.parent}"
-            _require(path.is_file(), f"Exercise({exercise.notebook!r}).grader: {place}")
 
     def exercise(self, notebook: str) -> Exercise | None:
         """The exercise of a notebook, None for one that is not graded."""
@@ -257,7 +254,15 @@ def load_course(root: Path) -> Course:
     course = names.get("COURSE")
     if not isinstance(course, Course):
         raise ConfigError(f"{CONFIG_FILE} must define COURSE = Course(...), found {type(course).__name__}")
-    return course
+    return dataclasses.replace(course, assignments={n: _find_graders(a, root) for n, a in course.assignments.items()})
+
+
+def _find_graders(assignment: Assignment, root: Path) -> Assignment:
+    graders = (root / assignment.graders).resolve()
+    for exercise in assignment.exercises:
+        place = f"no file {exercise.grader!r} in {graders}"
+        _require((graders / exercise.grader).is_file(), f"Exercise({exercise.notebook!r}).grader: {place}")
+    return dataclasses.replace(assignment, graders=graders)
 
 
 def _explain_unknown_name(error: TypeError) -> str:

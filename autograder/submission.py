@@ -103,6 +103,7 @@ def stage(
     files: dict[str, StagedFile] = {}
     notes: list[str] = []
     room = limits.scratch_mib << 20
+    target.mkdir(parents=True, exist_ok=True)
     for name, found in walk(folder):
         reason = _refuse(name, found, len(files), room)
         if reason:

@@ -14,6 +14,7 @@ import pytest
 from autograder import pipeline
 from autograder.jail import find_isolation
 from autograder.results import Status
+from tests.conftest import nbgrader
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```python (file|cell)=(\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -61,8 +62,8 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "source" / "squares").mkdir(parents=True)
     (root / "source" / "squares" / "01_square.ipynb").write_text(json.dumps(notebook))
     (root / "nbgrader_config.py").write_text((ROOT / "nbgrader_config.py").read_text())
-    nbgrader = Path(sys.executable).parent / "nbgrader"
-    subprocess.run([nbgrader, "generate_assignment", "squares"], cwd=root, check=True, capture_output=True)
+    done = nbgrader(root, "generate_assignment", "squares")
+    assert done.returncode == 0, done.stderr
     return root
 
 

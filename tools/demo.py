@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from rich.table import Table
 
 from autograder import data, reports
 from autograder.results import GradeReport, Status
-from tools.samples import ASSIGNMENT, ROOT, build_sample, read_sample
+from tools.samples import ASSIGNMENT, ROOT, executable, make_course, read_sample
 
 PLACE = ROOT / ".demo"
 STUDENTS = {
@@ -28,15 +26,6 @@ STUDENTS = {
     "grace": "os_exit",
     "mallory": "gradebook_symlink",
 }
-CONFIG = '''"""The course's own configuration, with the demonstration's data set."""
-
-import dataclasses
-import runpy
-from pathlib import Path
-
-COURSE = runpy.run_path(str(Path(__file__).resolve().parent.parent / "grader_config.py"))["COURSE"]
-COURSE = dataclasses.replace(COURSE, data={data!r})
-'''
 
 
 def main() -> int:
@@ -54,7 +43,7 @@ def main() -> int:
         console.print(f"Test set: CIFAR-10, found at {source.path}")
     else:
         console.print("Test set: the built-in offline set, since no CIFAR-10 was found (CIFAR10_ROOT, ./data).")
-    set_up_course(kind)
+    make_course(PLACE, STUDENTS, kind)
     console.print(f"Course: {PLACE}, with {len(STUDENTS)} submissions. Running `nbgrader autograde {ASSIGNMENT}` …")
     status = autograde(console)
     graded = reports.load_reports(PLACE, ASSIGNMENT)
@@ -63,18 +52,6 @@ def main() -> int:
     console.print(f"Log: {PLACE / 'autograde.log'}. Took {time.monotonic() - began:.0f} s.")
     console.print(f"To mark by hand: cd {PLACE.name} && ../.venv/bin/nbgrader formgrader, or read the report above.")
     return status
-
-
-def set_up_course(kind: str) -> None:
-    """A fresh course in `.demo/`: sources, configuration, generated release, submissions."""
-    shutil.rmtree(PLACE, ignore_errors=True)
-    (PLACE / "source").mkdir(parents=True)
-    shutil.copytree(ROOT / "source" / ASSIGNMENT, PLACE / "source" / ASSIGNMENT)
-    shutil.copyfile(ROOT / "nbgrader_config.py", PLACE / "nbgrader_config.py")
-    (PLACE / "grader_config.py").write_text(CONFIG.replace("{data!r}", repr(kind)))
-    run([executable("nbgrader"), "generate_assignment", ASSIGNMENT, "--force"], quiet=True)
-    for student, sample in STUDENTS.items():
-        build_sample(sample, PLACE / "submitted" / student / ASSIGNMENT, kind)
 
 
 def autograde(console: Console) -> int:
@@ -105,11 +82,6 @@ def summary(graded: Sequence[GradeReport]) -> Table:
         points = f"{report.earned:g} / {report.maximum:g}"
         table.add_row(report.student, points, title, "; ".join(lost[:2]) + more)
     return table
-
-
-def executable(name: str) -> str:
-    """A console script of this environment."""
-    return str(Path(sys.executable).parent / name)
 
 
 def run(command: Sequence[str], *, quiet: bool = False) -> None:

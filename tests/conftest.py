@@ -1,0 +1,52 @@
+"""What several test files share: the data set at hand, and one course in which every sample was graded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from autograder import reports
+from autograder.jail import find_isolation
+from autograder.results import GradeReport
+from tools.samples import ASSIGNMENT, executable, make_course, sample_names
+
+
+@dataclass(frozen=True)
+class GradedCourse:
+    """A course after `nbgrader autograde`: every sample is a student of that name."""
+
+    root: Path
+    data: str
+    exit_status: int
+    log: str
+    reports: Mapping[str, GradeReport]
+
+
+def nbgrader(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run plain nbgrader in a course."""
+    command = [executable("nbgrader"), *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def data_name() -> str:
+    """ "cifar10" where CIFAR10_ROOT is set, else "offline": the samples have checkpoints for both."""
+    return "cifar10" if os.environ.get("CIFAR10_ROOT") else "offline"
+
+
+@pytest.fixture(scope="session")
+def graded_course(tmp_path_factory: pytest.TempPathFactory, data_name: str) -> GradedCourse:
+    """All samples graded by plain `nbgrader autograde`, once for all tests that look at the outcome."""
+    isolation = find_isolation()
+    if isolation.level == "none":
+        pytest.skip(f"no jail on this machine: {isolation.problem}; {isolation.remedy}")
+    root = tmp_path_factory.mktemp("samples")
+    make_course(root, {name: name for name in sample_names()}, data_name)
+    done = nbgrader(root, "autograde", ASSIGNMENT)
+    graded = {report.student: report for report in reports.load_reports(root, ASSIGNMENT)}
+    return GradedCourse(root, data_name, done.returncode, done.stdout + done.stderr, graded)

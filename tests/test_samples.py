@@ -1,0 +1,103 @@
+"""Every sample submission, graded by plain nbgrader, scores what its `expected.json` says, and loses it where meant."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from nbgrader.api import Gradebook
+
+from autograder.results import Status
+from tests.conftest import GradedCourse
+from tools.samples import ASSIGNMENT, read_expected, sample_names
+
+NOT_LOST = "PASSED"
+
+
+@pytest.fixture(params=sample_names())
+def sample(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def expected(sample: str) -> dict[str, Any]:
+    return read_expected(sample)
+
+
+def test_points_are_lost_in_the_intended_checks_only(
+    graded_course: GradedCourse, sample: str, expected: dict[str, Any]
+) -> None:
+    """A check in `also` may go either way: it depends on what the intended check found."""
+    report = graded_course.reports[sample]
+    lost = {check.name: check.status.value for check in report.checks if check.status is not Status.PASSED}
+    messages = {check.name: check.message for check in report.checks if check.name in lost}
+    assert lost == expected["lost"], messages
+
+
+def test_points_are_what_is_expected(graded_course: GradedCourse, sample: str, expected: dict[str, Any]) -> None:
+    points = expected["points"]
+    wanted = points[graded_course.data] if isinstance(points, dict) else points
+    assert graded_course.reports[sample].earned == wanted
+    assert graded_course.reports[sample].maximum == 95
+
+
+def test_the_gradebook_holds_the_reports_points_for_every_cell(
+    graded_course: GradedCourse, sample: str, expected: dict[str, Any]
+) -> None:
+    scores = {(s.notebook, s.cell): s for s in graded_course.reports[sample].cell_scores()}
+    with Gradebook(f"sqlite:///{graded_course.root / 'gradebook.db'}") as gradebook:
+        submission = gradebook.find_submission(ASSIGNMENT, sample)
+        found = {(n.name, grade.name): grade.auto_score for n in submission.notebooks for grade in n.grades}
+        waiting = {grade.name for n in submission.notebooks for grade in n.grades if grade.needs_manual_grade}
+    manual = found.pop(("03_depthwise_separable", "depthwise-why"))
+    assert found == {key: score.earned for key, score in scores.items()}
+    assert manual == expected.get("manual", None)
+    assert waiting == set(expected.get("waiting", ["depthwise-why"]))
+
+
+def test_what_happened_is_told(graded_course: GradedCourse, sample: str, expected: dict[str, Any]) -> None:
+    report = graded_course.reports[sample]
+    told = " ".join([*report.notes, *(check.message for check in report.checks)])
+    for text in expected.get("told", []):
+        assert text in told, told
+
+
+def test_every_sample_was_graded_and_the_batch_went_on(graded_course: GradedCourse) -> None:
+    assert sorted(graded_course.reports) == sample_names()
+    assert graded_course.exit_status == 0, graded_course.log[-3000:]
+    graded = {path.parent.name for path in graded_course.root.glob(f"autograded/*/{ASSIGNMENT}")}
+    assert graded == set(sample_names())
+
+
+def test_no_link_was_followed(graded_course: GradedCourse) -> None:
+    for folder in ("submitted", "autograded"):
+        assert not [path for path in (graded_course.root / folder).rglob("*") if path.is_symlink()]
+    handed_in = graded_course.root / "submitted" / "gradebook_symlink" / ASSIGNMENT
+    assert not (handed_in / "notes.txt").exists()
+    autograded = graded_course.root / "autograded" / "gradebook_symlink" / ASSIGNMENT
+    assert not [path for path in autograded.rglob("*") if b"SQLite" in path.read_bytes()[:64]]
+    assert not (autograded / "passwd").exists()
+
+
+def test_every_test_cell_has_an_explicit_plain_score(graded_course: GradedCourse) -> None:
+    for path in graded_course.root.glob("autograded/*/*/*.ipynb"):
+        for cell in json.loads(path.read_text())["cells"]:
+            own = cell["metadata"].get("nbgrader", {})
+            if own.get("grade") and not own.get("solution"):
+                first = cell["outputs"][0]
+                assert first["output_type"] == "execute_result"
+                text = "".join(first["data"]["text/plain"])
+                assert text == repr(float(text))
+                assert 0 <= float(text) <= own["points"]
+                kinds = {(o["output_type"], o.get("name")) for o in cell["outputs"]}
+                assert not kinds & {("error", None), ("stream", "stderr")}
+
+
+def test_samples_cover_what_the_project_promises() -> None:
+    asked = (
+        "reference different_style untouched wrong_doubling standard_convolution no_residual partial_checkpoint "
+        "misfit_checkpoint cell_exception infinite_loop memory_hog os_exit missing_notebook deleted_test_cell "
+        "skip_execution_tag markdown_script gradebook_symlink output_flood"
+    )
+    assert set(sample_names()) >= set(asked.split())
