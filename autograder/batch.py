@@ -293,6 +293,7 @@ def _logged(course: NbCourse) -> Iterator[list[str]]:
     log.handlers, log.propagate = handlers, False
     log.setLevel(logging.INFO)
     with warnings.catch_warnings():
+        warnings.simplefilter("default")  # nbgrader warns about its own use of libraries: for the log, not the screen
         warnings.showwarning = partial(_log_warning, log)
         try:
             yield errors

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -23,7 +24,7 @@ from autograder.gradebook import GradebookError, read_marks
 from autograder.jail import SandboxFault
 from autograder.outputs import where
 from autograder.overview import Row, notebooks_of, rows_of, status_words
-from autograder.pipeline import SetupError
+from autograder.pipeline import SetupError, open_grader
 from autograder.report import write_report
 from autograder.reports import BrokenReport, load_reports
 from autograder.results import CheckResult, GradeReport, Status
@@ -126,7 +127,7 @@ def doctor_command(root: Path | None) -> None:
 
 
 def findings_table(findings: Sequence[doctor.Finding]) -> Table:
-    table = Table("", "State", "Found", show_edge=False, pad_edge=False)
+    table = Table("", "State", "Found", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for finding in findings:
         table.add_row(finding.name, Text(finding.state.value, STYLES[finding.state.value]), Text(finding.found))
     return table
@@ -235,8 +236,6 @@ def check_command(
     \b
     Exit codes: 0 graded, whatever the points; 1 set-up, with remedies; 2 wrong usage; 3 the grader's own fault.
     """
-    from autograder.pipeline import open_grader
-
     root = (root or Path()).resolve()
     course = load_course(root)
     name = choose_assignment_of(course, notebook, assignment)
@@ -330,7 +329,7 @@ def make_console() -> Console:
 def scores_table(rows: Sequence[Row], states: dict[str, batch.State], has_marks: bool) -> Table:
     """Points per exercise, total, and what a person has to look at."""
     notebooks = notebooks_of(rows)
-    table = Table("Student", show_edge=False, pad_edge=False)
+    table = Table("Student", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for notebook in notebooks:
         table.add_column(Text(notebook), justify="right")
     table.add_column("Total" if has_marks else "Automatic", justify="right", style="bold")
@@ -347,7 +346,7 @@ def scores_table(rows: Sequence[Row], states: dict[str, batch.State], has_marks:
 
 def checks_table(report: GradeReport) -> Table:
     """Every check with points, result, message, hint and the student's line."""
-    table = Table("Check", show_edge=False, pad_edge=False, show_lines=True)
+    table = Table("Check", box=box.HORIZONTALS, show_edge=False, pad_edge=False, show_lines=True)
     table.add_column("Points", justify="right")
     table.add_column("Result", overflow="fold")
     for check in report.checks:

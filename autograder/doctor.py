@@ -21,6 +21,7 @@ from autograder import __version__, data
 from autograder.config import CONFIG_FILE, Assignment, ConfigError, Course, Limits, load_course
 from autograder.jail import FrameReader, Isolation, SandboxFault, StreamProblem, find_isolation, start
 from autograder.jail.seccomp import DENIED, open_filter
+from autograder.pipeline import check_points
 
 OLDEST_PYTHON = (3, 10)
 IMPORT_SECONDS = 180
@@ -139,7 +140,7 @@ def check_jail(isolation: Isolation, limits: Limits) -> Finding:
                     frames[frame.header.get("kind")] = frame.header
             trouble = jail.stderr_tail().splitlines()
     except SandboxFault as error:
-        return Finding("jail", State.MISSING, str(error), isolation.remedy or "see docs/isolation.md")
+        return Finding("jail", State.MISSING, str(error), isolation.remedy or "see docs/security.md")
     said = trouble[-1] if trouble else "it ended without a word"
     if "ready" not in frames:
         return Finding("jail", State.MISSING, f"it does not start: {said}", "report this with the line above")
@@ -205,8 +206,6 @@ def describe(assignment: Assignment) -> str:
 
 def check_release(root: Path, name: str, assignment: Assignment) -> Finding:
     """The generated student version: there, and with the points that the configuration gives."""
-    from autograder.pipeline import check_points
-
     folder = root / "release" / name
     title, remedy = f"release of {name}", f"nbgrader generate_assignment {name} --force"
     count = len(list(folder.glob("*.ipynb")))

@@ -53,7 +53,7 @@ class Row:
 
     @property
     def incidents(self) -> tuple[str, ...]:
-        """What did not run to its end, e.g. "02_deeper_cnn: time-out"."""
+        """What did not run to its end, e.g. "02_network: time-out"."""
         found = []
         for run in self.report.notebooks:
             cells = dict.fromkeys(cell.status for cell in run.cells if cell.status is not Status.PASSED)
