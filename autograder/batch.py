@@ -29,10 +29,11 @@ from autograder.grading import internal_results, own_fault
 from autograder.overview import Row
 from autograder.pipeline import Grader, SetupError, grade_submission, submission_key
 from autograder.reports import load_report, report_path, save_report
-from autograder.results import GradeReport
+from autograder.results import GradeReport, Status
 from autograder.submission import stage
 
 NEEDED = ("autograder.nbgrader_plugin.GradeInJail", "autograder.nbgrader_plugin.WriteScores")
+MOST_PROBLEM = 300
 GLOB_CHARACTERS = re.compile(r"[*?\[\]]")
 
 
@@ -193,8 +194,15 @@ def _grade_one(
         return Outcome(student, State.GRADED, report, remarks=remarks)
     if report is None or not report.is_internal:
         report = _record_fault(course, grader, student, _explain(errors))
-    faults = sorted({check.message for check in report.checks if check.message})
-    return Outcome(student, State.FAULT, report, "; ".join(faults), remarks)
+    return Outcome(student, State.FAULT, report, _fault_in(report), remarks)
+
+
+def _fault_in(report: GradeReport) -> str:
+    """The first of the grader's own faults in one line, and how many more there are; the page has them all."""
+    faults = list(dict.fromkeys(c.message for c in report.checks if c.status is Status.INTERNAL))
+    line = " ".join(faults[0].split())
+    short = line if len(line) <= MOST_PROBLEM else f"{line[:MOST_PROBLEM]} …"
+    return short + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
 
 
 def _look_over(grader: Grader, student: str, folder: Path) -> tuple[str, tuple[str, ...]]:
@@ -252,7 +260,7 @@ def _explain(errors: Sequence[str]) -> str:
         return "the gradebook was locked by another program for too long: close it and grade again"
     traces = [error for error in errors if "Traceback (most recent call last)" in error]
     lines = (traces or list(errors) or ["nbgrader failed without a word"])[-1].strip().splitlines()
-    return next((line for line in reversed(lines) if re.match(r"[\w.]+(: |$)", line)), lines[-1])[:300]
+    return next((line for line in reversed(lines) if re.match(r"[\w.]+(: |$)", line)), lines[-1])[:MOST_PROBLEM]
 
 
 def _record_fault(course: NbCourse, grader: Grader, student: str, problem: str) -> GradeReport:

@@ -215,8 +215,9 @@ def conclude(console: Console, done: batch.Batch) -> None:
             console.print(Text(f"{clean_text(outcome.student)}: nothing to grade: {outcome.problem}", "yellow"))
     if done.faults:
         complain(f"Not graded, through the grader's own fault ({count(done.faults, 'submission')}, no score recorded):")
-        for outcome in done.faults:
-            complain(f"  {outcome.student}: {outcome.problem}")
+        for problem in dict.fromkeys(outcome.problem for outcome in done.faults):
+            students = [outcome.student for outcome in done.faults if outcome.problem == problem]
+            complain(f"  {', '.join(students)}: {problem}")
 
 
 @main.command("check")
@@ -336,11 +337,10 @@ def scores_table(rows: Sequence[Row], states: dict[str, batch.State], has_marks:
     table.add_column("Status")
     for row in rows:
         state = states[row.report.student]
-        status = Text(
-            "; ".join((state.value, *row.flags)), "bold red" if row.failed else "yellow" if row.flags else "green"
-        )
+        words = [state.value, *row.flags] if state is not batch.State.FAULT else row.flags
+        style = "bold red" if row.failed else "yellow" if row.flags else "green"
         points = [str(row.points_of(notebook)) for notebook in notebooks]
-        table.add_row(Text(row.student), *points, str(row.total), status)
+        table.add_row(Text(row.student), *points, str(row.total), Text("; ".join(words), style))
     return table
 
 

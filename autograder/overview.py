@@ -9,6 +9,8 @@ from autograder.evidence import clean_text
 from autograder.gradebook import Mark, Marks
 from autograder.results import GradeReport, Status
 
+ORDINARY = (Status.PASSED, Status.ERROR)
+
 
 @dataclass(frozen=True)
 class Points:
@@ -40,7 +42,9 @@ class Row:
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """The cells that wait for a manual mark because they are marked by hand."""
+        """The cells that wait for a manual mark because they are marked by hand; none before there is a score."""
+        if self.failed:
+            return ()
         automatic = {cell for cells in self.report.cells.values() for cell in cells}
         return tuple(mark.cell for mark in self.marks if mark.needs_person and mark.cell not in automatic)
 
@@ -53,10 +57,10 @@ class Row:
 
     @property
     def incidents(self) -> tuple[str, ...]:
-        """What did not run to its end, e.g. "02_network: time-out"."""
+        """What was stopped or died, e.g. "02_network: time-out"; a cell that raised is no incident."""
         found = []
         for run in self.report.notebooks:
-            cells = dict.fromkeys(cell.status for cell in run.cells if cell.status is not Status.PASSED)
+            cells = dict.fromkeys(cell.status for cell in run.cells if cell.status not in ORDINARY)
             if run.status is not Status.PASSED:
                 found.append(f"{run.notebook}: {status_words(run.status)}")
             found += [f"{run.notebook}: a cell ended in {status_words(s)}" for s in cells if s is not run.status]
@@ -83,14 +87,16 @@ class Row:
         return (*flags, *self.incidents)
 
     def points_of(self, notebook: str) -> Points:
-        """What one notebook earned: the gradebook's marks where they are known, else the automatic points."""
+        """What one notebook earned: the gradebook's marks where they are known, else the automatic points.
+
+        After a fault of the grader nothing is recorded, not even for the notebooks that it could grade.
+        """
         marks = [mark for mark in self.marks if mark.notebook == notebook]
         if marks:
             pairs = [(mark.score, mark.maximum) for mark in marks]
         else:
             pairs = [(s.earned, s.maximum) for s in self.report.cell_scores() if s.notebook == notebook]
-        broken = {check.notebook for check in self.report.checks if check.status is Status.INTERNAL}
-        earned = None if notebook in broken else round(sum(pair[0] for pair in pairs), 1)
+        earned = None if self.failed else round(sum(pair[0] for pair in pairs), 1)
         return Points(earned, round(sum(pair[1] for pair in pairs), 1))
 
     @property

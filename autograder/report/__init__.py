@@ -158,7 +158,7 @@ def _part(row: Row, notebook: str) -> Part:
     run = next((run for run in report.notebooks if run.notebook == notebook), None)
     automatic = report.cells.get(notebook, {})
     tasks = [_task(row, notebook, cell, maximum) for cell, maximum in automatic.items()]
-    tasks += [_manual_task(mark) for mark in row.marks if mark.notebook == notebook and mark.cell not in automatic]
+    tasks += [_manual_task(row, mark) for mark in row.marks if mark.notebook == notebook and mark.cell not in automatic]
     errors = [error for cell in (run.cells if run else ()) if (error := _cell_error(cell)) is not None]
     return Part(notebook, row.points_of(notebook), run, tasks, errors)
 
@@ -166,7 +166,7 @@ def _part(row: Row, notebook: str) -> Part:
 def _task(row: Row, notebook: str, cell: str, maximum: float) -> Task:
     checks = [check for check in row.report.checks if (check.notebook, check.cell) == (notebook, cell)]
     earned = next(s.earned for s in row.report.cell_scores() if (s.notebook, s.cell) == (notebook, cell))
-    if any(check.status is Status.INTERNAL for check in checks):
+    if row.failed:
         return Task(cell, Points(None, maximum), checks, "no score was recorded")
     mark = next((m for m in row.marks if (m.notebook, m.cell) == (notebook, cell) and m.manual is not None), None)
     if mark is not None:
@@ -174,7 +174,9 @@ def _task(row: Row, notebook: str, cell: str, maximum: float) -> Task:
     return Task(cell, Points(earned, maximum), checks, "" if checks else "no check reached this cell")
 
 
-def _manual_task(mark: Mark) -> Task:
+def _manual_task(row: Row, mark: Mark) -> Task:
+    if row.failed:
+        return Task(mark.cell, Points(None, mark.maximum), remark="to be marked by hand once it could be graded")
     if mark.needs_person:
         return Task(mark.cell, Points(None, mark.maximum), remark="waits for a manual mark in formgrader")
     remark = "marked by hand" if mark.manual is not None else "left as it was released: nothing to mark"
