@@ -462,9 +462,9 @@ def _bind(node: Any) -> list[Any]:
     if schema is not None:
         for argument in schema.arguments[len(arguments) :]:
             default = argument.default_value
-            if str(argument.real_type) in {"MemoryFormat", "ScalarType"} and isinstance(default, int):
+            if re.search("MemoryFormat|ScalarType", str(argument.real_type)) and isinstance(default, int):
                 # torch's own codes; the one dtype that is a default is randint's, int64
-                default = None if str(argument.real_type) == "MemoryFormat" else torch.int64
+                default = None if "MemoryFormat" in str(argument.real_type) else torch.int64
             arguments.append(node.kwargs.get(argument.name, default))
     return arguments
 
