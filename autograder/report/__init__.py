@@ -142,12 +142,14 @@ def _tiles(rows: Sequence[Row], has_marks: bool) -> list[Tile]:
 
 def _common_facts(reports: Sequence[GradeReport]) -> list[tuple[str, list[tuple[str, int]]]]:
     """Facts of the runs: each name with its values and how many submissions have each."""
-    names = dict.fromkeys(name for report in reports for name in report.facts if name not in OWN_FACTS)
+    names = dict.fromkeys(
+        name for report in reports for name, value in report.facts.items() if value and name not in OWN_FACTS
+    )
     facts = []
     for name in names:
         values: dict[str, int] = {}
         for report in reports:
-            if name in report.facts:
+            if report.facts.get(name):
                 values[report.facts[name]] = values.get(report.facts[name], 0) + 1
         facts.append((FACT_NAMES.get(name, name), sorted(values.items(), key=lambda item: -item[1])))
     return facts
