@@ -64,7 +64,7 @@ def examine(root: Path, *, course_expected: bool) -> Iterator[Finding]:
     if isolation.level != "none":
         yield check_jail(isolation, course.limits if course else Limits())
     yield check_memory()
-    yield check_data(course)
+    yield check_data(course, root)
     yield finding
     if course is not None:
         for name, assignment in course.assignments.items():
@@ -166,7 +166,7 @@ def check_memory() -> Finding:
     return Finding("memory", State.OK, found)
 
 
-def check_data(course: Course | None) -> Finding:
+def check_data(course: Course | None, root: Path) -> Finding:
     """The test set that models are judged on: where it lies, and its identity."""
     if course is not None and not any(a.needs_test_set for a in course.assignments.values()):
         return Finding("test set", State.OK, "none needed")
@@ -174,7 +174,7 @@ def check_data(course: Course | None) -> Finding:
         identity = data.load(data.Source("offline"), "test").identity
         return Finding("test set", State.WARN, identity, f"for demonstrations only (Course.data in {CONFIG_FILE})")
     try:
-        source = data.find_source(allow_offline=False)
+        source = data.find_source(allow_offline=False, folder=root / "data")
         return Finding("test set", State.OK, f"{data.load(source, 'test').identity}: {source}")
     except data.DataError as error:
         problem, _, remedy = str(error).partition("Set CIFAR10_ROOT")

@@ -82,7 +82,15 @@ def open_grader(root: Path, name: str, *, release: Path | None = None, isolation
     if not any(release.glob("*.ipynb")):
         raise SetupError(f"no notebooks in {release}: run `nbgrader generate_assignment {name}` (or `make release`)")
     check_points(assignment, release)
-    grader = Grader(root, course, name, _choose_isolation(course), _find_data(course, assignment), release, root / "source" / name)
+    grader = Grader(
+        root,
+        course,
+        name,
+        _choose_isolation(course),
+        _find_data(root, course, assignment),
+        release,
+        root / "source" / name,
+    )
     _ = grader.data_identity  # a broken data set stops the batch here, before the first submission
     return grader
 
@@ -117,10 +125,12 @@ def _choose_isolation(course: Course) -> Isolation:
     return found
 
 
-def _find_data(course: Course, assignment: Assignment) -> data.Source:
+def _find_data(root: Path, course: Course, assignment: Assignment) -> data.Source:
+    """The test set, by an absolute path: the grading process stands elsewhere. Raises data.DataError."""
     if course.data == "offline" or not assignment.needs_test_set:
         return data.Source("offline")
-    return data.find_source(allow_offline=False)
+    source = data.find_source(allow_offline=False, folder=root / "data")
+    return replace(source, path=source.path.resolve() if source.path else None)
 
 
 def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence[str] = ()) -> GradeReport:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder import doctor
+from autograder import doctor, pipeline
 from autograder.config import Limits
 from autograder.doctor import State
 from autograder.jail import Isolation, find_isolation, sandbox
@@ -91,19 +91,30 @@ def test_doctor_itself_stays_free_of_torch():
 
 def test_missing_test_set_is_missing_unless_no_assignment_needs_one(tmp_path, monkeypatch):
     monkeypatch.delenv("CIFAR10_ROOT", raising=False)
-    monkeypatch.chdir(tmp_path)
     course, _ = doctor.check_configuration(write_course(tmp_path), True)
-    assert doctor.check_data(course).state is State.OK
-    finding = doctor.check_data(None)
+    assert doctor.check_data(course, tmp_path).state is State.OK
+    finding = doctor.check_data(None, tmp_path)
     assert finding.state is State.MISSING
     assert finding.remedy.startswith("Set CIFAR10_ROOT")
 
 
 def test_wrong_data_place_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / "nowhere"))
-    finding = doctor.check_data(None)
+    finding = doctor.check_data(None, tmp_path)
     assert finding.state is State.MISSING
     assert str(tmp_path / "nowhere") in finding.found
+
+
+@pytest.mark.parametrize("place", ["environment", "course"])
+def test_the_test_set_is_found_from_wherever_the_command_is_called(tmp_path, monkeypatch, place):
+    course, _ = doctor.check_configuration(write_course(tmp_path, needs=True), True)
+    (tmp_path / "data" / "test" / "cat").mkdir(parents=True)
+    monkeypatch.delenv("CIFAR10_ROOT", raising=False)
+    if place == "environment":
+        monkeypatch.setenv("CIFAR10_ROOT", "data")
+        monkeypatch.chdir(tmp_path)
+    source = pipeline._find_data(tmp_path, course, course.assignments["tiny"])
+    assert (source.form, source.path) == ("tree", tmp_path.resolve() / "data")
 
 
 def test_configuration_is_summed_up(tmp_path):
