@@ -107,6 +107,23 @@ def import_libraries() -> None:
     os.makedirs(os.environ["MPLCONFIGDIR"], exist_ok=True)
     for name in LIBRARIES:
         importlib.import_module(name)
+    warm_up_export()
+
+
+def warm_up_export() -> None:
+    """Pay for the first torch.export of a process here, once, rather than in every notebook's process.
+
+    On one thread: a forked process hangs in its first parallel region where the parent has already run one.
+    """
+    import torch
+
+    from autograder.worker.exporter import TensorPool, export_graph
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3), torch.nn.BatchNorm2d(1), torch.nn.ReLU())
+    export_graph(module, torch.zeros(2, 1, 4, 4), training=False, pool=TensorPool())
+    torch.set_num_threads(threads)
 
 
 def silence() -> None:

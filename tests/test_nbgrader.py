@@ -1,0 +1,206 @@
+"""Stock nbgrader commands on the course, as an instructor types them, and what formgrader and feedback then show."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from nbgrader.api import Gradebook
+from traitlets.config import Config
+
+from tests.conftest import GradedCourse, nbgrader
+from tools.samples import ASSIGNMENT, build_sample
+
+SCRIPT = "document.title"
+
+
+@pytest.fixture(scope="module")
+def course(graded_course: GradedCourse, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the graded course, for tests that change something."""
+    root = tmp_path_factory.mktemp("course") / "copy"
+    shutil.copytree(graded_course.root, root, symlinks=True)
+    return root
+
+
+def scores(course: Path, student: str) -> dict[str, float | None]:
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        submission = gradebook.find_submission(ASSIGNMENT, student)
+        return {grade.name: grade.auto_score for n in submission.notebooks for grade in n.grades}
+
+
+def test_regrading_by_force_gives_the_same_marks(course: Path) -> None:
+    before = scores(course, "reference")
+    done = nbgrader(course, "autograde", ASSIGNMENT, "--student", "reference", "--force")
+    assert done.returncode == 0, done.stderr
+    assert scores(course, "reference") == before
+
+
+def test_no_execute_does_not_let_stored_outputs_pass(course: Path, data_name: str) -> None:
+    folder = course / "submitted" / "pretender" / ASSIGNMENT
+    build_sample("untouched", folder, data_name)
+    for path in folder.glob("*.ipynb"):
+        notebook = json.loads(path.read_text())
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                result = {"output_type": "execute_result", "data": {"text/plain": "12.0"}, "metadata": {}}
+                cell["outputs"] = [{**result, "execution_count": 1}]
+        path.write_text(json.dumps(notebook))
+    done = nbgrader(course, "autograde", ASSIGNMENT, "--student", "pretender", "--no-execute")
+    assert done.returncode == 0, done.stderr
+    assert set(scores(course, "pretender").values()) == {0.0}
+
+
+def test_a_resubmission_without_a_test_cell_keeps_no_stale_score(course: Path, data_name: str) -> None:
+    folder = course / "submitted" / "second_try" / ASSIGNMENT
+    build_sample("reference", folder, data_name)
+    assert nbgrader(course, "autograde", ASSIGNMENT, "--student", "second_try").returncode == 0
+    assert scores(course, "second_try")["output-size-worked"] == 3.0
+    shutil.rmtree(folder)
+    build_sample("deleted_test_cell", folder, data_name)
+    assert nbgrader(course, "autograde", ASSIGNMENT, "--student", "second_try", "--force").returncode == 0
+    assert scores(course, "second_try")["output-size-worked"] == 0.0
+    shutil.rmtree(folder)
+    build_sample("missing_notebook", folder, data_name)
+    assert nbgrader(course, "autograde", ASSIGNMENT, "--student", "second_try", "--force").returncode == 0
+    assert scores(course, "second_try")["output-size-function"] == 0.0
+
+
+def test_the_graders_own_fault_records_no_score_and_spares_the_others(course: Path, data_name: str) -> None:
+    """A hidden grader that breaks is INTERNAL: no score, an earlier one taken back, the command says 1."""
+    root = course.parent / "broken"
+    shutil.copytree(course, root, symlinks=True)
+    graders = root / "graders"
+    shutil.copytree(Path(__file__).resolve().parent.parent / "autograder" / "graders", graders)
+    broken = (graders / "test_output_size.py").read_text().replace(") -> None:", ") -> None:\n    raise OSError", 1)
+    (graders / "test_output_size.py").write_text(broken)
+    config = (root / "grader_config.py").read_text()
+    config += (
+        "from pathlib import Path\n"
+        "own = dataclasses.replace(COURSE.assignments['cnn'], graders=Path('graders'))\n"
+        "COURSE = dataclasses.replace(COURSE, assignments={'cnn': own})\n"
+    )
+    (root / "grader_config.py").write_text(config)
+    for student in ("reference", "untouched"):
+        done = nbgrader(root, "autograde", ASSIGNMENT, "--student", student, "--force")
+        assert done.returncode == 1
+        assert "Grader error, not your code" in done.stderr
+        assert student in done.stderr
+        found = scores(root, student)
+        assert {found[cell] for cell in found if cell != "depthwise-why"} == {None}
+
+
+def test_formgrader_shows_scores_and_takes_the_manual_mark(course: Path) -> None:
+    """formgrader reads and writes through the gradebook's API: what it calls is called here."""
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        before = gradebook.find_submission(ASSIGNMENT, "reference")
+        automatic, needs = before.score, before.needs_manual_grade
+        assert needs
+        grade = gradebook.find_grade("depthwise-why", "03_depthwise_separable", ASSIGNMENT, "reference")
+        grade.manual_score, grade.needs_manual_grade = 4.5, False
+        gradebook.db.commit()
+        after = gradebook.find_submission(ASSIGNMENT, "reference")
+        gradebook.db.refresh(after)
+        assert after.score == automatic + 4.5
+        assert not after.needs_manual_grade
+
+
+def test_formgraders_page_of_a_submission_holds_no_live_script(course: Path) -> None:
+    """The page that formgrader serves for a notebook, made as formgrader makes it."""
+    from nbconvert.exporters import HTMLExporter
+    from nbgrader.server_extensions.formgrader import handlers
+
+    templates = Path(handlers.__file__).parent / "templates"
+    config = Config()
+    config.HTMLExporter.extra_template_basedirs = [str(templates)]
+    path = course / "autograded" / "markdown_script" / ASSIGNMENT / "01_output_size.ipynb"
+    body, _ = HTMLExporter(config=config).from_filename(str(path))
+    assert SCRIPT in body  # it is shown …
+    assert f"<script>{SCRIPT}" not in body  # … and does not run
+    assert "onerror=" not in body.replace("&lt;img src=x onerror=", "").replace("onerror=\\", "")
+
+
+def test_feedback_shows_titles_points_and_hints_and_no_hidden_test(course: Path) -> None:
+    done = nbgrader(course, "generate_feedback", ASSIGNMENT, "--force")
+    assert done.returncode == 0, done.stderr
+    page = (course / "feedback" / "wrong_doubling" / ASSIGNMENT / "02_deeper_cnn.html").read_text()
+    assert "Four blocks, which end with 32, 64, 128 and 256 channels" in page
+    assert "Each block doubles the channels of the one before." in page
+    for student in (course / "feedback").iterdir():
+        for feedback in student.rglob("*.html"):
+            text = feedback.read_text()
+            assert "autograder/graders" not in text
+            assert "def test_" not in text
+            assert f"<script>{SCRIPT}" not in text
+    assert not [p for p in (course / "feedback").rglob("*") if p.is_symlink() or p.name in ("notes.txt", "passwd")]
+
+
+def test_export_gives_the_gradebooks_scores(course: Path) -> None:
+    done = nbgrader(course, "export", "--to", str(course / "grades.csv"))
+    assert done.returncode == 0, done.stderr
+    with open(course / "grades.csv", newline="") as file:
+        rows = {row["student_id"]: row for row in csv.DictReader(file)}
+    for student in ("reference", "untouched", "wrong_doubling"):
+        expected = sum(score or 0 for score in scores(course, student).values())
+        assert float(rows[student]["raw_score"]) >= expected
+        assert float(rows[student]["max_score"]) == 100
+
+
+def test_zip_collect_keeps_checkpoints(course: Path, data_name: str) -> None:
+    archive = course / "downloaded" / ASSIGNMENT / "archive"
+    archive.mkdir(parents=True)
+    build_sample("reference", course / "packed", data_name)
+    for path in (course / "packed").iterdir():
+        shutil.copyfile(path, archive / f"zed_{ASSIGNMENT}_attempt_2026-11-01-10-00-00_{path.name}")
+    pattern = r".*(?P<student_id>zed)_cnn_attempt_(?P<timestamp>[0-9\-]+)_(?P<file_id>.+)"
+    done = nbgrader(course, "zip_collect", ASSIGNMENT, f"--FileNameCollectorPlugin.named_regexp={pattern}")
+    assert done.returncode == 0, done.stderr
+    collected = {path.name for path in (course / "submitted" / "zed" / ASSIGNMENT).iterdir()}
+    assert {"modern_cnn.safetensors", "04_modern_cnn.ipynb"} <= collected
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("", "CIFAR10_ROOT is not set"), ("/nowhere", "CIFAR10_ROOT is set to /nowhere"), ("truncated", "truncated")],
+)
+def test_without_its_test_set_grading_stops_before_the_first_submission(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, message: str
+) -> None:
+    before = scores(course, "reference")
+    config = course / "grader_config.py"
+    original = config.read_text()
+    if place == "truncated":
+        place = str(tmp_path / "truncated.zip")
+        Path(place).write_bytes(b"PK\x03\x04" + os.urandom(1000))
+    monkeypatch.setenv("CIFAR10_ROOT", place)
+    try:
+        config.write_text(original.replace("'offline'", "'cifar10'"))
+        done = nbgrader(course, "autograde", ASSIGNMENT, "--force")
+    finally:
+        config.write_text(original)
+    assert done.returncode == 1
+    assert "Nothing was graded" in done.stderr
+    assert message in done.stderr
+    assert scores(course, "reference") == before
+    assert (course / "autograded" / "reference").is_dir()
+
+
+def test_a_locked_gradebook_is_waited_for_and_then_named(course: Path) -> None:
+    config = course / "nbgrader_config.py"
+    original = config.read_text()
+    config.write_text(original.replace("timeout=60", "timeout=1"))
+    lock = sqlite3.connect(course / "gradebook.db")
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+        done = nbgrader(course, "autograde", ASSIGNMENT, "--student", "reference", "--force")
+    finally:
+        lock.rollback()
+        lock.close()
+        config.write_text(original)
+    assert done.returncode == 1
+    assert "database is locked" in done.stderr
+    assert scores(course, "reference")["output-size-worked"] == 3.0
