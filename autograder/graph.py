@@ -263,7 +263,7 @@ def bind_tensors(graph: ModelGraph, blob: bytes, replacements: Mapping[str, np.n
     arrays = safetensors.numpy.load(blob)
     for name, array in replacements.items():
         arrays[state[name].key] = _cast(array, state[name])
-    return safetensors.numpy.save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
+    return safetensors.numpy.save({key: np.asarray(array, order="C") for key, array in arrays.items()})
 
 
 def _cast(array: np.ndarray[Any, Any], tensor: TensorInfo) -> np.ndarray[Any, Any]:

@@ -113,18 +113,21 @@ def test_weights_learn(modern_cnn: Network) -> None:
 )
 def test_loss_falls(modern_cnn: Network) -> None:
     """The loss falls in a few optimiser steps on a small batch"""
-    attempts = [train_briefly(modern_cnn, learning_rate) for learning_rate in (0.05, 0.005)]
+    attempts = []
+    for learning_rate in (0.05, 0.005):  # what is too bold for one network is right for another
+        before, trained, evaluated = train_briefly(modern_cnn, learning_rate)
+        if trained < FALLEN * before and evaluated < FALLEN * before:
+            return
+        attempts.append((before, trained, evaluated))
     before, trained, evaluated = min(attempts, key=lambda attempt: attempt[1] + attempt[2])
-    expect(
-        math.isfinite(before),
-        "the loss is NaN or infinite before the first step: look for a division by zero or an overflow",
-    )
+    if not math.isfinite(before):
+        fail("the loss is NaN or infinite before the first step: look for a division by zero or an overflow")
     steps = f"{STEPS} steps of SGD on {FEW_IMAGES} images"
-    expect(trained < FALLEN * before, f"the loss does not fall: {before:.2f} before, {trained:.2f} after {steps}")
-    expect(
-        evaluated < FALLEN * before,
+    if trained >= FALLEN * before:
+        fail(f"the loss does not fall: {before:.2f} before, {trained:.2f} after {steps}")
+    fail(
         f"after {steps} the loss fell from {before:.2f} to {trained:.2f} in training mode, but in eval mode it is "
-        f"{evaluated:.2f}: does the network do something else there, or does batch norm not keep its statistics?",
+        f"{evaluated:.2f}: does the network do something else there, or does batch norm not keep its statistics?"
     )
 
 
