@@ -44,7 +44,8 @@ def main() -> int:
             report = pipeline.grade_submission(grader, sample, folder)
             runs.append((sample, report, time.monotonic() - began))
     cores = len(os.sched_getaffinity(0))
-    console.print(f"{cores} cores, Python {platform.python_version()}, torch {version('torch')}, {grader.data_identity}")
+    versions = f"Python {platform.python_version()}, torch {version('torch')}"
+    console.print(f"{cores} cores, {versions}, {grader.data_identity}")
     console.print(f"finding isolation, data set and configuration: {opened:.1f} s")
     console.print(table_of(runs))
     console.print(slowest(runs[0][1]))

@@ -483,7 +483,9 @@ def test_reference_solutions_pass_every_public_check(kit: ModuleType, folder: Pa
 
 def test_another_style_passes_every_public_check(kit: ModuleType) -> None:
     names: dict[str, Any] = {"__name__": "solution"}
-    exec((Path(__file__).parent / "submissions" / "different_style" / "modern_cnn_solution.py").read_text(), names)
+    cells = Path(__file__).parent / "submissions" / "different_style" / "cells"
+    for name in ("modern-cnn-solution", "modern-cnn-transforms"):
+        exec((cells / f"{name}.py").read_text(), names)
     assert failed_titles(kit, "modern-cnn-architecture", names) == []
     assert failed_titles(kit, "modern-cnn-augmentation", names) == []
     assert kit.count_parameters(names["ModernCNN"]()) == 333_866

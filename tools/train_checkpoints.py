@@ -55,7 +55,8 @@ def solution_names(recipe: Recipe) -> dict[str, Any]:
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     sources = ["".join(code[0]["source"])]  # the imports
     if recipe.other_style:
-        sources.append((OTHER_STYLE / "modern_cnn_solution.py").read_text(encoding="utf-8"))
+        cells_folder = OTHER_STYLE / "cells"
+        sources += [(cells_folder / f"{name}.py").read_text(encoding="utf-8") for name in CELLS[1:]]
     else:
         by_id = {cell["metadata"].get("nbgrader", {}).get("grade_id"): "".join(cell["source"]) for cell in code}
         sources += [by_id[name] for name in CELLS]

@@ -302,6 +302,8 @@ def _environment(limits: Limits, records: int) -> dict[str, str]:
         "TORCHINDUCTOR_CACHE_DIR": "/tmp/inductor",
         "IPYTHONDIR": "/tmp/ipython",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # Threads that wait let others work: notebooks and runner share the cores.
+        "OMP_WAIT_POLICY": "PASSIVE",
         # Deterministic cuBLAS, and the same order of sets and dicts for everybody: marks must not depend on luck.
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "PYTHONHASHSEED": "0",

@@ -142,7 +142,7 @@ def make_shell() -> Shell:
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
     config.InteractiveShell.autocall = 0
-    shell = Shell.instance(config=config)
+    shell: Shell = Shell.instance(config=config)
     shell.enable_matplotlib("inline")
     return shell
 

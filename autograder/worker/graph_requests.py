@@ -82,6 +82,7 @@ class Server:
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.deterministic = True
+        _prime(self.device)
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return {"device": name, "torch": torch.__version__, "threads": torch.get_num_threads()}, b""
 
@@ -237,6 +238,13 @@ class Server:
         return tensors
 
 
+def _prime(device: torch.device) -> None:
+    """Let torch import what its first convolution, on real and on meta tensors, would import: seconds, once."""
+    for place in (device, torch.device("meta")):
+        images, weight = torch.zeros(1, 1, 4, 4, device=place), torch.zeros(1, 1, 3, 3, device=place)
+        F.batch_norm(F.conv2d(images, weight), None, None, training=True).mean((2, 3))
+
+
 def _agree(loaded: Loaded, fast: list[Tensor], images: Tensor, turned: Tensor) -> bool:
     """Whether both memory orders give one result; a graph may rest on one of them (views that are written to)."""
     torch.manual_seed(SEED)
@@ -273,7 +281,7 @@ def _loss(output: Tensor, labels: Tensor, kind: str) -> Tensor:
 
 def _number(value: Tensor | float) -> float | None:
     """A finite number, or None: JSON has no other."""
-    number = float(value)
+    number = float(value.detach() if isinstance(value, Tensor) else value)
     return number if math.isfinite(number) else None
 
 
