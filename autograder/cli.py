@@ -359,7 +359,8 @@ def checks_table(report: GradeReport) -> Table:
 
 
 def details_of(check: CheckResult) -> list[str]:
-    hint = f"Hint: {check.hint}" if check.hint else ""
+    """Message, hint and line; no hint where there is nothing to do about this check."""
+    hint = f"Hint: {check.hint}" if check.hint and check.status not in (Status.PASSED, Status.SKIPPED) else ""
     return [part for part in (clean_text(check.message), hint, where(check)) if part]
 
 

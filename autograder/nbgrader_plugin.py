@@ -52,6 +52,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.grader = _open(self)
+        self.graded: dict[str, GradeReport] = {}  # by student, for the notebooks after the first
         for folder in self.parent.assignments:
             student = student_of(self.parent, folder)
             for note in quarantine(Path(folder), _quarantine_place(self.grader, student)):
@@ -126,6 +127,9 @@ class GradeInJail(NbGraderPreprocessor):  # type: ignore[misc]
         grader: pipeline.Grader = self.parent.grader
         course = self.parent.parent.coursedir
         student = resources["nbgrader"]["student"]
+        known: dict[str, GradeReport] = self.parent.graded
+        if student in known:
+            return known[student]  # a second run could end otherwise, a time-out say
         folder = Path(course.format_path(course.submitted_directory, student, grader.name))
         self.log.info("Grading %s in the jail (%s)", student, grader.isolation.describe())
         report = pipeline.grade_submission(
@@ -136,6 +140,7 @@ class GradeInJail(NbGraderPreprocessor):  # type: ignore[misc]
             clear_scores(resources["nbgrader"]["db_url"], grader.name, student)
             faults = {check.message for check in report.checks if check.status.value == "INTERNAL"}
             raise GradersFault(f"no score recorded for {student}: {'; '.join(sorted(faults))}")
+        known[student] = report
         return report
 
 

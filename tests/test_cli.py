@@ -167,6 +167,27 @@ def test_a_lost_score_is_recorded_again(course: Path, damage: str) -> None:
     assert automatic_score(course, "ada") == 3.0
 
 
+def test_a_submission_runs_once_for_all_its_notebooks(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time-out, which is not cached, would otherwise run again for every notebook, and might end otherwise."""
+    started: list[str] = []
+    nbgrader_runs = nbgrader_plugin.GradeInJail.preprocess
+
+    def preprocess(self: Any, nb: Any, resources: Any) -> Any:
+        nbgrader_runs(self, nb, resources)
+        return nbgrader_runs(self, nb, resources)
+
+    def grade_submission(grader: Any, student: str, folder: Path, notes: Sequence[str] = ()) -> GradeReport:
+        started.append(student)
+        return pretend_to_grade(grader, student, folder, notes)
+
+    monkeypatch.setattr(nbgrader_plugin.GradeInJail, "preprocess", preprocess)
+    monkeypatch.setattr(pipeline, "grade_submission", grade_submission)
+    hand_in(course, "ada")
+    hand_in(course, "bo")
+    assert grade(course).exit_code == 0
+    assert started == ["ada", "bo"]
+
+
 @pytest.mark.parametrize("trouble", ["fault = 1", "bug = 1"])
 def test_graders_fault_leaves_no_score_and_stops_nobody_else(course: Path, trouble: str) -> None:
     hand_in(course, "ada")

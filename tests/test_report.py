@@ -1,6 +1,7 @@
 """The HTML page: every submission and check is on it, its numbers are the gradebook's, students add text only."""
 
 import re
+from dataclasses import replace
 from datetime import datetime, timezone
 from html.parser import HTMLParser
 
@@ -63,6 +64,14 @@ def test_every_check_stands_on_the_page_with_its_message_hint_and_line():
     assert "Hint: Each block doubles the channels of the one before. See code cell 2, line 14." in text
     assert "not judged, because “Logits” did not pass" in text
     assert "Cell 5 of the notebook: error. NameError: name 'torhc' is not defined" in text
+
+
+def test_hints_stand_where_there_is_something_to_do():
+    checks = [replace(c, hint=f"hint for {c.status.value}") for c in failing().checks]
+    text = page_of(replace(failing(), checks=checks)).text
+    assert "hint for FAILED" in text
+    assert "hint for PASSED" not in text
+    assert "hint for SKIPPED" not in text
 
 
 def test_overview_counts_what_needs_a_person():
