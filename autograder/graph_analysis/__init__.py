@@ -1,0 +1,41 @@
+"""What a model graph is made of, found without torch: layers, residual additions, blocks and head.
+
+Everything is decided on the graph of values, not on names or classes, so that any way of writing a design is seen the
+same. `shapes` is `GraphShapes.shapes` from the runner: one shape per node, None where a value is no single tensor.
+"""
+
+from autograder.graph_analysis.heads import Head, head
+from autograder.graph_analysis.layers import (
+    BatchNorm,
+    Convolution,
+    Dropout,
+    Linear,
+    batch_norms,
+    convolutions,
+    detached,
+    dropouts,
+    linears,
+    parameter_count,
+)
+from autograder.graph_analysis.sums import Addition, additions, residual_additions
+from autograder.graph_analysis.trunk_blocks import Block, blocks
+
+__all__ = [
+    "Addition",
+    "BatchNorm",
+    "Block",
+    "Convolution",
+    "Dropout",
+    "Head",
+    "Linear",
+    "additions",
+    "batch_norms",
+    "blocks",
+    "convolutions",
+    "detached",
+    "dropouts",
+    "head",
+    "linears",
+    "parameter_count",
+    "residual_additions",
+]
