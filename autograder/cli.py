@@ -22,12 +22,12 @@ from autograder.data import DataError
 from autograder.evidence import clean_text
 from autograder.gradebook import GradebookError, read_marks
 from autograder.jail import SandboxFault
-from autograder.outputs import where
+from autograder.outputs import details
 from autograder.overview import Row, notebooks_of, rows_of, status_words
 from autograder.pipeline import SetupError, open_grader
 from autograder.report import write_report
 from autograder.reports import BrokenReport, load_reports
-from autograder.results import CheckResult, GradeReport, Status
+from autograder.results import GradeReport, Status
 
 SETUP_ERRORS = (ConfigError, SetupError, DataError, SandboxFault, GradebookError, BrokenReport)
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
@@ -352,16 +352,10 @@ def checks_table(report: GradeReport) -> Table:
     for check in report.checks:
         style = STATUS_STYLES.get(check.status, "red")
         words = Text(status_words(check.status), style)
-        for detail in details_of(check):
+        for detail in details(check):
             words.append(f"\n{detail}", "default")
         table.add_row(Text(clean_text(check.title)), f"{check.earned:g} / {check.points:g}", words)
     return table
-
-
-def details_of(check: CheckResult) -> list[str]:
-    """Message, hint and line; no hint where there is nothing to do about this check."""
-    hint = f"Hint: {check.hint}" if check.hint and check.status not in (Status.PASSED, Status.SKIPPED) else ""
-    return [part for part in (clean_text(check.message), hint, where(check)) if part]
 
 
 def count(things: Any, noun: str) -> str:

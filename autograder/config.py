@@ -118,8 +118,8 @@ class CallProbe:
 
 @dataclass(frozen=True)
 class ModuleProbe:
-    """A `torch.nn.Module` class: built with each of `builds`, exported in eval mode at each of `image_sizes` and,
-    with `train`, in training mode at the first.
+    """A `torch.nn.Module` class: built with each of `builds` and exported in eval mode at the first of `image_sizes`;
+    the first build also at the other sizes and, with `train`, in training mode.
 
     `input_channels` is a number or the name of the argument that gives it.
     """

@@ -105,8 +105,13 @@ def checks_output(checks: Sequence[CheckResult]) -> Output:
 def describe_check(check: CheckResult) -> str:
     """One check as a line of text, with its message below."""
     line = f"{check.status.value:<11} {check.earned:g}/{check.points:g}  {check.title}"
-    details = [part for part in (check.message, f"Hint: {check.hint}" if check.hint else "", where(check)) if part]
-    return "\n    ".join([line, *details])
+    return "\n    ".join([line, *details(check)])
+
+
+def details(check: CheckResult) -> list[str]:
+    """What stands below a check: message, remedy and place; a hint only where there is something to do."""
+    hint = f"Hint: {check.hint}" if check.hint and check.status not in (Status.PASSED, Status.SKIPPED) else ""
+    return [part for part in (check.message, hint, where(check)) if part]
 
 
 def where(check: CheckResult) -> str:
@@ -116,7 +121,6 @@ def where(check: CheckResult) -> str:
 
 def _row(check: CheckResult) -> str:
     mark = "✓" if check.status is Status.PASSED else "–" if check.status is Status.SKIPPED else "✗"
-    details = [check.message, f"Hint: {check.hint}" if check.hint else "", where(check)]
-    text = "<br>".join(html.escape(part) for part in details if part)
+    text = "<br>".join(html.escape(part) for part in details(check))
     result = f"{mark} {check.status.value.replace('_', ' ').lower()}" + (f"<br>{text}" if text else "")
     return f"<tr><td>{html.escape(check.title)}</td><td>{check.earned:g} / {check.points:g}</td><td>{result}</td></tr>"

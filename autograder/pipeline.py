@@ -164,12 +164,7 @@ def _read(grader: Grader, student: str, folder: Path, work: Path) -> tuple[Submi
         student, folder, work / "files", grader.release, grader.course.limits, overlay=grader.overlay
     )
     plan = make_plan(grader.assignment, submission, grader.course.limits, grader.secret, grader.name)
-    return submission, plan, digest_of(grader.engine, plan.digest, submission_digest(submission))
-
-
-def submission_digest(submission: Submission) -> str:
-    """The identity of every file the jail could see."""
-    return digest_of(*(f"{name}:{file.sha256}" for name, file in sorted(submission.files.items())))
+    return submission, plan, digest_of(grader.engine, plan.digest, submission.visible)
 
 
 def is_settled(report: GradeReport) -> bool:

@@ -36,16 +36,15 @@ class Plan:
 
 
 def make_plan(assignment: Assignment, submission: Submission, limits: Limits, secret: bytes, name: str) -> Plan:
-    """Plan the run of every readable notebook that is graded."""
+    """Plan the run of every readable notebook that is graded; the others leave nothing for their probes."""
     notebooks, probes, keys = [], {}, {}
-    visible = digest_of(*(f"{n}:{file.sha256}" for n, file in sorted(submission.files.items())))
     worker = digest_of(*(path.read_text() for path in sorted(WORKER.glob("*.py"))))
     for exercise in assignment.exercises:
+        own = list(plan_probes(exercise, secret, name))
+        probes[exercise.notebook] = own
         notebook = submission.notebooks.get(exercise.notebook)
         if notebook is None:
             continue
-        own = list(plan_probes(exercise, secret, name))
-        probes[exercise.notebook] = own
         planned = {
             "name": exercise.notebook,
             "cells": cells_to_run(notebook, exercise),
@@ -56,7 +55,7 @@ def make_plan(assignment: Assignment, submission: Submission, limits: Limits, se
             "output_bytes": limits.output_kib << 10,
         }
         notebooks.append(planned)
-        keys[exercise.notebook] = digest_of(worker, visible, json.dumps(planned, sort_keys=True))
+        keys[exercise.notebook] = digest_of(worker, submission.visible, json.dumps(planned, sort_keys=True))
     checkpoint = checkpoint_file(assignment, submission)
     convert = checkpoint.name if checkpoint is not None and checkpoint.name.endswith(".pt") else None
     return Plan(notebooks, probes, keys, convert)
@@ -99,7 +98,7 @@ def _plan_builds(probe: ModuleProbe, builds: list[dict[str, Any]]) -> Iterator[d
             "index": index,
             "arguments": arguments,
             "channels": channels,
-            "exports": exports,
+            "exports": exports if index == 0 else exports[:1],
             "step": f"build-{probe.name}-{index}",
         }
 

@@ -38,13 +38,17 @@ class StagedFile:
 
 @dataclass(frozen=True)
 class Submission:
-    """What was handed in: readable notebooks by name, why others are not readable, files, and notes in words."""
+    """What was handed in: readable notebooks by name, why others are not readable, files, and notes in words.
+
+    `visible` identifies every file that the jail will see: the submission's and the course's own over them.
+    """
 
     student: str
     notebooks: Mapping[str, Notebook]
     unreadable: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, StagedFile] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    visible: str = ""
 
 
 class UnreadableNotebook(ValueError):
@@ -162,7 +166,16 @@ def read_submission(
             notes += [f"{name}: {repair}" for repair in repairs]
         except UnreadableNotebook as error:
             unreadable[name] = str(error)
-    return Submission(student, notebooks, unreadable, files, tuple(notes))
+    return Submission(student, notebooks, unreadable, files, tuple(notes), digest_of_folder(target))
+
+
+def digest_of_folder(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{len(path.as_posix())}:{path.relative_to(folder).as_posix()}:{content}".encode())
+    return digest.hexdigest()
 
 
 def load_notebook(path: Path, template_path: Path) -> tuple[Notebook, list[str]]:

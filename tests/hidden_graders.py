@@ -86,7 +86,7 @@ def evidence_of(notebook: str, *cells: str, only: set[str] | None = None) -> Evi
         def send(header: dict[str, Any], payload: bytes = b"") -> None:
             frames.append(Frame(json.loads(json.dumps({"run": 1, **header})), payload))
 
-        collector = collect.Collector(namespace, send, no_limit, StepTimeout, locate)
+        collector = collect.Collector(namespace, send, no_limit, StepTimeout, locate, [])
         for probe in probes:
             collector.collect(probe, 60)
     return decode_evidence(probes, frames, NOT_RUN)

@@ -289,13 +289,21 @@ DEEPER_DESIGNS = {
         ),
         classifier="nn.LazyLinear(num_classes)",
     ),
-    "weight norm, zero-initialised classifier": deeper(
-        FOUR.replace("block(64, 128)", "nn.utils.parametrizations.weight_norm(nn.Conv2d(64, 128, 3, padding=1)), "
-                     "nn.BatchNorm2d(128), nn.ReLU(), nn.MaxPool2d(2)"),
-        classifier="nn.Linear(256, num_classes)",
-    ).replace("def forward", "    nn.init.zeros_(self.classifier.weight)\n\n        def forward").replace(
-        "            nn.init", "    nn.init"
-    ),
+    "weight norm, zero-initialised classifier": """
+        class DeeperCNN(nn.Module):
+            def __init__(self, num_classes=10):
+                super().__init__()
+                layers = []
+                for a, b in [(3, 32), (32, 64), (64, 128), (128, 256)]:
+                    conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(a, b, 3, padding=1))
+                    layers += [conv, nn.BatchNorm2d(b), nn.ReLU(), nn.AvgPool2d(2)]
+                self.layers = nn.Sequential(*layers)
+                self.head = nn.Linear(256, num_classes)
+                nn.init.zeros_(self.head.weight)
+                self.dropout = nn.Dropout1d(0.2)
+            def forward(self, x):
+                return self.head(self.dropout(torch.mean(self.layers(x), dim=[-1, -2])))
+    """,
     "squeeze and excitation": deeper(FOUR + ", SE(256)").replace(
         "class DeeperCNN",
         """class SE(nn.Module):
@@ -322,7 +330,7 @@ def test_correct_deeper_cnns_get_all_points(design, runner):
 
 DEEPER_MISTAKES = {
     "num_classes ignored": (deeper(FOUR, classifier="nn.Linear(256, 10)"), "test_logits", "`num_classes` is ignored"),
-    "fixed batch": (deeper(FOUR, head="x.mean((2, 3)).view(4, -1)"), "test_any_batch_size", "4 images at a time"),
+    "fixed batch": (deeper(FOUR, head="x.mean((2, 3)).view(4, -1)"), "test_any_batch_size", r"view\(4, -1\)"),
     "bare squeeze": (
         deeper(FOUR, head="F.adaptive_avg_pool2d(x, 1).squeeze()"), "test_any_batch_size", "one image.*squeeze"
     ),
@@ -341,7 +349,7 @@ DEEPER_MISTAKES = {
     ),
     "detached": (deeper(FOUR, head="x.detach().mean((2, 3))"), "test_weights_learn", "learn|gradient"),
     "frozen": (
-        deeper(FOUR).replace("x = self.features", "self.features.requires_grad_(False); x = self.features"),
+        deeper(FOUR).replace("self.dropout =", "self.features.requires_grad_(False); self.dropout ="),
         "test_weights_learn", "frozen",
     ),
     "unused layer": (
@@ -373,7 +381,9 @@ DEEPER_MISTAKES = {
     "an early block does not halve": (
         deeper(FOUR.replace("block(32, 64)", "block(32, 64, pool=False)")), "test_blocks_halve", "block 2"
     ),
-    "no padding": (deeper(FOUR).replace("padding=1", "padding=0"), "test_blocks_halve", "block 1"),
+    "no padding in the first convolution": (
+        deeper(FOUR).replace("padding=1", "padding=int(a > 3)"), "test_blocks_halve", "needs padding=1"
+    ),
     "flatten": (
         deeper(FOUR, head="x.flatten(1)", classifier="nn.Linear(1024, num_classes)"), "test_other_image_size", "1,024"
     ),

@@ -35,6 +35,9 @@ Images = NDArray[np.float32]
 Array = NDArray[Any]
 EXPORTED_BATCH = 4  # a graph whose code fixes the batch fixes it to this one
 DEFAULT_CLASSES = 10
+WRITTEN_DOWN = (
+    "is a number of images written down somewhere, as in view(4, -1)? Use x.flatten(1), which keeps the first axis"
+)
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,17 @@ class Network:
         """The batch size that every check can use: the one that the code fixes, else that of the export."""
         return self.evaluation.graph.batch or EXPORTED_BATCH
 
+    def takes(self, count: int) -> bool:
+        """Whether the network runs on this number of images at a time."""
+        if self.evaluation.graph.batch not in (None, count):
+            return False
+        try:
+            return len(self.logits(self.images(count))) == count
+        except RunnerProblem as problem:
+            if problem.status != "ERROR":
+                raise
+            return False
+
     def logits(self, images: Images, export: Export | None = None) -> Array:
         """What the network computes in eval mode."""
         return self.runner.run((export or self.evaluation).handle, images)
@@ -204,10 +218,7 @@ def expect_free_batch(network: Network) -> None:
     """Any number of images passes, a single one included."""
     fixed = network.evaluation.graph.batch
     if fixed is not None:
-        fail(
-            f"forward works for {fixed} images at a time only: a number of images is written down somewhere, as in "
-            "view(4, -1). Use x.flatten(1), or x.shape[0]"
-        )
+        fail(f"forward works for {fixed} images at a time only; {WRITTEN_DOWN}")
     for count, what in ((1, "one image"), (7, "7 images")):
         found = run_or_explain(network, network.images(count), f"a batch of {what}").shape
         if found != (count, network.classes):
@@ -240,7 +251,7 @@ def run_or_explain(network: Network, images: Images, what: str) -> Array:
     except RunnerProblem as problem:
         if problem.status != "ERROR":
             raise
-        fail(f"{what} does not pass: {problem}")
+        fail(f"{what} does not pass; {WRITTEN_DOWN} ({problem})", line=problem.line)
 
 
 def expect_raw_logits(network: Network) -> None:

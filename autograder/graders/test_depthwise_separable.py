@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -75,30 +75,32 @@ def output_shape(network: Network, **changed: int) -> tuple[int, ...]:
 )
 def test_output_shapes(builds: list[Network]) -> None:
     """Output shapes follow channels, kernel size, stride and padding"""
-    for network in builds:
-        found = network.logits(network.images(network.batch)).shape
-        if found != output_shape(network):
-            explain_shape(network, found)
+    found = [tuple(network.logits(network.images(network.batch)).shape) for network in builds]
+    if found != [output_shape(network) for network in builds]:
+        explain_shapes(builds, found)
 
 
-def explain_shape(network: Network, found: Sequence[int]) -> None:
-    """Fail with the argument that seems not to have been used."""
-    expect(len(found) == 4, f"expected an output with 4 axes [N, C, H, W], found {len(found)}")
-    a = arguments(network)
-    if found[1] != a["out_channels"]:
-        ignored = found[1] == a["in_channels"]
-        fail(f"the output must have out_channels channels, it has {'in_channels' if ignored else 'another number'}")
-    guesses: dict[str, Mapping[str, int]] = {
-        "`stride` has no effect: hand it to the depthwise convolution": {"stride": 1},
-        "`stride` is applied twice: only the depthwise convolution takes it": {"stride": a["stride"] ** 2},
-        "`padding` has no effect: hand it to the depthwise convolution": {"padding": 1},
-        "`padding` is ignored, none is added: hand it to the depthwise convolution": {"padding": 0},
-        "the padding is derived from the kernel size: use the argument `padding`": {"padding": a["kernel_size"] // 2},
-        "`padding` is applied twice: only the depthwise convolution takes it": {"padding": 2 * a["padding"]},
-        "`kernel_size` has no effect: hand it to the depthwise convolution": {"kernel_size": 3},
+def explain_shapes(builds: Sequence[Network], found: Sequence[tuple[int, ...]]) -> None:
+    """Fail with the one mistake that explains all shapes, if there is one."""
+    for network, shape in zip(builds, found, strict=True):
+        expect(len(shape) == 4, f"expected an output with 4 axes [N, C, H, W], found {len(shape)}")
+        a = arguments(network)
+        if shape[1] != a["out_channels"]:
+            ignored = shape[1] == a["in_channels"]
+            fail(f"the output must have out_channels channels, it has {'in_channels' if ignored else 'another number'}")
+    mistakes: dict[str, Callable[[Mapping[str, int]], dict[str, int]]] = {
+        "`stride` has no effect: hand it to the depthwise convolution": lambda a: {"stride": 1},
+        "`stride` is applied twice: only the depthwise convolution takes it": lambda a: {"stride": a["stride"] ** 2},
+        "`padding` has no effect: hand it to the depthwise convolution": lambda a: {"padding": 1},
+        "`padding` is left out: hand it to the depthwise convolution": lambda a: {"padding": 0},
+        "the padding is derived from the kernel size: use the argument `padding`": (
+            lambda a: {"padding": a["kernel_size"] // 2}
+        ),
+        "`padding` is applied twice: only the depthwise convolution takes it": lambda a: {"padding": 2 * a["padding"]},
+        "`kernel_size` has no effect: hand it to the depthwise convolution": lambda a: {"kernel_size": 3},
     }
-    for message, changed in guesses.items():
-        if tuple(found) == output_shape(network, **changed) != output_shape(network):
+    for message, change in mistakes.items():
+        if list(found) == [output_shape(network, **change(arguments(network))) for network in builds]:
             fail(message)
     fail("height and width of the output differ from those of a standard convolution with the same arguments")
 

@@ -175,14 +175,18 @@ def run_notebook(
 
     sys.path.insert(0, "")  # as in Jupyter: the notebook's own folder first
     shell = make_shell()
+    unfinished = []
     for cell in notebook["cells"]:
         step = f"cell-{cell['index']}"
         if step in skipped:
-            send({"kind": "cell", "index": cell["index"], "seconds": 0.0, "outputs": [], **skipped[step]})
-            continue
-        announce(step, notebook["cell_seconds"])
-        send({"kind": "cell", **run_cell(shell, cell, notebook["cell_seconds"], notebook["output_bytes"])})
-    collector = collect.Collector(shell.user_ns, send, time_limit, StepTimeout, locate)
+            ended = {"index": cell["index"], "seconds": 0.0, "outputs": [], **skipped[step]}
+        else:
+            announce(step, notebook["cell_seconds"])
+            ended = run_cell(shell, cell, notebook["cell_seconds"], notebook["output_bytes"])
+        send({"kind": "cell", **ended})
+        if ended["status"] != "PASSED":
+            unfinished.append({**cell, "status": ended["status"], "message": ended["message"]})
+    collector = collect.Collector(shell.user_ns, send, time_limit, StepTimeout, locate, unfinished)
     for probe in notebook["probes"]:
         if probe["step"] in skipped:
             send({**collect.identity(probe), "problem": skipped[probe["step"]]})

@@ -26,6 +26,15 @@ class Missing(Exception):
     """A name that the notebook should define and does not."""
 
 
+class Unfinished(Exception):
+    """A name that is missing because the cell that should define it ended early; `cell` is that cell's record."""
+
+    def __init__(self, name: str, cell: dict[str, Any]) -> None:
+        how = f"{cell['status'].replace('_', ' ').lower()}: {cell['message']}"
+        super().__init__(f"`{name}` is not defined, because its cell ended early ({how})")
+        self.cell = cell
+
+
 def identity(probe: dict[str, Any]) -> dict[str, Any]:
     """The part of a probe that says which evidence it asks for."""
     return {key: probe[key] for key in IDENTITY if key in probe}
@@ -41,9 +50,11 @@ class Collector:
         time_limit: Callable[[float], AbstractContextManager[None]],
         timeout: type[BaseException],
         locate: Callable[[str, int], int],
+        unfinished: list[dict[str, Any]],
     ) -> None:
+        """`unfinished` are the cells that did not run to their end, with source, status and message."""
         self.namespace, self.send, self.time_limit, self.timeout = namespace, send, time_limit, timeout
-        self.locate = locate
+        self.locate, self.unfinished = locate, unfinished
         self.gather = {
             "answer": self.gather_answer,
             "call": self.gather_call,
@@ -63,6 +74,9 @@ class Collector:
 
     def find(self, name: str) -> Any:
         if name not in self.namespace:
+            for cell in self.unfinished:
+                if name in cell["source"] and not cell["message"].startswith("NotImplementedError"):
+                    raise Unfinished(name, cell)
             raise Missing(f"`{name}` is not defined")
         return self.namespace[name]
 
@@ -75,6 +89,8 @@ class Collector:
         memory = isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text
         if isinstance(error, Missing):
             status = "FAILED"
+        elif isinstance(error, Unfinished):
+            status, line = error.cell["status"], self.locate(f"<cell {error.cell['index']}>", 1)
         elif isinstance(error, self.timeout):
             status = "TIMEOUT"
         elif isinstance(error, ExportProblem) and error.kind == "unsupported":
