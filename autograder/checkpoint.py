@@ -111,7 +111,7 @@ def _parse(name: str, blob: bytes) -> tuple[dict[str, Array], dict[str, str], li
 def _array(entry: Mapping[str, Any]) -> Array:
     """One tensor. NumPy knows no bfloat16: its bits are the upper half of a float32's. Raises KeyError for a dtype that
     a state dict does not hold."""
-    flat = np.frombuffer(bytes(entry["data"]), _DTYPES[entry["dtype"]])
+    flat: np.ndarray[Any, Any] = np.frombuffer(bytes(entry["data"]), _DTYPES[entry["dtype"]])
     if entry["dtype"] == "BF16":
         flat = (flat.astype("<u4") << 16).view("<f4")
     elif entry["dtype"] == "F16":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +81,8 @@ def _outputs(name: str, sample: Samples) -> list[_Array]:
 
 def _pixels(sample: Samples) -> _Array:
     """The probe image as (3, H, W) in 0..1."""
-    return sample.image.transpose(2, 0, 1).astype(np.float64) / 255
+    pixels: _Array = sample.image.transpose(2, 0, 1).astype(np.float64) / 255
+    return pixels
 
 
 def _fit(x: _Array, y: _Array) -> tuple[_Array, _Array]:
@@ -107,7 +108,7 @@ def _explain(pairs: Mapping[str, tuple[_Array, _Array]]) -> str:
     """In a few words, what a transform does that is no normalisation."""
     if all(_fits_itself(x, y) for x, y in pairs.values()):
         return "normalises each image by its own values (its mean, spread or range), so the scale is another each time"
-    turned = {
+    turned: dict[str, Callable[[_Array], _Array]] = {
         "mirrors the image": lambda x: x[:, :, ::-1],
         "turns the image upside down": lambda x: x[:, ::-1],
         "rotates the image by 180°": lambda x: x[:, ::-1, ::-1],

@@ -60,8 +60,9 @@ def test_unknown_assignment_suggests_the_nearest() -> None:
 
 
 def test_checkpoint_names_a_module_that_is_probed() -> None:
+    checkpoint = CheckpointProbe("w", "BigNets", "t")
     with pytest.raises(ConfigError, match="did you mean 'BigNet'"):
-        Exercise("x", {"c": 1}, "g.py", modules=[ModuleProbe("BigNet")], checkpoint=CheckpointProbe("w", "BigNets", "t"))
+        Exercise("x", {"c": 1}, "g.py", modules=[ModuleProbe("BigNet")], checkpoint=checkpoint)
 
 
 def test_draws_depend_on_secret_and_scope_only() -> None:

@@ -64,7 +64,7 @@ def run_cells(
         }
         for name, cells in notebooks.items()
     ]
-    plan = Plan(planned, {name: probes for name in notebooks}, {name: name for name in notebooks})
+    plan = Plan(planned, dict.fromkeys(notebooks, probes), {name: name for name in notebooks})
     return run_plan(plan, tmp_path / "files", limits, isolation, Cache(tmp_path / "cache"))
 
 
@@ -173,7 +173,7 @@ def test_cells_that_misbehave_cost_only_themselves(isolation: Isolation, tmp_pat
         "hungry": ["hoard = []\nwhile True: hoard.append(bytearray(b'x' * 40_000_000))", "after = 4"],
         "noisy": ["while True: print('x' * 1000)", "after = 5"],
         "daemon": [
-            "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(300)\n    os._exit(0)",
+            "import os,time\nif not os.fork():\n    os.setsid()\n    if not os.fork(): time.sleep(99)\n    os._exit(0)",
             "after = 6",
         ],
     }

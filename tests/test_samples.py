@@ -12,8 +12,6 @@ from autograder.results import Status
 from tests.conftest import GradedCourse
 from tools.samples import ASSIGNMENT, read_expected, sample_names
 
-NOT_LOST = "PASSED"
-
 
 @pytest.fixture(params=sample_names())
 def sample(request: pytest.FixtureRequest) -> str:
@@ -28,17 +26,18 @@ def expected(sample: str) -> dict[str, Any]:
 def test_points_are_lost_in_the_intended_checks_only(
     graded_course: GradedCourse, sample: str, expected: dict[str, Any]
 ) -> None:
-    """A check in `also` may go either way: it depends on what the intended check found."""
     report = graded_course.reports[sample]
-    lost = {check.name: check.status.value for check in report.checks if check.status is not Status.PASSED}
-    messages = {check.name: check.message for check in report.checks if check.name in lost}
+    failed = [check for check in report.checks if check.status is not Status.PASSED]
+    lost = {f"{check.cell}/{check.name}": check.status.value for check in failed}
+    messages = {check.name: check.message for check in failed}
     assert lost == expected["lost"], messages
 
 
 def test_points_are_what_is_expected(graded_course: GradedCourse, sample: str, expected: dict[str, Any]) -> None:
     points = expected["points"]
     wanted = points[graded_course.data] if isinstance(points, dict) else points
-    assert graded_course.reports[sample].earned == wanted
+    # `within`: the last digit of an accuracy may differ where another CPU rounds another way.
+    assert abs(graded_course.reports[sample].earned - wanted) <= expected.get("within", 0)
     assert graded_course.reports[sample].maximum == 95
 
 
@@ -52,7 +51,7 @@ def test_the_gradebook_holds_the_reports_points_for_every_cell(
         waiting = {grade.name for n in submission.notebooks for grade in n.grades if grade.needs_manual_grade}
     manual = found.pop(("03_depthwise_separable", "depthwise-why"))
     assert found == {key: score.earned for key, score in scores.items()}
-    assert manual == expected.get("manual", None)
+    assert manual == expected.get("manual")
     assert waiting == set(expected.get("waiting", ["depthwise-why"]))
 
 

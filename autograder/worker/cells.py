@@ -232,7 +232,8 @@ def classify(error: BaseException) -> tuple[str, str]:
     if isinstance(error, OutputLimit):
         return "OUTPUT_LIMIT", "the cell printed or displayed more than it may"
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text:
-        return "OUT_OF_MEMORY", text
+        limit = os.environ["AUTOGRADER_MEMORY_MIB"]
+        return "OUT_OF_MEMORY", f"more memory than the {limit} MiB there are ({text[:200]})"
     return "ERROR", text
 
 

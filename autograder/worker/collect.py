@@ -27,11 +27,12 @@ class Missing(Exception):
 
 
 class Unfinished(Exception):
-    """A name that is missing because the cell that should define it ended early; `cell` is that cell's record."""
+    """A name that is missing, where a cell ended early that may have had to define it; `cell` is its record."""
 
     def __init__(self, name: str, cell: dict[str, Any]) -> None:
         how = f"{cell['status'].replace('_', ' ').lower()}: {cell['message']}"
-        super().__init__(f"`{name}` is not defined, because its cell ended early ({how})")
+        which = ", because its cell ended early" if name in cell["source"] else "; a cell before it ended early"
+        super().__init__(f"`{name}` is not defined{which} ({how})")
         self.cell = cell
 
 
@@ -74,9 +75,9 @@ class Collector:
 
     def find(self, name: str) -> Any:
         if name not in self.namespace:
-            for cell in self.unfinished:
-                if name in cell["source"] and not cell["message"].startswith("NotImplementedError"):
-                    raise Unfinished(name, cell)
+            broken = [c for c in self.unfinished if not c["message"].startswith("NotImplementedError")]
+            for cell in sorted(broken, key=lambda c: name not in c["source"]):
+                raise Unfinished(name, cell)
             raise Missing(f"`{name}` is not defined")
         return self.namespace[name]
 
@@ -97,7 +98,8 @@ class Collector:
             status = "UNSUPPORTED"
         else:
             status = "OUT_OF_MEMORY" if memory else "ERROR"
-        return {"status": status, "type": type(error).__name__, "message": text, "line": line}
+        kind = "" if isinstance(error, Unfinished) else type(error).__name__
+        return {"status": status, "type": kind, "message": text, "line": line}
 
     def gather_answer(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         return {"value": encode_value(self.find(probe["name"]))}, b""

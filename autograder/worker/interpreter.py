@@ -85,9 +85,10 @@ class Graph:
         self.has_writes = any(node[0] == "call" and _writes(node) for node in self.nodes)
 
     def written_tensors(self) -> set[int]:
-        """Numbers of the tensors that a run may change: batch-norm statistics, or buffers updated in place."""
+        """Numbers of the tensors that a run may change: batch-norm statistics, or buffers updated in place. Those of a
+        batch norm in a plain list are constants; which writes are legal was decided when the graph was parsed."""
         tensor_of = {i: node[1] for i, node in enumerate(self.nodes) if node[0] == "tensor"}
-        buffers = {number for number in tensor_of.values() if self.tensors[number][0] == "buffer"}
+        buffers = {number for number in tensor_of.values() if self.tensors[number][0] in ("buffer", "constant")}
         return buffers if self.has_writes else set()
 
 
