@@ -116,7 +116,8 @@ def _array(entry: Mapping[str, Any]) -> Array:
         flat = (flat.astype("<u4") << 16).view("<f4")
     elif entry["dtype"] == "F16":
         flat = flat.astype(np.float32)
-    return flat.reshape(entry["shape"])
+    shaped: np.ndarray[Any, Any] = flat.reshape(entry["shape"])
+    return shaped
 
 
 def _why(blob: bytes, error: Exception) -> str:

@@ -249,11 +249,12 @@ def bind_tensors(graph: ModelGraph, blob: bytes, replacements: Mapping[str, np.n
     """
     state = {tensor.name: tensor for tensor in graph.tensors if tensor.kind != "constant"}
     missing = [n for n in state if n not in replacements and not n.endswith("num_batches_tracked")]
-    unexpected = [name for name in replacements if name not in state]
+    unexpected = sorted(name for name in replacements if name not in state)
+    # In the model's order: a safetensors file has none, and a message must be the same each time.
     wrong = [
-        f"{name} has shape {tuple(array.shape)}, expected {state[name].shape}"
-        for name, array in replacements.items()
-        if name in state and tuple(array.shape) != state[name].shape
+        f"{name} has shape {tuple(replacements[name].shape)}, expected {tensor.shape}"
+        for name, tensor in state.items()
+        if name in replacements and tuple(replacements[name].shape) != tensor.shape
     ]
     if missing or unexpected or wrong:
         parts = [f"missing {_some(missing)}"] * bool(missing) + [f"unexpected {_some(unexpected)}"] * bool(unexpected)
