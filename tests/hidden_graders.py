@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import linecache
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -48,6 +49,17 @@ def no_limit(_seconds: float) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def quiet_log() -> Iterator[None]:
+    """Without torch's trace of every export, which pytest would keep for the report of a failed test."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def open_runner() -> Runner:
     """A runner without a jail: the graphs come from the tests. One serves a whole test file."""
     return Runner(lambda: start("graph_server", Limits(), Isolation("none")), device="cpu")
@@ -73,7 +85,7 @@ def evidence_of(notebook: str, *cells: str, only: set[str] | None = None) -> Evi
     `only` leaves out the probes of other names, for tests that look at one thing.
     """
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet_log():
         warnings.simplefilter("ignore")  # a student's code may warn
         for number, source in enumerate([IMPORTS, *cells]):
             filename = f"<cell {number}>"

@@ -40,7 +40,7 @@ WRITTEN_DOWN = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # pytest describes what a failing check was given, weights and all
 class Export:
     """One graph of a build, loaded into the runner."""
 
@@ -55,7 +55,7 @@ class Export:
         return self.info.shapes
 
 
-@dataclass
+@dataclass(repr=False)
 class Network:
     """One build of a student's module. Everything is looked up when a check first needs it, and kept.
 
