@@ -400,7 +400,8 @@ RESIDUALS: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "projection",
     ),
     "bottleneck": (
-        lambda: residual_net(lambda m, x: x + m.c(F.relu(m.b(m.a(x)))), a=c1(16, 4), b=c3(4, 4), c=c1(4, 16)), "identity",
+        lambda: residual_net(lambda m, x: x + m.c(F.relu(m.b(m.a(x)))), a=c1(16, 4), b=c3(4, 4), c=c1(4, 16)),
+        "identity",
     ),
     "in place": (lambda: residual_net(lambda m, x: m.a(x).add_(x).relu_(), a=c3()), "identity"),
     "sum of a list": (lambda: residual_net(lambda m, x: sum([m.a(x), x]), a=c3()), "identity"),
@@ -409,7 +410,8 @@ RESIDUALS: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: residual_net(lambda m, x: x + m.g * m.a(x), a=c3(), g=nn.Parameter(torch.ones(16, 1, 1))), "identity",
     ),
     "addcmul": (
-        lambda: residual_net(lambda m, x: torch.addcmul(x, m.g, m.a(x)), a=c3(), g=nn.Parameter(torch.ones(1))), "identity",
+        lambda: residual_net(lambda m, x: torch.addcmul(x, m.g, m.a(x)), a=c3(), g=nn.Parameter(torch.ones(1))),
+        "identity",
     ),
     "scaled sum": (lambda: residual_net(lambda m, x: (x + m.a(x)) / 2**0.5, a=c3()), "identity"),
     "two branches": (lambda: residual_net(lambda m, x: x + m.a(x) + m.b(x), a=c3(), b=conv(kernel=5)), "identity"),
