@@ -84,6 +84,9 @@ class Row:
             flags.append(f"needs a manual mark: {', '.join(self.waiting)}")
         if self.marks and not self.failed and not self.is_recorded:
             flags.append("the gradebook holds other scores: grade again")
+        set_aside = sum("set aside" in note for note in self.report.notes)
+        if set_aside:
+            flags.append(f"{set_aside} {'file' if set_aside == 1 else 'files'} set aside: no regular files")
         return (*flags, *self.incidents)
 
     def points_of(self, notebook: str) -> Points:

@@ -85,6 +85,7 @@ def grade_size(source, runner):
         size_function(f"np.floor_divide({RIGHT}, s) + 1"),
         size_function("nn.Conv1d(1, 1, k, stride=s, padding=p, dilation=d)(torch.zeros(1, 1, n)).shape[2]"),
         size_function("len(range(0, n + 2*p - d*(k - 1), s))"),
+        "class TooLarge(ValueError): pass\n" + REFERENCE_SIZE.replace("raise ValueError", "raise TooLarge"),
         REFERENCE_SIZE.replace("input_size", "n").replace("kernel_size", "k").replace("dilation", "d"),
     ],
 )
@@ -141,6 +142,27 @@ SIZE_MISTAKES = {
 def test_size_mistakes_are_caught_where_they_belong(mistake, runner):
     source, intended, dependants, message = SIZE_MISTAKES[mistake]
     expect_lost(grade_size(source, runner), [intended], dependants, message)
+
+
+def test_what_secret_arguments_are_cannot_be_learned_from_messages(runner):
+    """A student's exception may say anything; on drawn arguments it is not repeated, nor is the name of its class."""
+    tell_tale = """
+def conv_output_size(*values, **named):
+    raise type("Exception" + "".join(map(str, [*values, *named.values()])), (Exception,), {})(str(named))
+"""
+    for result in grade_size(tell_tale, runner).values():
+        if result.cell == "output-size-function" and result.status is not Status.SKIPPED:
+            assert result.message == "`conv_output_size` raises Exception for some arguments; try different ones yourself"
+    tell_tale = """
+class DepthwiseSeparableConv(nn.Module):
+    def __init__(self, *values, **named):
+        super().__init__()
+        self.text = f"{values} {named}"
+    def forward(self, x):
+        raise RuntimeError(f"{self.text} {x.shape}")
+"""
+    results = grade_separable(tell_tale, runner)
+    assert not any(re.search(r"\d", r.message) for r in results.values() if r.cell == "depthwise-separable-tests")
 
 
 def test_booleans_are_no_numbers(runner):
@@ -304,6 +326,19 @@ DEEPER_DESIGNS = {
             def forward(self, x):
                 return self.head(self.dropout(torch.mean(self.layers(x), dim=[-1, -2])))
     """,
+    "fixed blur between the blocks": """
+        class DeeperCNN(nn.Module):
+            def __init__(self, num_classes=10):
+                super().__init__()
+                self.stages = nn.ModuleList(SimpleCNN.block(a, b) for a, b in [(3, 32), (32, 64), (64, 128), (128, 256)])
+                self.register_buffer("blur", torch.ones(1, 1, 3, 3) / 9)
+                self.dropout, self.classifier = nn.Dropout(0.5), nn.Linear(256, num_classes)
+            def forward(self, x):
+                for stage in self.stages:
+                    x = F.conv2d(x, self.blur.expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
+                    x = stage(x)
+                return self.classifier(self.dropout(x.mean((2, 3))))
+    """,
     "squeeze and excitation": deeper(FOUR + ", SE(256)").replace(
         "class DeeperCNN",
         """class SE(nn.Module):
@@ -326,6 +361,28 @@ def grade_deeper(source, runner):
 @pytest.mark.parametrize("design", DEEPER_DESIGNS)
 def test_correct_deeper_cnns_get_all_points(design, runner):
     assert lost(grade_deeper(DEEPER_DESIGNS[design], runner)) == {}
+
+
+UNDECIDED = """
+class DeeperCNN(SimpleCNN):
+    def __init__(self, num_classes=10):
+        super().__init__(num_classes)
+        self.block4 = self.block(128, 256)
+        self.classifier = nn.Linear(256, num_classes)
+    def forward(self, x):
+        x = self.block3(self.block2(self.block1(x)))
+        if self.training and torch.rand(()).item() < 0:
+            x = x * 0
+        return self.classifier(self.dropout(self.block4(x).mean((2, 3))))
+"""
+
+
+def test_an_export_that_fails_in_training_leaves_only_its_own_checks_undecided(runner):
+    results = grade_deeper(UNDECIDED, runner)
+    assert set(lost(results)) == {"test_weights_learn", "test_raw_logits_and_dropout"}
+    for name in lost(results):
+        assert results[name].status is Status.UNSUPPORTED, results[name]
+        assert results[name].line
 
 
 DEEPER_MISTAKES = {

@@ -6,12 +6,18 @@ import csv
 import json
 import os
 import shutil
+import socket
 import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from nbgrader.api import Gradebook
-from traitlets.config import Config
 
 from tests.conftest import GradedCourse, nbgrader
 from tools.samples import ASSIGNMENT, build_sample
@@ -94,34 +100,72 @@ def test_the_graders_own_fault_records_no_score_and_spares_the_others(course: Pa
         assert {found[cell] for cell in found if cell != "depthwise-why"} == {None}
 
 
-def test_formgrader_shows_scores_and_takes_the_manual_mark(course: Path) -> None:
-    """formgrader reads and writes through the gradebook's API: what it calls is called here."""
+@pytest.fixture(scope="module")
+def formgrader(course: Path) -> Iterator[str]:
+    """The address of formgrader, served for the course by a real Jupyter server on the loopback interface."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    extensions = {"nbgrader.server_extensions.formgrader": True}
+    options = [f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", "--no-browser", "--allow-root"]
+    options += ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
+    options += [f"--ServerApp.jpserver_extensions={extensions}", f"--ServerApp.root_dir={course}"]
+    command = [sys.executable, "-m", "jupyter_server", *options]
+    with open(course / "server.log", "w") as log:
+        server = subprocess.Popen(command, cwd=course, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}/formgrader"
+    try:
+        for _ in range(120):
+            try:
+                fetch(f"{address}/api/assignments")
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.5)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def fetch(address: str, method: str = "GET", body: object = None) -> str:
+    data = json.dumps(body).encode() if body is not None else (b"" if method == "POST" else None)
+    request = urllib.request.Request(address, data=data, method=method)
+    with urllib.request.urlopen(request, timeout=300) as answer:
+        return str(answer.read().decode())
+
+
+def test_formgraders_button_grades_in_the_jail(course: Path, formgrader: str, data_name: str) -> None:
+    build_sample("wrong_doubling", course / "submitted" / "button" / ASSIGNMENT, data_name)
+    answer = json.loads(fetch(f"{formgrader}/api/submission/{ASSIGNMENT}/button/autograde", "POST"))
+    assert answer["success"], answer
+    assert scores(course, "button")["deeper-cnn-tests"] == 15.0
+
+
+def test_formgrader_shows_scores_and_takes_the_manual_mark(course: Path, formgrader: str) -> None:
+    students = json.loads(fetch(f"{formgrader}/api/submissions/{ASSIGNMENT}"))
+    shown = next(student for student in students if student["student"] == "reference")
+    assert shown["score"] == 95
+    assert shown["needs_manual_grade"]
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
-        before = gradebook.find_submission(ASSIGNMENT, "reference")
-        automatic, needs = before.score, before.needs_manual_grade
-        assert needs
-        grade = gradebook.find_grade("depthwise-why", "03_depthwise_separable", ASSIGNMENT, "reference")
-        grade.manual_score, grade.needs_manual_grade = 4.5, False
-        gradebook.db.commit()
-        after = gradebook.find_submission(ASSIGNMENT, "reference")
-        gradebook.db.refresh(after)
-        assert after.score == automatic + 4.5
-        assert not after.needs_manual_grade
+        notebook = gradebook.find_submission_notebook("03_depthwise_separable", ASSIGNMENT, "reference").id
+    grades = json.loads(fetch(f"{formgrader}/api/grades?submission_id={notebook}"))
+    manual = next(grade for grade in grades if grade["name"] == "depthwise-why")
+    fetch(f"{formgrader}/api/grade/{manual['id']}", "PUT", {**manual, "manual_score": 4.5})
+    students = json.loads(fetch(f"{formgrader}/api/submissions/{ASSIGNMENT}"))
+    shown = next(student for student in students if student["student"] == "reference")
+    assert shown["score"] == 99.5
+    assert not shown["needs_manual_grade"]
 
 
-def test_formgraders_page_of_a_submission_holds_no_live_script(course: Path) -> None:
-    """The page that formgrader serves for a notebook, made as formgrader makes it."""
-    from nbconvert.exporters import HTMLExporter
-    from nbgrader.server_extensions.formgrader import handlers
-
-    templates = Path(handlers.__file__).parent / "templates"
-    config = Config()
-    config.HTMLExporter.extra_template_basedirs = [str(templates)]
-    path = course / "autograded" / "markdown_script" / ASSIGNMENT / "01_output_size.ipynb"
-    body, _ = HTMLExporter(config=config).from_filename(str(path))
-    assert SCRIPT in body  # it is shown …
-    assert f"<script>{SCRIPT}" not in body  # … and does not run
-    assert "onerror=" not in body.replace("&lt;img src=x onerror=", "").replace("onerror=\\", "")
+def test_formgraders_page_of_a_submission_holds_no_live_script(course: Path, formgrader: str) -> None:
+    """formgrader's origin can set scores: what a student wrote must not run there."""
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        notebook = gradebook.find_submission_notebook("01_output_size", ASSIGNMENT, "markdown_script").id
+    page = fetch(f"{formgrader}/submissions/{notebook}/")
+    assert SCRIPT in page  # it is shown …
+    assert f"<script>{SCRIPT}" not in page  # … and does not run
+    assert '<img src="x" onerror' not in page
+    assert "<img src=x onerror" not in page
 
 
 def test_feedback_shows_titles_points_and_hints_and_no_hidden_test(course: Path) -> None:

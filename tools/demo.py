@@ -49,8 +49,9 @@ def main() -> int:
     graded = reports.load_reports(PLACE, ASSIGNMENT)
     console.print(summary(graded))
     run([executable("autograder"), "report", ASSIGNMENT, "--course", str(PLACE)])
-    console.print(f"Log: {PLACE / 'autograde.log'}. Took {time.monotonic() - began:.0f} s.")
-    console.print(f"To mark by hand: cd {PLACE.name} && ../.venv/bin/nbgrader formgrader, or read the report above.")
+    console.print("The report is above: open it in a browser. nbgrader's log is .demo/autograde.log.")
+    console.print("To mark by hand in formgrader: cd .demo && ../.venv/bin/jupyter lab, then Nbgrader → Formgrader.")
+    console.print(f"Took {time.monotonic() - began:.0f} s.")
     return status
 
 
@@ -72,15 +73,13 @@ def autograde(console: Console) -> int:
 
 def summary(graded: Sequence[GradeReport]) -> Table:
     """Points per submission and the checks that failed first."""
-    table = Table(title="Automatic points")
-    for column in ("student", "points", "what it is", "lost in"):
-        table.add_column(column, justify="right" if column == "points" else "left")
+    table = Table("student", title="Automatic points", show_lines=True)
+    table.add_column("points", justify="right", no_wrap=True)
+    table.add_column("lost in")
     for report in graded:
         lost = [c.title for c in report.checks if c.status not in (Status.PASSED, Status.SKIPPED)]
-        more = f" and {len(lost) - 2} more" if len(lost) > 2 else ""
-        title = read_sample(STUDENTS[report.student])["title"]
-        points = f"{report.earned:g} / {report.maximum:g}"
-        table.add_row(report.student, points, title, "; ".join(lost[:2]) + more)
+        more = f", and {len(lost) - 1} more" if len(lost) > 1 else ""
+        table.add_row(report.student, f"{report.earned:g} / {report.maximum:g}", "".join(lost[:1]) + more)
     return table
 
 

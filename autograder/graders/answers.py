@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -13,18 +15,36 @@ from autograder.results import Status
 Found = TypeVar("Found")
 
 
-def answered(name: str, found: Found | Problem) -> Found:
+def answered(name: str, found: Found | Problem, *, drawn: bool = False) -> Found:
     """The evidence for `name`, or the end of the check with its problem.
 
-    Where the problem is the release's own `raise NotImplementedError`, the message says just that.
+    Where the problem is the release's own `raise NotImplementedError`, the message says just that. `drawn`: it arose
+    with arguments from the course's secret. Then nothing is repeated that the student's code chose to say, since that
+    may be those arguments: only the kind of exception, by Python's own names, and the line.
     """
     if not isinstance(found, Problem):
         return found
-    open_yet = found.type in ("NotImplementedError", "Missing")
-    if open_yet or found.message.startswith("forward raises NotImplementedError"):
-        raise CheckEnded(Status.FAILED, f"`{name}` is not answered yet", found.cell * LINES_PER_CELL + found.line)
+    line = found.cell * LINES_PER_CELL + found.line
+    if found.type in ("NotImplementedError", "Missing") or OPEN_FORWARD.match(found.message):
+        raise CheckEnded(Status.FAILED, f"`{name}` is not answered yet", line)
+    if drawn and found.status in (Status.ERROR, Status.UNSUPPORTED):
+        raised = RAISED.match(found.message)
+        kind = python_name(raised[1] if raised else found.type)
+        what = f"raises {kind}" if found.status is Status.ERROR else "cannot be turned into a graph"
+        raise CheckEnded(found.status, f"`{name}` {what} for some arguments; try different ones yourself", line)
     # How the graph was made is our business; what `forward` raised stands in the message.
-    return need(replace(found, type="") if found.type == "ExportProblem" else found)
+    return need(replace(found, type="") if found.type.startswith("ExportProblem") else found)
+
+
+OPEN_FORWARD = re.compile(r"forward raises NotImplementedError")
+RAISED = re.compile(r"forward raises (\w+)")
+
+
+def python_name(kind: str) -> str:
+    """The name of an exception as Python has it: a student's own name may hold anything."""
+    builtin = kind.rstrip(")").rpartition("(")[2]
+    known = getattr(builtins, builtin, None)
+    return builtin if isinstance(known, type) and issubclass(known, BaseException) else "an exception"
 
 
 def evidence_for(kind: Mapping[str, Found], name: str) -> Found:
@@ -53,7 +73,7 @@ def whole_number(value: Value) -> int | None:
 def describe(value: Result) -> str:
     """A value by its kind only: what it is may tell which number was asked for."""
     if isinstance(value, Problem):
-        return value.type or value.status.value
+        return python_name(value.type) if value.type else value.status.value
     kinds = {"bool": "True or False", "none": "None (is the `return` missing?)", "str": "text in quotes"}
     if value.kind == "float":
         return "a number with decimals" if whole_number(value) is None else "a float"

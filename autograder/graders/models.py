@@ -71,6 +71,11 @@ class Network:
     _exports: dict[tuple[bool, int], Export] = field(default_factory=dict)
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether it was built with arguments from the course's secret, which no message may show."""
+        return bool(self.build.arguments)
+
+    @property
     def classes(self) -> int:
         """The number of classes that was asked for."""
         return int(self.build.arguments.get("num_classes", DEFAULT_CLASSES))
@@ -89,7 +94,7 @@ class Network:
         export = self.export(training=True)
         differences = state_differences(self.graph(False, self.size), export.graph)
         if differences:
-            fail(f"`{self.name}` is another model in training than in evaluation: {'; '.join(differences[:3])}")
+            fail(f"`{self.name}` has other parameters in training than in evaluation: create all of them in __init__")
         return export
 
     def export(self, *, training: bool, size: int | None = None) -> Export:
@@ -106,8 +111,7 @@ class Network:
 
     def graph(self, training: bool, size: int) -> ModelGraph:
         """The graph as it came, checked against its tensors. Ends the check where there is none."""
-        answered(self.name, self.build.problem or True)
-        graph = answered(self.name, self.problem_or_graph(training, size))
+        graph = answered(self.name, self.problem_or_graph(training, size), drawn=self.is_drawn)
         try:
             check_tensors(graph, self.build.tensors)
         except GraphRefused as error:
@@ -158,7 +162,12 @@ class Network:
 
     def logits(self, images: Images, export: Export | None = None) -> Array:
         """What the network computes in eval mode."""
-        return self.runner.run((export or self.evaluation).handle, images)
+        try:
+            return self.runner.run((export or self.evaluation).handle, images)
+        except RunnerProblem as problem:
+            if self.is_drawn and problem.status == "ERROR":  # torch's message holds shapes
+                fail(f"`{self.name}` fails for some arguments; try different ones yourself", line=problem.line)
+            raise
 
     @cached_property
     def convolutions(self) -> tuple[Convolution, ...]:
@@ -301,6 +310,9 @@ def expect_learning_weights(network: Network, *, loss: str = "cross_entropy") ->
 
 
 def expect_registered(layer: Convolution | Linear) -> None:
+    """The layer's weights are parameters. A fixed filter, made in forward or kept as a buffer, is meant to be fixed."""
+    if all(source.kind == "buffer" for source in layer.weight_sources):
+        return
     kind = "linear layer" if isinstance(layer, Linear) else "convolution"
     expect(
         layer.is_registered,

@@ -98,7 +98,7 @@ class Collector:
             status = "UNSUPPORTED"
         else:
             status = "OUT_OF_MEMORY" if memory else "ERROR"
-        kind = "" if isinstance(error, Unfinished) else type(error).__name__
+        kind = "" if isinstance(error, Unfinished) else name_of(type(error))
         return {"status": status, "type": kind, "message": text, "line": line}
 
     def gather_answer(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -155,6 +155,13 @@ class Collector:
         described = [describe_output(output) for output in outputs]
         arrays = {f"s{i}": array for i, (_, array) in enumerate(described) if array is not None}
         return {"form": form, "outputs": [kind for kind, _ in described]}, save_arrays(arrays)
+
+
+def name_of(kind: type[BaseException]) -> str:
+    """An exception's name; of a student's own class also Python's that it derives from: `TooLarge(ValueError)`."""
+    builtin = next(c.__name__ for c in kind.__mro__ if c.__module__ == "builtins")
+    ours = kind.__module__.startswith("autograder.")
+    return kind.__name__ if ours or builtin == kind.__name__ else f"{kind.__name__}({builtin})"
 
 
 def _text(error: BaseException) -> str:
