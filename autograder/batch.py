@@ -22,7 +22,7 @@ from nbgrader.converters.base import NbGraderException
 from nbgrader.utils import temp_attrs
 from sqlalchemy.exc import SQLAlchemyError
 
-from autograder import nbgrader_plugin
+from autograder import nbgrader_plugin, pipeline
 from autograder.config import did_you_mean
 from autograder.gradebook import Marks, absolute_url, check_gradebook, read_marks
 from autograder.grading import internal_results, own_fault
@@ -144,7 +144,7 @@ def open_grader(course: NbCourse, name: str, isolation: str = "") -> Grader:
     Raises ConfigError, SetupError, DataError or GradebookError, each with its remedy.
     """
     release = Path(course.folder("release", ".", name))
-    grader = nbgrader_plugin.open_grader(Path(course.app.coursedir.root), name, release, isolation)
+    grader = pipeline.open_grader(Path(course.app.coursedir.root), name, release=release, isolation=isolation)
     check_wiring(course)
     check_gradebook(course.db_url, name, grader.assignment)
     return grader

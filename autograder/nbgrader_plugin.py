@@ -12,7 +12,6 @@ submission recorded.
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +91,11 @@ def _open(exporter: Any) -> pipeline.Grader:
     name = course.assignment_id
     release = Path(course.format_path(course.release_directory, ".", name))
     try:
-        return open_grader(Path(course.root), name, release, os.environ.get("AUTOGRADER_ISOLATION", ""))
+        isolation = os.environ.get("AUTOGRADER_ISOLATION", "")
+        return pipeline.open_grader(Path(course.root), name, release=release, isolation=isolation)
     except (ConfigError, pipeline.SetupError, DataError) as error:
         exporter.log.error("Nothing was graded: %s", error)
         raise NbGraderException(str(error)) from error
-
-
-@lru_cache(maxsize=8)
-def open_grader(root: Path, name: str, release: Path, isolation: str) -> pipeline.Grader:
-    """One grader per course, assignment and process: the data set is read once."""
-    return pipeline.open_grader(root, name, release=release, isolation=isolation)
 
 
 class GradeInJail(NbGraderPreprocessor):  # type: ignore[misc]

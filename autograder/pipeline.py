@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,10 @@ class Grader:
 
     @cached_property
     def data_identity(self) -> str:
-        return data.load(self.source, "test").identity if self.assignment.needs_test_set else "none needed"
+        if not self.assignment.needs_test_set:
+            return "none needed"
+        path = self.source.path
+        return _identity(self.source, path.stat().st_mtime_ns if path else 0)
 
     @cached_property
     def cache(self) -> Cache:
@@ -69,6 +72,12 @@ class Grader:
         """Changes whenever marks could: code, graders, configuration, secret, data, libraries, isolation."""
         graders = Path(self.assignment.graders)
         return digest_of(engine_digest(graders, self.root), self.secret.hex(), self.data_identity, self.isolation.level)
+
+
+@lru_cache
+def _identity(source: data.Source, _modified: int) -> str:
+    """The identity of a test set, read once in a process: a batch opens a grader for every submission."""
+    return data.load(source, "test").identity
 
 
 def open_grader(root: Path, name: str, *, release: Path | None = None, isolation: str = "") -> Grader:

@@ -78,7 +78,6 @@ def course(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setattr(pipeline, "grade_submission", pretend_to_grade)
     monkeypatch.setattr(batch, "grade_submission", pretend_to_grade)
     monkeypatch.setattr(gradebook, "LOCK_WAIT_SECONDS", 0.2)
-    nbgrader_plugin.open_grader.cache_clear()
     return root
 
 
