@@ -27,7 +27,7 @@ def answered(name: str, found: Found | Problem, *, drawn: bool = False) -> Found
     line = found.cell * LINES_PER_CELL + found.line
     if found.type in ("NotImplementedError", "Missing") or OPEN_FORWARD.match(found.message):
         raise CheckEnded(Status.FAILED, f"`{name}` is not answered yet", line)
-    if drawn and found.status in (Status.ERROR, Status.UNSUPPORTED):
+    if drawn and found.type and found.status in (Status.ERROR, Status.UNSUPPORTED):
         raised = RAISED.match(found.message)
         kind = python_name(raised[1] if raised else found.type)
         what = f"raises {kind}" if found.status is Status.ERROR else "cannot be turned into a graph"
