@@ -266,13 +266,13 @@ def test_accuracy(graded: Graded, modern_cnn: Network) -> None:
     award(
         earned / settings["accuracy_points"],
         f"{message}. All points from {settings['accuracy_full']:.0%} on, none up to {settings['accuracy_zero']:.0%}. "
-        + advice(checkpoint, accuracy),
+        + advice(checkpoint, accuracy, graded.test_set().name),
     )
 
 
-def advice(checkpoint: Checkpoint, accuracy: Accuracy) -> str:
+def advice(checkpoint: Checkpoint, accuracy: Accuracy, test_set: str) -> str:
     """What an accuracy below the threshold most likely means."""
-    if checkpoint.says_offline:
+    if checkpoint.says_offline and "offline set" not in test_set:
         return (
             "The file says that these weights were trained on the kit's built-in offline set: set CIFAR10_ROOT and "
             "train on CIFAR-10"
