@@ -93,7 +93,7 @@ def score_output(score: float) -> Output:
 def checks_output(checks: Sequence[CheckResult]) -> Output:
     """The checks behind a score as a table, for feedback and formgrader."""
     rows = "".join(_row(check) for check in checks)
-    head = "<tr><th>Check</th><th>Points</th><th>Result</th></tr>"
+    head = _cells(["Check", "Points", "Result"], "th")
     plain = "\n".join(describe_check(check) for check in checks)
     return {
         "output_type": "display_data",
@@ -116,11 +116,17 @@ def details(check: CheckResult) -> list[str]:
 
 def where(check: CheckResult) -> str:
     """The student's line that a message speaks of, where it is known."""
-    return f"See code cell {check.source_cell}, line {check.line}." if check.line else ""
+    return f"See line {check.line} of {check.place}." if check.line and check.place else ""
 
 
 def _row(check: CheckResult) -> str:
     mark = "✓" if check.status is Status.PASSED else "–" if check.status is Status.SKIPPED else "✗"
     text = "<br>".join(html.escape(part) for part in details(check))
     result = f"{mark} {check.status.value.replace('_', ' ').lower()}" + (f"<br>{text}" if text else "")
-    return f"<tr><td>{html.escape(check.title)}</td><td>{check.earned:g} / {check.points:g}</td><td>{result}</td></tr>"
+    return _cells([html.escape(check.title), f"{check.earned:g} / {check.points:g}", result], "td")
+
+
+def _cells(contents: Sequence[str], tag: str) -> str:
+    """A table row; styled in place, since feedback and formgrader bring style sheets of their own."""
+    style = "text-align: left; vertical-align: top; padding: 2px 12px 2px 0"
+    return "<tr>" + "".join(f'<{tag} style="{style}">{content}</{tag}>' for content in contents) + "</tr>"

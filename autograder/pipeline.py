@@ -27,9 +27,9 @@ from autograder.grading import from_records, internal_results, own_fault
 from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
 from autograder.jobs import NotebookWork, Work, setup_record, work_record
 from autograder.plan import Plan, checkpoint_file, make_plan
-from autograder.results import GradeReport, NotebookRun, Status
+from autograder.results import CheckResult, GradeReport, NotebookRun, Status
 from autograder.run import JailRun, run_plan
-from autograder.submission import Submission, read_notebook, read_submission, test_cells
+from autograder.submission import Submission, grade_id_of, read_notebook, read_submission, test_cells
 
 
 class SetupError(RuntimeError):
@@ -195,7 +195,7 @@ def _grade_fresh(grader: Grader, submission: Submission, plan: Plan, work: Path)
             jail = run_plan(plan, work / "files", grader.course.limits, grader.isolation, grader.cache)
             runs, notes = jail.notebooks, list(jail.notes)
             answer = _hand_over(process, _work(grader, submission, plan, jail, work), grader, work)
-        checks = from_records(answer["checks"])
+        checks = [_placed(check, submission) for check in from_records(answer["checks"])]
         notes += answer["notes"]
         facts |= answer["facts"]
     except (SandboxFault, GradingFault) as fault:
@@ -210,6 +210,16 @@ def _grade_fresh(grader: Grader, submission: Submission, plan: Plan, work: Path)
         notes=notes,
         facts=facts,
     )
+
+
+def _placed(check: CheckResult, submission: Submission) -> CheckResult:
+    """The check with the cell that its line belongs to in words: an exercise's cell by name, another by number."""
+    cells = submission.notebooks.get(check.notebook, {}).get("cells", [])
+    if not check.line or check.source_cell >= len(cells) or cells[check.source_cell]["cell_type"] != "code":
+        return check
+    name = grade_id_of(cells[check.source_cell])
+    number = sum(cell["cell_type"] == "code" for cell in cells[: check.source_cell + 1])
+    return replace(check, place=f"the cell {name}" if name else f"code cell {number}")
 
 
 class GradingFault(RuntimeError):

@@ -34,8 +34,8 @@ class Status(str, Enum):
 class CheckResult:
     """One hidden check. `earned` lies in 0..`points`; `message` says what was expected, found, and the remedy.
 
-    `cell` is the grade cell that carries the points. `source_cell` and `line` (from 1) point to the student's own
-    code where that is known: the number of the code cell in the notebook, or 0.
+    `cell` is the grade cell that carries the points. `line` (from 1) points to the student's own code where that is
+    known: in the cell with index `source_cell` among all cells of the notebook, which a reader knows as `place`.
     """
 
     notebook: str
@@ -48,6 +48,7 @@ class CheckResult:
     message: str = ""
     hint: str = ""
     source_cell: int = 0
+    place: str = ""
     line: int = 0
     seconds: float = 0.0
 

@@ -61,6 +61,7 @@ def failing() -> GradeReport:
             message="blocks: expected channels [32, 64, 128, 256], got [32, 64, 128, 128]",
             hint="Each block doubles the channels of the one before.",
             source_cell=2,
+            place="the cell deeper-cnn-solution",
             line=14,
         ),
         check("weights learn", "network-tests", 6, Status.SKIPPED, message="not judged, because “Logits” did not pass"),

@@ -90,7 +90,7 @@ def pretend_to_grade(grader: pipeline.Grader, student: str, folder: Path, notes:
     if source == PUNCTUAL:
         status, message = Status.PASSED, ""
     earned = 3.0 if status is Status.PASSED else 0.0
-    check = CheckResult("01_sums", "sums-tests", "total", "The total", 3.0, earned, status, message, "Add.", 1, 7)
+    check = CheckResult("01_sums", "sums-tests", "total", "The total", 3.0, earned, status, message, "Add.", 1, "code cell 1", 7)
     runs = [NotebookRun("01_sums", Status.PASSED)]
     facts = {"isolation": grader.isolation.describe()}
     key = pipeline.submission_key(grader, folder)
@@ -329,7 +329,7 @@ def test_check_prints_the_checks_and_records_nothing(course: Path, tmp_path: Pat
     result = run("check", path, "--course", course)
     assert result.exit_code == 0, result.output
     text = words(result.output)
-    assert "expected 42, got [red]41[/red] Hint: Add. See code cell 1, line 7." in text
+    assert "expected 42, got [red]41[/red] Hint: Add. See line 7 of code cell 1." in text
     assert "0 of 3 automatic points" in text
     assert not (course / ".autograder" / "reports").exists()
 

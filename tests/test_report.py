@@ -61,7 +61,8 @@ def test_every_check_stands_on_the_page_with_its_message_hint_and_line():
         for check in graded.checks:
             assert check.title in text
             assert words(readable(check.message)) in text
-    assert "Hint: Each block doubles the channels of the one before. See code cell 2, line 14." in text
+    assert "Hint: Each block doubles the channels of the one before." in text
+    assert "See line 14 of the cell deeper-cnn-solution." in text
     assert "not judged, because “Logits” did not pass" in text
     assert "Cell 5 of the notebook: error. NameError: name 'torhc' is not defined" in text
 
