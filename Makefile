@@ -18,8 +18,8 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED) ## grade eight sample submissions in .demo/ and write the report
 	@$(BIN)/python -m tools.demo
 
-test: lint ## run the tests (and the lint before them)
-	@$(BIN)/python -m pytest
+test: lint ## run the tests on two cores (and the lint before them)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 release: $(INSTALLED) ## generate release/ and solutions/ from source/
 	@$(BIN)/python -m tools.release

@@ -27,6 +27,17 @@ class GradedCourse:
     reports: Mapping[str, GradeReport]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that look at the graded samples share one process: grading them takes minutes and is done once.
+
+    The other files stay whole too, for their fixtures' sake, but for the three largest, which balance the load.
+    """
+    for item in items:
+        name = "samples" if "graded_course" in getattr(item, "fixturenames", ()) else item.path.stem
+        if name not in ("test_graders", "test_graph", "test_exporter"):
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
 def nbgrader(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run plain nbgrader in a course."""
     command = [executable("nbgrader"), *arguments]

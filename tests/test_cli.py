@@ -90,7 +90,8 @@ def pretend_to_grade(grader: pipeline.Grader, student: str, folder: Path, notes:
     if source == PUNCTUAL:
         status, message = Status.PASSED, ""
     earned = 3.0 if status is Status.PASSED else 0.0
-    check = CheckResult("01_sums", "sums-tests", "total", "The total", 3.0, earned, status, message, "Add.", 1, "code cell 1", 7)
+    place = ("Add.", 1, "code cell 1", 7)  # hint, cell, its name, line
+    check = CheckResult("01_sums", "sums-tests", "total", "The total", 3.0, earned, status, message, *place)
     runs = [NotebookRun("01_sums", Status.PASSED)]
     facts = {"isolation": grader.isolation.describe()}
     key = pipeline.submission_key(grader, folder)

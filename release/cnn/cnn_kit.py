@@ -1380,8 +1380,11 @@ def _check_command(folder: Path) -> int:
     return 1 if counts["FAIL"] or counts["open"] else 0
 
 
-def _run_in_clean_process(folder: Path, name: str) -> dict[str, Any]:
-    """Runs a notebook in a Python process of its own. Returns {"results", "notes", "error", "measured"}."""
+def _run_in_clean_process(folder: Path, name: str, task: str = "check") -> dict[str, Any]:
+    """Runs a notebook in a Python process of its own, to "check" it or to "measure" ModernCNN without any check.
+
+    Returns {"results", "notes", "error", "measured"}.
+    """
     empty: dict[str, Any] = {"results": [], "notes": [], "error": "", "measured": {}}
     if not (folder / name).is_file():
         return {**empty, "error": f"{name} is missing in {folder.resolve()}: a notebook that is not handed in scores 0"}
@@ -1398,7 +1401,7 @@ def _run_in_clean_process(folder: Path, name: str) -> dict[str, Any]:
         program = "import sys; sys.path.insert(0, sys.argv[1]); import cnn_kit; cnn_kit.run_notebook(*sys.argv[2:])"
         try:
             ended = subprocess.run(
-                [sys.executable, "-c", program, kit_folder, name, str(report)],
+                [sys.executable, "-c", program, kit_folder, name, str(report), task],
                 cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
                 text=True, encoding="utf-8", errors="replace", timeout=_NOTEBOOK_SECONDS, check=False,
             )  # fmt: skip
@@ -1410,8 +1413,8 @@ def _run_in_clean_process(folder: Path, name: str) -> dict[str, Any]:
         return dict(json.loads(report.read_text(encoding="utf-8")))
 
 
-def run_notebook(name: str, report_path: str) -> None:
-    """Runs the code cells of a notebook in this process, as `check` does, and writes what happened as JSON.
+def run_notebook(name: str, report_path: str, task: str) -> None:
+    """Runs the code cells of a notebook in this process, for `check` or `pack`, and writes what happened as JSON.
 
     A cell that raises does not end the run. The training cell is left out, and so are `%` and `!` lines, which only
     Jupyter understands.
@@ -1427,7 +1430,7 @@ def run_notebook(name: str, report_path: str) -> None:
     except KitError as error:
         report["error"], cells = str(error), []
     for number, grade_id, source in cells:
-        if grade_id == TRAINING_CELL:
+        if grade_id == TRAINING_CELL or (task == "measure" and grade_id in NOTEBOOKS.get(path.name, ())):
             continue
         code, stripped = _without_magics(source)
         if stripped:
@@ -1451,7 +1454,7 @@ def run_notebook(name: str, report_path: str) -> None:
             errors.append(f"cell {number}: {_describe(error)}")
     report["error"] = report["error"] or "; ".join(errors[:3])
     report["results"] = [asdict(result) for result in _RESULTS]
-    report["measured"] = _measure(module.__dict__.get("ModernCNN"))
+    report["measured"] = _measure(module.__dict__.get("ModernCNN")) if task == "measure" else {}
     Path(report_path).write_text(json.dumps(report), encoding="utf-8")
 
 
@@ -1537,7 +1540,7 @@ def _check_budgets(folder: Path, checkpoint: Path) -> None:
         raise KitError(f"over budget: {problems[0]}")
     load_checkpoint(checkpoint)
     print("measuring ModernCNN ...", flush=True)
-    report = _run_in_clean_process(folder, "04_modern_cnn.ipynb")
+    report = _run_in_clean_process(folder, "04_modern_cnn.ipynb", "measure")
     measured = report["measured"]
     if not measured:
         print(f"Warning: ModernCNN could not be measured. {report['error']}")
@@ -2057,7 +2060,9 @@ def _batch_of(program: Any) -> int | str:
     specs = program.graph_signature.input_specs
     name = next((spec.arg.name for spec in specs if spec.kind.name == "USER_INPUT"), None)
     sizes = [node.meta["val"].shape[0] for node in program.graph.nodes if node.name == name]
-    return int(sizes[0]) if sizes and isinstance(sizes[0], int) else "dynamic"
+    if sizes and isinstance(sizes[0], torch.SymInt) and not sizes[0].node.expr.is_number:
+        return "dynamic"  # a symbol that the code has fixed is still a SymInt, of a number
+    return int(sizes[0]) if sizes else "dynamic"
 
 
 def _problem_when_run(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]) -> ExportProblem | None:

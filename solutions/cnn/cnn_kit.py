@@ -2060,7 +2060,9 @@ def _batch_of(program: Any) -> int | str:
     specs = program.graph_signature.input_specs
     name = next((spec.arg.name for spec in specs if spec.kind.name == "USER_INPUT"), None)
     sizes = [node.meta["val"].shape[0] for node in program.graph.nodes if node.name == name]
-    return int(sizes[0]) if sizes and isinstance(sizes[0], int) else "dynamic"
+    if sizes and isinstance(sizes[0], torch.SymInt) and not sizes[0].node.expr.is_number:
+        return "dynamic"  # a symbol that the code has fixed is still a SymInt, of a number
+    return int(sizes[0]) if sizes else "dynamic"
 
 
 def _problem_when_run(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]) -> ExportProblem | None:
