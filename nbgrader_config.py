@@ -26,13 +26,16 @@ c.Autograde.sanitize_preprocessors = [
 c.Autograde.autograde_preprocessors = [
     "autograder.nbgrader_plugin.GradeInJail",
     "nbgrader.preprocessors.LimitOutput",
-    "nbconvert.preprocessors.sanitize.SanitizeHTML",  # a student's markdown must not run script in formgrader
+    "autograder.markup.SafeMarkup",
     "autograder.nbgrader_plugin.WriteScores",
     "nbgrader.preprocessors.SaveAutoGrades",
     "autograder.nbgrader_plugin.FlagForPerson",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
+
+# What students wrote must not run script in formgrader, which can set scores, or in a feedback page.
+c.HTMLExporter.filters = {"markdown2html": "autograder.markup.safe_markdown"}
 
 # Solutions and the instructor's own validation run outside the jail: they are the instructor's code.
 c.Execute.timeout = 1800

@@ -32,7 +32,11 @@ from autograder.reports import load_report, report_path, save_report
 from autograder.results import GradeReport, Status
 from autograder.submission import stage
 
-NEEDED = ("autograder.nbgrader_plugin.GradeInJail", "autograder.nbgrader_plugin.WriteScores")
+NEEDED = (
+    "autograder.nbgrader_plugin.GradeInJail",
+    "autograder.markup.SafeMarkup",
+    "autograder.nbgrader_plugin.WriteScores",
+)
 MOST_PROBLEM = 300
 GLOB_CHARACTERS = re.compile(r"[*?\[\]]")
 

@@ -259,7 +259,8 @@ def repair(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[str]
     return _notebook(cells), notes
 
 
-def _source(cell: Mapping[str, Any]) -> str:
+def source_of(cell: Mapping[str, Any]) -> str:
+    """A cell's text as one string, fit to be written, with Unix line ends."""
     source = cell.get("source", "")
     if isinstance(source, list):
         source = "".join(part for part in source if isinstance(part, str))
@@ -270,7 +271,7 @@ def _source(cell: Mapping[str, Any]) -> str:
 
 def _own_cell(given: Mapping[str, Any]) -> dict[str, Any]:
     kind = given.get("cell_type") if given.get("cell_type") in ("code", "markdown", "raw") else "raw"
-    cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": _source(given)}
+    cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": source_of(given)}
     if kind == "code":
         return {**cell, "outputs": [], "execution_count": None}
     pictures = _attached_pictures(given.get("attachments"))
@@ -290,14 +291,14 @@ def _attached_pictures(attachments: object) -> dict[str, dict[str, str]]:
 
 def _course_cell(given: Mapping[str, Any], original: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     name, own = grade_id_of(original), original["metadata"]["nbgrader"]
-    cell = _own_cell({**original, "source": _source(given)})
+    cell = _own_cell({**original, "source": source_of(given)})
     cell["metadata"] = {"nbgrader": copy.deepcopy(own)}
     if given.get("cell_type") != original["cell_type"]:
         notes.append(f"`{name}` had become a {clean_text(given.get('cell_type'))} cell: its type was restored")
     if (own.get("locked") or own.get("grade")) and not own.get("solution"):
-        if _source(given) != _source(original):
+        if source_of(given) != source_of(original):
             notes.append(f"`{name}` had been changed: the course's own text was restored")
-        cell["source"] = _source(original)
+        cell["source"] = source_of(original)
     tags = given.get("metadata", {}).get("tags") if isinstance(given.get("metadata"), dict) else None
     if tags:
         notes.append(f"`{name}` carried tags, which were dropped")

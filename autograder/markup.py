@@ -1,0 +1,72 @@
+"""A student's text and displays as pages may show them: formgrader's origin can set scores, so no script may run there.
+
+Two layers, both wired in `nbgrader_config.py`. `SafeMarkup` cleans what is stored in the graded notebook. That leaves
+Markdown's own links, whose addresses nbconvert passes on unchecked, so `safe_markdown` takes the place of the filter
+that turns Markdown into HTML for formgrader and feedback, and cleans its result.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from bleach import ALLOWED_ATTRIBUTES, ALLOWED_TAGS, clean
+from jinja2 import pass_context
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors.sanitize import SanitizeHTML
+from traitlets import Bool, List, Unicode
+
+from autograder.submission import read_notebook, source_of
+
+TABLE_TAGS = {"br", "p", "pre", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr"}
+MARKDOWN_TAGS = TABLE_TAGS | {"div", "dl", "dt", "dd", "del", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "img", "span"}
+# What Pygments and nbconvert give to highlighted code and headings; any other class could dress up as formgrader's own.
+CLASSES = re.compile(r"highlight|hl-\w+|anchor-link|[a-z][a-z0-9]{0,2}")
+PICTURE = re.compile(r"(?:https?:|attachment:|data:image/(?:png|jpeg|gif);base64,)", re.IGNORECASE)
+PROTOCOLS = {"http", "https", "mailto", "data", "attachment"}
+
+Notebook = Any
+Resources = dict[str, Any]
+
+
+class SafeMarkup(SanitizeHTML):  # type: ignore[misc]
+    """Takes script and unsafe HTML out of what a student wrote or displayed.
+
+    nbconvert's preprocessor is off unless told otherwise, so this one is on. The course's own cells stay as they are:
+    escaping would show in their code and quotations.
+    """
+
+    enabled = Bool(True).tag(config=True)
+    tags = List(Unicode(), default_value=sorted(ALLOWED_TAGS | TABLE_TAGS)).tag(config=True)
+
+    def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
+        released = read_notebook(self.parent.grader.release / f"{resources['nbgrader']['notebook']}.ipynb")
+        self.own = {source_of(cell) for cell in released["cells"]}
+        cleaned: tuple[Notebook, Resources] = super().preprocess(notebook, resources)
+        return cleaned
+
+    def preprocess_cell(self, cell: Notebook, resources: Resources, index: int) -> tuple[Notebook, Resources]:
+        if cell.cell_type != "code" and cell.source in self.own:
+            return cell, resources
+        cleaned: tuple[Notebook, Resources] = super().preprocess_cell(cell, resources, index)
+        return cleaned
+
+
+@pass_context
+def safe_markdown(context: Any, source: str) -> str:
+    """HTML of a Markdown text: nbconvert's own rendering, then cleaned; links lead to http(s) and mailto only."""
+    attachments = context.get("cell", {}).get("attachments", {})
+    renderer = IPythonRenderer(escape=False, attachments=attachments)
+    page = MarkdownWithMath(renderer=renderer).render(source)
+    return str(clean(page, tags=ALLOWED_TAGS | MARKDOWN_TAGS, attributes=is_safe_attribute, protocols=PROTOCOLS))
+
+
+def is_safe_attribute(tag: str, name: str, value: str) -> bool:
+    """Whether an attribute may stay; bleach has already judged the protocols of addresses."""
+    if name == "class":
+        return all(CLASSES.fullmatch(word) for word in value.split())
+    if tag == "img":
+        return name in ("alt", "title") or (name == "src" and PICTURE.match(value) is not None)
+    if tag == "a" and name == "href":
+        return not value.strip().lower().startswith("data:")
+    return name in ALLOWED_ATTRIBUTES.get(tag, ()) or (name == "id" and re.fullmatch(r"h[1-6]", tag) is not None)
