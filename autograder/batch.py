@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -142,13 +142,14 @@ def _dotted(found: type) -> str:
     return f"{found.__module__}.{found.__qualname__}"
 
 
-def open_grader(course: NbCourse, name: str, isolation: str = "") -> Grader:
+def open_grader(course: NbCourse, name: str, isolation: str = "", device: str = "") -> Grader:
     """The grader that nbgrader's preprocessors will use too, with everything checked that grading needs.
 
     Raises ConfigError, SetupError, DataError or GradebookError, each with its remedy.
     """
     release = Path(course.folder("release", ".", name))
-    grader = pipeline.open_grader(Path(course.app.coursedir.root), name, release=release, isolation=isolation)
+    root = Path(course.app.coursedir.root)
+    grader = pipeline.open_grader(root, name, release=release, isolation=isolation, device=device)
     check_wiring(course)
     check_gradebook(course.db_url, name, grader.assignment)
     return grader
@@ -160,7 +161,6 @@ def grade_batch(
     submissions: dict[str, Path],
     *,
     force: bool = False,
-    isolation: str = "",
     on_start: Callable[[str], None] = lambda student: None,
     on_end: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Batch:
@@ -171,7 +171,8 @@ def grade_batch(
     """
     outcomes = []
     marks = read_marks(course.db_url, grader.name)
-    with _logged(course) as errors, _environment("AUTOGRADER_ISOLATION", isolation):
+    chosen = {"AUTOGRADER_ISOLATION": grader.course.isolation, "AUTOGRADER_DEVICE": grader.course.device}
+    with _logged(course) as errors, _environment(chosen):
         for student, folder in submissions.items():
             on_start(student)
             errors.clear()
@@ -322,17 +323,16 @@ def _log_warning(
 
 
 @contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for a while, where there is a value."""
-    before = os.environ.get(name)
-    if value:
-        os.environ[name] = value
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ[name] for name in values if name in os.environ}
+    os.environ |= values
     try:
         yield
     finally:
-        if value:
+        for name in values:
             os.environ.pop(name)
-            os.environ |= {name: before} if before is not None else {}
+        os.environ |= before
 
 
 def grade_notebook(grader: Grader, path: Path) -> GradeReport:

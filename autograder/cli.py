@@ -98,6 +98,12 @@ isolation_option = click.option(
     default=None,
     help='How student code is kept apart; "none" runs it with your own rights: only for people you trust.',
 )
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default=None,
+    help="Where model graphs are run.  [default: as grader_config.py says, which is a GPU where there is one]",
+)
 
 
 @main.command("doctor")
@@ -139,6 +145,7 @@ def findings_table(findings: Sequence[doctor.Finding]) -> Table:
 @course_option
 @click.option("--force", is_flag=True, help="Grade and record again what has not changed since it was last graded.")
 @isolation_option
+@device_option
 @click.option("--report/--no-report", "wants_report", default=True, help="Write the HTML page afterwards (default).")
 @click.pass_context
 def grade_command(
@@ -148,6 +155,7 @@ def grade_command(
     root: Path | None,
     force: bool,
     isolation: str | None,
+    device: str | None,
     wants_report: bool,
 ) -> None:
     """Grade submissions, record the scores in nbgrader's gradebook, and print a table.
@@ -167,10 +175,10 @@ def grade_command(
     name = choose_assignment(load_course(root), assignment)
     course = batch.open_course(root)
     submissions = choose_students(course.submissions(name), students, course, name)
-    grader = batch.open_grader(course, name, isolation or "")
+    grader = batch.open_grader(course, name, isolation or "", device or "")
     console = make_console()
     console.print(Text(f"Grading {name}: {count(submissions, 'submission')}, {grader.isolation.describe()}"))
-    done = run_batch(console, course, grader, submissions, force=force, isolation=isolation or "")
+    done = run_batch(console, course, grader, submissions, force=force)
     marks = read_marks(course.db_url, name)
     reports = [outcome.report for outcome in done.outcomes if outcome.report is not None]
     console.print(scores_table(rows_of(reports, marks), {o.student: o.state for o in done.outcomes}, bool(marks)))
@@ -183,7 +191,7 @@ def grade_command(
 
 
 def run_batch(
-    console: Console, course: batch.NbCourse, grader: Any, submissions: dict[str, Path], *, force: bool, isolation: str
+    console: Console, course: batch.NbCourse, grader: Any, submissions: dict[str, Path], *, force: bool
 ) -> batch.Batch:
     """Grade with a progress bar on a terminal, with one line for each submission elsewhere."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
@@ -198,9 +206,7 @@ def run_batch(
             if not console.is_terminal:
                 console.print(Text(f"  {clean_text(outcome.student)}: {outcome.state.value}"))
 
-        return batch.grade_batch(
-            course, grader, submissions, force=force, isolation=isolation, on_start=on_start, on_end=on_end
-        )
+        return batch.grade_batch(course, grader, submissions, force=force, on_start=on_start, on_end=on_end)
 
 
 def conclude(console: Console, done: batch.Batch) -> None:
@@ -225,9 +231,15 @@ def conclude(console: Console, done: batch.Batch) -> None:
 @click.option("--assignment", metavar="NAME", help="Where more than one assignment has a notebook of this name.")
 @course_option
 @isolation_option
+@device_option
 @click.pass_context
 def check_command(
-    ctx: click.Context, notebook: Path, assignment: str | None, root: Path | None, isolation: str | None
+    ctx: click.Context,
+    notebook: Path,
+    assignment: str | None,
+    root: Path | None,
+    isolation: str | None,
+    device: str | None,
 ) -> None:
     """Grade one notebook without a gradebook, and print its checks.
 
@@ -240,7 +252,7 @@ def check_command(
     root = (root or Path()).resolve()
     course = load_course(root)
     name = choose_assignment_of(course, notebook, assignment)
-    grader = open_grader(root, name, isolation=isolation or "")
+    grader = open_grader(root, name, isolation=isolation or "", device=device or "")
     console = make_console()
     with console.status(f"Grading {notebook.name} …"):
         report = batch.grade_notebook(grader, notebook)

@@ -44,12 +44,11 @@ class Job:
     isolation: Isolation
     source: data.Source
     secret: bytes
-    gpu: bool = False
     work: Work = Work()
 
     def open_runner(self) -> JailedProcess:
         """A fresh jailed process that runs model graphs."""
-        return start("graph_server", self.course.limits, self.isolation, gpu=self.gpu)
+        return start("graph_server", self.course.limits, self.isolation, gpu=wants_gpu(self.course.device))
 
     @cached_property
     def test_set(self) -> data.Dataset:
@@ -87,23 +86,28 @@ class Job:
         )
 
 
+def wants_gpu(device: str) -> bool:
+    """Whether the runner's jail gets the NVIDIA devices."""
+    return device in ("auto", "cuda") and Path("/dev/nvidia0").exists()
+
+
 def setup_record(
-    root: Path, assignment: str, isolation: Isolation, source: data.Source, secret: bytes, gpu: bool
+    root: Path, assignment: str, device: str, isolation: Isolation, source: data.Source, secret: bytes
 ) -> dict[str, Any]:
     """The first line for a grading process: all that is known before the notebooks have run."""
     return {
         "root": str(root),
         "assignment": assignment,
+        "device": device,
         "isolation": asdict(isolation),
         "source": {"form": source.form, "path": str(source.path) if source.path else None},
         "secret": secret.hex(),
-        "gpu": gpu,
     }
 
 
 def read_job(record: Mapping[str, Any]) -> Job:
     """The job that `setup_record` described, without work yet. Raises ConfigError."""
-    course = load_course(Path(record["root"]))
+    course = replace(load_course(Path(record["root"])), device=record["device"])
     path = record["source"]["path"]
     return Job(
         Path(record["root"]),
@@ -112,7 +116,6 @@ def read_job(record: Mapping[str, Any]) -> Job:
         Isolation(**record["isolation"]),
         data.Source(record["source"]["form"], Path(path) if path else None),
         bytes.fromhex(record["secret"]),
-        record["gpu"],
     )
 
 

@@ -91,8 +91,8 @@ def _open(exporter: Any) -> pipeline.Grader:
     name = course.assignment_id
     release = Path(course.format_path(course.release_directory, ".", name))
     try:
-        isolation = os.environ.get("AUTOGRADER_ISOLATION", "")
-        return pipeline.open_grader(Path(course.root), name, release=release, isolation=isolation)
+        chosen = {option: os.environ.get(f"AUTOGRADER_{option.upper()}", "") for option in ("isolation", "device")}
+        return pipeline.open_grader(Path(course.root), name, release=release, **chosen)
     except (ConfigError, pipeline.SetupError, DataError) as error:
         exporter.log.error("Nothing was graded: %s", error)
         raise NbGraderException(str(error)) from error

@@ -25,7 +25,7 @@ from autograder.config import Assignment, ConfigError, Course, did_you_mean, loa
 from autograder.evidence import Problem
 from autograder.grading import from_records, internal_results, own_fault
 from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
-from autograder.jobs import NotebookWork, Work, setup_record, work_record
+from autograder.jobs import NotebookWork, Work, setup_record, wants_gpu, work_record
 from autograder.plan import Plan, checkpoint_file, make_plan
 from autograder.results import CheckResult, GradeReport, NotebookRun, Status
 from autograder.run import JailRun, run_plan
@@ -69,9 +69,10 @@ class Grader:
 
     @cached_property
     def engine(self) -> str:
-        """Changes whenever marks could: code, graders, configuration, secret, data, libraries, isolation."""
+        """Changes whenever marks could: code, graders, configuration, secret, data, libraries, isolation, device."""
         graders = Path(self.assignment.graders)
-        return digest_of(engine_digest(graders, self.root), self.secret.hex(), self.data_identity, self.isolation.level)
+        chosen = (self.data_identity, self.isolation.level, self.course.device)
+        return digest_of(engine_digest(graders, self.root), self.secret.hex(), *chosen)
 
 
 @lru_cache
@@ -80,12 +81,16 @@ def _identity(source: data.Source, _modified: int) -> str:
     return data.load(source, "test").identity
 
 
-def open_grader(root: Path, name: str, *, release: Path | None = None, isolation: str = "") -> Grader:
-    """Check that grading can work here. Raises ConfigError, SetupError or data.DataError, each with its remedy."""
+def open_grader(
+    root: Path, name: str, *, release: Path | None = None, isolation: str = "", device: str = ""
+) -> Grader:
+    """Check that grading can work here. `isolation` and `device` take the place of the configuration's.
+
+    Raises ConfigError, SetupError or data.DataError, each with its remedy.
+    """
     root = root.resolve()
     course = load_course(root)
-    if isolation:
-        course = replace(course, isolation=isolation)
+    course = replace(course, isolation=isolation or course.isolation, device=device or course.device)
     assignment = course.assignment(name)
     release = release or root / "release" / name
     if not any(release.glob("*.ipynb")):
@@ -230,7 +235,7 @@ class GradingFault(RuntimeError):
 def _grading_process(grader: Grader, work: Path) -> Iterator[subprocess.Popen[str]]:
     """Start the trusted pytest process early, so that its runner is warm when the notebooks have run."""
     setup = setup_record(
-        grader.root, grader.name, grader.isolation, grader.source, grader.secret, wants_gpu(grader.course)
+        grader.root, grader.name, grader.course.device, grader.isolation, grader.source, grader.secret
     )
     with open(work / "grading.log", "wb") as log:
         process = subprocess.Popen(
@@ -290,11 +295,6 @@ def _work(grader: Grader, submission: Submission, plan: Plan, jail: JailRun, fol
     return Work(notebooks, files, converted)
 
 
-def wants_gpu(course: Course) -> bool:
-    """Whether the runner's jail gets the NVIDIA devices."""
-    return course.device in ("auto", "cuda") and Path("/dev/nvidia0").exists()
-
-
 def _facts(grader: Grader, submission: Submission) -> dict[str, str]:
     checkpoint = checkpoint_file(grader.assignment, submission)
     facts = {
@@ -303,7 +303,7 @@ def _facts(grader: Grader, submission: Submission) -> dict[str, str]:
         "data": grader.data_identity,
         "configuration": grader.engine[:12],
     }
-    if wants_gpu(grader.course):
+    if wants_gpu(grader.course.device):
         facts["gpu"] = "the NVIDIA devices were bound into the runner's jail (never into the notebooks')"
     if checkpoint is not None:
         facts["checkpoint"] = f"{checkpoint.name}, {checkpoint.size:,} bytes, sha256 {checkpoint.sha256}"

@@ -27,6 +27,7 @@ class GradedCourse:
     reports: Mapping[str, GradeReport]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that look at the graded samples share one process: grading them takes minutes and is done once.
 
