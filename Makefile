@@ -19,7 +19,7 @@ demo: $(INSTALLED) ## grade eight sample submissions in .demo/ and write the rep
 	@$(BIN)/python -m tools.demo
 
 test: lint ## run the tests on two cores (and the lint before them)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/python -m pytest --numprocesses 2
 
 release: $(INSTALLED) ## generate release/ and solutions/ from source/
 	@$(BIN)/python -m tools.release

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,16 +28,22 @@ class GradedCourse:
     reports: Mapping[str, GradeReport]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that look at the graded samples share one process: grading them takes minutes and is done once.
+SAMPLES = ("tests/test_nbgrader.py", "tests/test_release.py", "tests/test_samples.py")
+DIVISIBLE = ("tests/test_exporter.py", "tests/test_graders.py", "tests/test_graph.py")
 
-    The other files stay whole too, for their fixtures' sake, but for the three largest, which balance the load.
-    """
-    for item in items:
-        name = "samples" if "graded_course" in getattr(item, "fixturenames", ()) else item.path.stem
-        if name not in ("test_graders", "test_graph", "test_exporter"):
-            item.add_marker(pytest.mark.xdist_group(name))
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests between processes: those that look at the graded samples stay in one, since grading them takes
+    minutes and is done once; other files stay whole for their fixtures' sake, but for the three largest."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFixtures(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return nodeid if file in DIVISIBLE else "samples" if file in SAMPLES else file
+
+    return ByFixtures(config, log)
 
 
 def nbgrader(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
