@@ -28,8 +28,25 @@ from autograder.operations import CONVOLUTIONS, DROPOUTS
 _MOST_COPIES = 64  # looked through between a layer and its weight
 
 
+class Weighted:
+    """What a layer with a weight can say of it: where the weight comes from, and whether it learns."""
+
+    weight_sources: tuple[TensorInfo, ...]
+    trainable_sources: tuple[TensorInfo, ...]
+
+    @property
+    def is_registered(self) -> bool:
+        """The weight comes from the module's parameters, not from a plain tensor."""
+        return any(source.kind in {"parameter", "frozen"} for source in self.weight_sources)
+
+    @property
+    def is_trainable(self) -> bool:
+        """Gradients reach a parameter behind the weight."""
+        return any(source.kind == "parameter" for source in self.trainable_sources)
+
+
 @dataclass(frozen=True)
-class Convolution:
+class Convolution(Weighted):
     """One convolution as it runs. kernel, stride, padding and dilation have one entry per spatial dimension.
 
     `weight` is None where it is computed (weight norm, standardised weights); `weight_sources` are all tensors that it
@@ -65,19 +82,9 @@ class Convolution:
         """1×1 and mixing all channels."""
         return self.groups == 1 and set(self.kernel) == {1}
 
-    @property
-    def is_registered(self) -> bool:
-        """The weight comes from the module's parameters, not from a plain tensor."""
-        return any(source.kind in {"parameter", "frozen"} for source in self.weight_sources)
-
-    @property
-    def is_trainable(self) -> bool:
-        """Gradients reach a parameter behind the weight."""
-        return any(source.kind == "parameter" for source in self.trainable_sources)
-
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Weighted):
     """One linear layer: a value that carries data times a weight that does not."""
 
     node: int
@@ -91,16 +98,6 @@ class Linear:
     input_shape: Shape
     output_shape: Shape
     line: int
-
-    @property
-    def is_registered(self) -> bool:
-        """The weight comes from the module's parameters, not from a plain tensor."""
-        return any(source.kind in {"parameter", "frozen"} for source in self.weight_sources)
-
-    @property
-    def is_trainable(self) -> bool:
-        """Gradients reach a parameter behind the weight."""
-        return any(source.kind == "parameter" for source in self.trainable_sources)
 
 
 @dataclass(frozen=True)
