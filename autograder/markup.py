@@ -49,7 +49,15 @@ class SafeMarkup(SanitizeHTML):  # type: ignore[misc]
         if cell.cell_type != "code" and cell.source in self.own:
             return cell, resources
         cleaned: tuple[Notebook, Resources] = super().preprocess_cell(cell, resources, index)
+        if cell.cell_type == "markdown":
+            cell.source = restore_comparisons(cell.source)
         return cleaned
+
+
+def restore_comparisons(source: str) -> str:
+    """Take back the escaping of signs that start no tag: `1 < 2`, quotations and `&` read as they were written."""
+    source = re.sub(r"&lt;(?![a-zA-Z/!?])", "<", source)
+    return re.sub(r"&amp;(?=\s)", "&", source.replace("&gt;", ">"))
 
 
 @pass_context

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from jinja2 import Environment
 
-from autograder.markup import safe_markdown
+from autograder.markup import restore_comparisons, safe_markdown
 
 
 def render(source: str, **cell: object) -> str:
@@ -64,3 +64,9 @@ def test_what_an_answer_needs_stays() -> None:
 def test_an_attached_bitmap_is_shown() -> None:
     page = render("![plot](attachment:plot.png)", attachments={"plot.png": {"image/png": "iVBORw0KGgo="}})
     assert 'src="data:image/png;base64,iVBORw0KGgo="' in page
+
+
+def test_cleaning_leaves_comparisons_readable_and_tags_escaped() -> None:
+    assert restore_comparisons("&gt; 1 &lt; 2 &amp; 3 &lt;= 4") == "> 1 < 2 & 3 <= 4"
+    for tag in ("&lt;script&gt;", "&lt;/b&gt;", "&lt;!--", "&lt;?x", "&amp;lt;b", "&amp;#106;"):
+        assert restore_comparisons(tag).startswith("&")

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.conftest import GradedCourse
-from tools import checks_table
 from tools.samples import ASSIGNMENT, ROOT, solved_cells
 
 SOURCE, RELEASE, SOLUTIONS = (ROOT / place / ASSIGNMENT for place in ("source", "release", "solutions"))
@@ -76,9 +75,9 @@ def test_the_kits_copies_of_engine_modules_are_current() -> None:
 
 
 def test_the_table_of_checks_is_current() -> None:
-    page = checks_table.PAGE.read_text()
-    fresh = checks_table.render(checks_table.load_course(ROOT).assignment(ASSIGNMENT))
-    assert page == fresh, "run `python -m tools.checks_table`"
+    """In a process of its own: here pytest is strict, and the graders' marks are unknown."""
+    done = subprocess.run([sys.executable, "-m", "tools.checks_table", "--check"], cwd=ROOT, check=False)
+    assert done.returncode == 0, "run `python -m tools.checks_table`"
 
 
 def test_no_hidden_test_is_in_any_notebook() -> None:
