@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -278,8 +277,3 @@ def load_tensors(blob: bytes) -> dict[str, Array]:
         return load_arrays(blob)
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise BadRecord(f"tensors cannot be read ({type(error).__name__})") from error
-
-
-def is_finite(value: Value) -> bool:
-    """Whether a numeric value is a finite number."""
-    return isinstance(value.value, (int, float)) and math.isfinite(value.value)
