@@ -84,9 +84,9 @@ def _bwrap_candidates() -> Iterator[tuple[str, str]]:
 
 
 def _try_bwrap(binary: str) -> str:
-    """Run `true` in the strictest form; the empty string when it worked, else what bwrap said."""
+    """Run a small program in the strictest form; the empty string when it worked, else what bwrap said."""
     command = [binary, *_namespace_arguments(), "--ro-bind", "/usr", "/usr", *_system_links()]
-    command += ["--proc", "/proc", "--dev", "/dev", "--", "/usr/bin/env", "true"]
+    command += ["--proc", "/proc", "--dev", "/dev", "--", "/usr/bin/env"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.SubprocessError) as error:
