@@ -7,7 +7,9 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -709,9 +711,15 @@ def test_pack_writes_what_is_handed_in_and_a_receipt(kit: ModuleType, hand_in: P
     assert "314 parameters" in out
     assert "Trained on built-in offline set" in out
     with zipfile.ZipFile(packed) as archive:
-        assert sorted(archive.namelist()) == [*sorted(kit.NOTEBOOKS)[1:], "modern_cnn.safetensors"]
-        stored = archive.read("modern_cnn.safetensors")
-    assert stored == (hand_in / "modern_cnn.safetensors").read_bytes()
+        handed_in = [*sorted(kit.NOTEBOOKS)[1:], "modern_cnn.safetensors"]
+        assert sorted(archive.namelist()) == [*handed_in, "receipt.json"]
+        stored = {name: archive.read(name) for name in handed_in}
+        receipt = json.loads(archive.read("receipt.json"))
+    assert stored == {name: (hand_in / name).read_bytes() for name in handed_in}
+    assert (receipt["format"], receipt["kit"]) == (1, kit.__version__)
+    assert {file["name"]: (file["size"], file["sha256"]) for file in receipt["files"]} == {
+        name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in stored.items()
+    }
 
 
 def test_pack_refuses_weights_of_another_model(kit: ModuleType, hand_in: Path, capsys: Any) -> None:
@@ -736,12 +744,13 @@ def test_pack_needs_a_readable_checkpoint_within_the_budget(
     assert not (hand_in / "cnn-submission.zip").exists()
 
 
-def test_same_files_give_the_same_receipt(kit: ModuleType, hand_in: Path) -> None:
+def test_same_files_give_the_same_receipt(kit: ModuleType, hand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digests = []
     for _ in range(2):
         assert kit.main(["pack", str(hand_in), "--without-checkpoint"]) == 0
         digests.append(hashlib.sha256((hand_in / "cnn-submission.zip").read_bytes()).hexdigest())
-        (hand_in / "02_deeper_cnn.ipynb").touch()
+        os.utime(hand_in / "02_deeper_cnn.ipynb", (1_900_000_000, 1_900_000_000))
+        monkeypatch.setattr(time, "strftime", lambda *_: "another day")
     assert digests[0] == digests[1]
 
 

@@ -1310,6 +1310,7 @@ def _require_fit(model: nn.Module, path: Path) -> nn.Module:
 
 _NOTEBOOK_SECONDS = 600  # a notebook without its training cell takes seconds; this one hangs
 SUBMISSION = "cnn-submission.zip"
+RECEIPT = "receipt.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -1523,13 +1524,14 @@ def _pack_command(folder: Path, needs_checkpoint: bool) -> int:
         _check_budgets(folder, checkpoint)
         files.append(checkpoint)
     target = folder / SUBMISSION
-    _write_zip(target, files)
+    contents = {file.name: file.read_bytes() for file in files}
+    _write_zip(target, {**contents, RECEIPT: _receipt(contents)})
     print(f"\nReceipt of {time.strftime('%Y-%m-%d %H:%M:%S %Z')}")
-    for file in files:
-        print(f"  {file.stat().st_size:>12,} bytes  {file.name}")
+    for name, content in contents.items():
+        print(f"  {len(content):>12,} bytes  {name}")
     print(f"{target.name}, {target.stat().st_size:,} bytes")
     print(f"SHA-256 {hashlib.sha256(target.read_bytes()).hexdigest()}")
-    print("Hand in this file, and keep the receipt.")
+    print("Hand in this file as it is, and keep the receipt: it proves which file you packed.")
     return 0
 
 
@@ -1562,14 +1564,25 @@ def _history(checkpoint: Path) -> str:
     return f"Trained on {notes.get('data', 'unknown data')}."
 
 
-def _write_zip(target: Path, files: list[Path]) -> None:
+def _receipt(contents: dict[str, bytes]) -> bytes:
+    """What lies in the zip, as JSON. It holds no time: the same files give the same receipt."""
+    files = [
+        {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in contents.items()
+    ]
+    receipt = {"format": 1, "kit": __version__, "files": files}
+    return (json.dumps(receipt, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _write_zip(target: Path, contents: dict[str, bytes]) -> None:
     """A flat zip. The same files give the same bytes, so that a receipt can be compared."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in files:
-            entry = zipfile.ZipInfo(file.name, date_time=(2000, 1, 1, 0, 0, 0))
+        for name, content in contents.items():
+            entry = zipfile.ZipInfo(name, date_time=(2000, 1, 1, 0, 0, 0))
+            entry.create_system = 3  # Unix, on Windows too: the bytes must not depend on where they are packed
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, file.read_bytes())
+            archive.writestr(entry, content)
 
 
 # ------------------------------------------------------------------------------------------------------------------
