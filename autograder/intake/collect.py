@@ -1,0 +1,385 @@
+"""Collect an export into `submitted/<student>/<assignment>/`: nothing is lost, and nobody is guessed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone, tzinfo
+from enum import Enum
+from pathlib import Path
+
+from nbgrader.utils import parse_utc
+
+from autograder.config import Assignment
+from autograder.evidence import clean_text
+from autograder.finder import walk
+from autograder.intake.archive import MOST_EXPORT_FILES, BadArchive, Member, Source, open_source
+from autograder.intake.assemble import RESERVED, Arrived, Assembled, Rules, assemble, has_time, write_files
+from autograder.intake.exports import Listed, Person, Sorted, Upload, sort_canvas, sort_folder, sort_moodle
+from autograder.intake.receipts import RECEIPT, CheckedReceipt, check_held
+from autograder.intake.record import Record, open_record, stamp, unused
+from autograder.intake.roster import Held, Roster, Unmatched, student_of
+
+SYSTEMS = ("canvas", "moodle", "folder")
+TIMESTAMP = "timestamp.txt"
+TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f %Z"  # nbgrader's
+NEAR = timedelta(minutes=5)
+
+
+class IntakeError(RuntimeError):
+    """Nothing, or nothing more, can be collected; the message has the remedy."""
+
+
+class State(str, Enum):
+    """What became of a student's submission."""
+
+    COLLECTED = "collected"
+    REPLACED = "collected, older one kept"  # the older folder is in .autograder/intake/replaced
+    UNCHANGED = "unchanged"
+    LATE = "late, not taken"
+    OLDER = "older, not taken"  # than what was collected before
+    REFUSED = "not collected"
+
+
+@dataclass(frozen=True)
+class Place:
+    """An assignment of a course: where its submissions belong, and the names of its files."""
+
+    root: Path
+    assignment: str
+    folder_of: Callable[[str], Path]
+    known: frozenset[str]
+    scratch_mib: int
+
+    @property
+    def intake(self) -> Path:
+        return self.root / ".autograder" / "intake"
+
+
+def known_names(name: str, assignment: Assignment, release: Path) -> frozenset[str]:
+    """The names of files that an assignment knows: the release's, its checkpoints, and the packed submission."""
+    stems = [exercise.checkpoint.stem for exercise in assignment.exercises if exercise.checkpoint is not None]
+    notebooks = [f"{exercise.notebook}.ipynb" for exercise in assignment.exercises]
+    released = [path.name for path in release.iterdir()] if release.is_dir() else []
+    checkpoints = [f"{stem}{suffix}" for stem in stems for suffix in (".safetensors", ".pt")]
+    return frozenset([f"{name}-submission.zip", RECEIPT, *notebooks, *checkpoints, *released])
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to read an export. Times without a zone are in `zone`, None for this machine's."""
+
+    system: str
+    roster: Roster = field(default_factory=Roster)
+    receipts: Sequence[Held] = ()
+    rules: Rules = field(default_factory=Rules)
+    zone: tzinfo | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One student's end. `late` names what came after the deadline; with `is_bound` the time is the latest possible."""
+
+    student: str
+    state: State
+    files: int = 0
+    submitted_at: datetime | None = None
+    remarks: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
+    is_bound: bool = False
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What became of an export. `record` is None after a dry run."""
+
+    outcomes: tuple[Outcome, ...]
+    unmatched: tuple[Listed, ...]
+    ignored: tuple[Listed, ...]
+    receipts: tuple[CheckedReceipt, ...]
+    absent: tuple[str, ...]
+    notes: tuple[str, ...]
+    record: Path | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything that was handed in found its place, or was left out by rule."""
+        return not self.unmatched and not any(outcome.state is State.REFUSED for outcome in self.outcomes)
+
+
+@dataclass
+class _Archives:
+    """SHA-256 of the archives of each student: all that arrived, and those that were taken."""
+
+    arrived: dict[str, set[str]] = field(default_factory=dict)
+    taken: dict[str, set[str]] = field(default_factory=dict)
+
+    def add(self, student: str, item: Arrived) -> None:
+        if item.is_archive and item.copied is not None:
+            self.arrived.setdefault(student, set()).add(item.copied.sha256)
+            if item.verdict == "taken":
+                self.taken.setdefault(student, set()).add(item.copied.sha256)
+
+
+def collect(
+    file: Path, place: Place, options: Options, on_student: Callable[[str, int], None] = lambda student, total: None
+) -> Intake:
+    """Collect everything in an export. A bad submission stops nobody else's; it is listed with its reason.
+
+    Raises IntakeError where the export cannot be read or holds no submission, or the disk gives out.
+    """
+    now = datetime.now(timezone.utc)
+    try:
+        with open_source(file, options.zone, most_files=MOST_EXPORT_FILES, export=True) as source:
+            return _collect_from(source, file, place, options, now, on_student)
+    except BadArchive as error:
+        raise IntakeError(
+            f"{file.name} {error}: download the export again, and compare its size; nothing was collected"
+        ) from error
+
+
+def _collect_from(
+    source: Source,
+    file: Path,
+    place: Place,
+    options: Options,
+    now: datetime,
+    on_student: Callable[[str, int], None],
+) -> Intake:
+    found = _sort(source.members, place, options, zipped=not file.is_dir())
+    if not found.uploads:
+        raise IntakeError(_nothing_in(file, found, source.members, place, options))
+    students = _match(found, options.roster)
+    outcomes, archives = [], _Archives()
+    with _record_of(place, options, now) as record:
+        for verdict, entries in (("unmatched", found.unmatched), ("ignored", found.ignored)):
+            for listed in entries:
+                person = listed.name if listed.files else ""
+                for name in listed.files or (listed.name,):
+                    _note(record, "upload", person=person, original=name, verdict=verdict, remark=listed.reason)
+        for student, uploads in students.items():
+            on_student(student, len(students))
+            try:
+                outcomes.append(_collect_one(source, student, uploads, place, options, now, record, archives))
+            except OSError as error:
+                raise IntakeError(
+                    f"stopped at {student}: {error.strerror or error} ({error.filename}); those before are collected, "
+                    "as the record says. See to the disk and its permissions, then run the same command again"
+                ) from error
+        receipts = check_held(options.receipts, archives.taken, archives.arrived)
+        for checked in receipts:
+            held = checked.held
+            _note(record, "receipt", student=held.student, sha256=held.sha256, verdict=checked.verdict.value)
+    return Intake(
+        tuple(outcomes),
+        tuple(found.unmatched),
+        tuple(found.ignored),
+        tuple(receipts),
+        tuple(student for student in options.roster.students if student not in students),
+        tuple(_notes(found, options)),
+        record.path if record is not None else None,
+    )
+
+
+def _sort(members: Sequence[Member], place: Place, options: Options, *, zipped: bool) -> Sorted:
+    if options.system == "canvas":
+        return sort_canvas(members, place.known.__contains__, options.roster.ids("canvas_id"))
+    if options.system == "moodle":
+        return sort_moodle(members)
+
+    def knows(name: str) -> bool:
+        try:
+            return bool(options.roster.students) and bool(student_of(Person("folder", name, name), options.roster))
+        except Unmatched:
+            return False
+
+    return sort_folder(members, place.assignment, knows, zipped=zipped)
+
+
+def _nothing_in(file: Path, found: Sorted, members: Sequence[Member], place: Place, options: Options) -> str:
+    """Why an export holds nothing, with the form that it seems to have instead."""
+    if not members:
+        return f"{file.name} is empty: download the export again"
+    for system in ("canvas", "moodle"):
+        if system != options.system:
+            other = Options(system, options.roster)
+            if _sort(members, place, other, zipped=not file.is_dir()).uploads:
+                return f"{file.name} is no export of the form {options.system!r}: try --from {system}"
+    first = (found.unmatched or found.ignored or [Listed(members[0].name, members[0].problem)])[0]
+    return f"{file.name} holds no submission of the form {options.system!r}: {clean_text(first.name)} {first.reason}"
+
+
+def _match(found: Sorted, roster: Roster) -> dict[str, list[Upload]]:
+    """Uploads by student, in order of their ids; people who fit nobody, or one student together, become unmatched."""
+    people: dict[str, list[Person]] = {}
+    for person in list(found.uploads):
+        try:
+            people.setdefault(student_of(person, roster), []).append(person)
+        except Unmatched as error:
+            found.leave_out(person, str(error))
+    students = {}
+    for student, same in sorted(people.items()):
+        if len(same) > 1 and same[0].system != "folder":
+            for person in same:
+                others = ", ".join(other.label for other in same if other is not person)
+                found.leave_out(person, f"fits {student}, as does {others}: add ids to the roster")
+            continue
+        students[student] = [upload for person in same for upload in found.uploads[person]]
+    return students
+
+
+def _collect_one(
+    source: Source,
+    student: str,
+    uploads: Sequence[Upload],
+    place: Place,
+    options: Options,
+    now: datetime,
+    record: Record | None,
+    archives: _Archives,
+) -> Outcome:
+    with _scratch(place, options) as scratch:
+        done = assemble(source, uploads, scratch, options.rules, place.scratch_mib)
+        state = _settle(student, done, place, options, scratch, now)
+    for item in done.arrived:
+        archives.add(student, item)
+        _note_arrived(record, student, item, state)
+    if state in (State.COLLECTED, State.REPLACED, State.UNCHANGED):
+        for name, placed in sorted(done.files.items()):
+            copied = placed.copied
+            row = {"student": student, "original": name, "sha256": copied.sha256, "verdict": state.value}
+            _note(record, "file", size=copied.size, **row)
+    remarks = [done.refusal] if done.refusal else done.remarks
+    marked = any(item.upload.marked_late for item in done.taken)
+    if marked:
+        remarks = [*remarks, "Canvas marks it late; the time is the export's"]
+    elif any(options.rules.is_late(item.upload) for item in done.taken):
+        remarks = [*remarks, "handed in after the deadline"]
+    late = tuple(clean_text(item.upload.member.name) for item in done.late)
+    return Outcome(student, state, len(done.files), done.submitted_at, tuple(remarks), late, is_bound=marked)
+
+
+def _settle(student: str, done: Assembled, place: Place, options: Options, scratch: Path, now: datetime) -> State:
+    """Put a submission into its folder, unless there is a reason not to; the older one is moved away, never merged."""
+    if done.refusal:
+        return State.REFUSED
+    if not done.files:
+        return State.LATE
+    folder = place.folder_of(student)
+    exists = os.path.lexists(folder)
+    if exists and _is_same(folder, done):
+        return State.UNCHANGED
+    if exists and _stays(folder, done, options.rules):
+        return State.OLDER
+    if not options.dry_run:
+        staged = scratch / "submission"
+        staged.mkdir()
+        write_files(done, staged)
+        if done.submitted_at is not None:
+            time = done.submitted_at.astimezone(timezone.utc)
+            (staged / TIMESTAMP).write_text(time.strftime(TIMESTAMP_FORMAT))
+        kept = place.intake / "replaced" / place.assignment / student / stamp(now)
+        _put(staged, folder, unused(kept) if exists else None)
+    return State.REPLACED if exists else State.COLLECTED
+
+
+def _put(staged: Path, folder: Path, kept: Path | None) -> None:
+    """Move a submission into its place, and what was there to `kept`; put that back where the move fails."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(folder, kept)
+    try:
+        shutil.move(staged, folder)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        if kept is not None:
+            shutil.move(kept, folder)
+        raise
+
+
+def _is_same(folder: Path, done: Assembled) -> bool:
+    """Whether the folder holds just these files, apart from what nbgrader wrote."""
+    if not folder.is_dir():
+        return False
+    there = {name: found for name, found in walk(folder) if name not in RESERVED}
+    if {name: found.st_size for name, found in there.items()} != {n: p.copied.size for n, p in done.files.items()}:
+        return False
+    regular = all(stat.S_ISREG(found.st_mode) for found in there.values())
+    return regular and all(_digest(folder / name) == placed.copied.sha256 for name, placed in done.files.items())
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _stays(folder: Path, done: Assembled, rules: Rules) -> bool:
+    """Whether what was collected before was handed in later, and still in time."""
+    try:
+        before = parse_utc((folder / TIMESTAMP).read_text().strip()).replace(tzinfo=timezone.utc)
+    except (OSError, ValueError, OverflowError):
+        return False
+    in_time = rules.takes_late or rules.deadline is None or before <= rules.deadline
+    return done.submitted_at is not None and in_time and before > done.submitted_at
+
+
+@contextmanager
+def _scratch(place: Place, options: Options) -> Iterator[Path]:
+    """A folder for one student's files, on the course's own disk unless nothing may be touched there."""
+    if not options.dry_run:
+        place.intake.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="part-", dir=None if options.dry_run else place.intake) as scratch:
+        yield Path(scratch)
+
+
+def _record_of(place: Place, options: Options, now: datetime) -> AbstractContextManager[Record | None]:
+    return nullcontext() if options.dry_run else open_record(place.intake, place.assignment, now)
+
+
+def _note(record: Record | None, kind: str, **values: str | int) -> None:
+    if record is not None:
+        record.write(kind, **values)
+
+
+def _note_arrived(record: Record | None, student: str, item: Arrived, state: State) -> None:
+    """One row for an upload, also for one that was not taken."""
+    verdict = state.value if item.verdict == "taken" else item.verdict
+    _note(
+        record,
+        "upload",
+        student=student,
+        person=item.upload.person.label,
+        original=item.upload.member.name,
+        sha256=item.copied.sha256 if item.copied is not None else "",
+        size=item.copied.size if item.copied is not None else "",
+        submitted_at=item.time.isoformat() if item.time is not None and has_time(item.upload) else "",
+        which=item.which,
+        verdict=verdict,
+        remark=item.remark,
+    )
+
+
+def _notes(found: Sorted, options: Options) -> Iterator[str]:
+    """What concerns the whole export."""
+    if options.roster.unused:
+        yield f"Columns of the roster that are not used: {', '.join(options.roster.unused)}"
+    uploads = [upload for uploads in found.uploads.values() for upload in uploads]
+    times = [upload.member.time for upload in uploads if has_time(upload) and upload.member.time is not None]
+    if options.system != "canvas" and len(found.uploads) > 2 and times and max(times) - min(times) < NEAR:
+        yield (
+            "All files of the export have nearly the same time, so it may be the time of the download: "
+            "look into the system itself before you count anything as late"
+        )
+    if options.rules.deadline is not None:
+        yield f"Deadline: {options.rules.deadline.isoformat(' ', 'minutes')}"
