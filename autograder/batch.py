@@ -26,6 +26,7 @@ from autograder import nbgrader_plugin, pipeline
 from autograder.config import did_you_mean
 from autograder.gradebook import Marks, absolute_url, check_gradebook, read_marks
 from autograder.grading import internal_results, own_fault
+from autograder.manual_marks import carry_over, decided
 from autograder.overview import Row
 from autograder.pipeline import Grader, SetupError, grade_submission, submission_key
 from autograder.reports import load_report, report_path, save_report
@@ -142,14 +143,15 @@ def _dotted(found: type) -> str:
     return f"{found.__module__}.{found.__qualname__}"
 
 
-def open_grader(course: NbCourse, name: str, isolation: str = "", device: str = "") -> Grader:
+def open_grader(course: NbCourse, name: str, isolation: str = "", device: str = "", older_marks: str = "") -> Grader:
     """The grader that nbgrader's preprocessors will use too, with everything checked that grading needs.
 
     Raises ConfigError, SetupError, DataError or GradebookError, each with its remedy.
     """
     release = Path(course.folder("release", ".", name))
     root = Path(course.app.coursedir.root)
-    grader = pipeline.open_grader(root, name, release=release, isolation=isolation, device=device)
+    chosen = {"isolation": isolation, "device": device, "older_marks": older_marks}
+    grader = pipeline.open_grader(root, name, release=release, **chosen)
     check_wiring(course)
     check_gradebook(course.db_url, name, grader.assignment)
     return grader
@@ -171,7 +173,11 @@ def grade_batch(
     """
     outcomes = []
     marks = read_marks(course.db_url, grader.name)
-    chosen = {"AUTOGRADER_ISOLATION": grader.course.isolation, "AUTOGRADER_DEVICE": grader.course.device}
+    chosen = {
+        "AUTOGRADER_ISOLATION": grader.course.isolation,
+        "AUTOGRADER_DEVICE": grader.course.device,
+        "AUTOGRADER_OLDER_MARKS": grader.course.older_marks,
+    }
     with _logged(course) as errors, _environment(chosen):
         for student, folder in submissions.items():
             on_start(student)
@@ -192,13 +198,13 @@ def _grade_one(
     if kept is not None:
         return Outcome(student, State.UNCHANGED, kept, remarks=remarks)
     place = report_path(grader.root, grader.name, student)
-    before = _stamp(place)
+    before, last = _stamp(place), load_report(grader.root, grader.name, student)
     failed = not _autograde(course, grader.name, student)
     report = load_report(grader.root, grader.name, student) if _stamp(place) != before else None
     if not failed and report is not None:
-        return Outcome(student, State.GRADED, report, remarks=remarks)
+        return Outcome(student, State.GRADED, report, remarks=(*remarks, *decided(report, last)))
     if report is None or not report.is_internal:
-        report = _record_fault(course, grader, student, _explain(errors))
+        report = _record_fault(course, grader, student, _explain(errors), last)
     return Outcome(student, State.FAULT, report, _fault_in(report), remarks)
 
 
@@ -230,7 +236,10 @@ def _current_report(course: NbCourse, grader: Grader, student: str, folder: Path
     report = load_report(grader.root, grader.name, student)
     if report is None or not report.key or report.is_internal:
         return None
-    recorded = Row(report, marks.get(student, ())).is_recorded
+    row = Row(report, marks.get(student, ()))
+    if row.older_marks and grader.course.older_marks != "review":
+        return None  # there is something to decide
+    recorded = row.is_recorded
     shown = Path(course.folder("autograded", student, grader.name)).is_dir()
     return report if recorded and shown and report.key == submission_key(grader, folder) else None
 
@@ -268,11 +277,14 @@ def _explain(errors: Sequence[str]) -> str:
     return next((line for line in reversed(lines) if re.match(r"[\w.]+(: |$)", line)), lines[-1])[:MOST_PROBLEM]
 
 
-def _record_fault(course: NbCourse, grader: Grader, student: str, problem: str) -> GradeReport:
+def _record_fault(
+    course: NbCourse, grader: Grader, student: str, problem: str, last: GradeReport | None
+) -> GradeReport:
     """Leave no score of an earlier run standing, in the gradebook or in the reports."""
     checks = [check for exercise in grader.assignment.exercises for check in internal_results(exercise, problem)]
     cells = {e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in grader.assignment.exercises}
     report = GradeReport(student, grader.name, checks, cells=cells, notes=[own_fault(problem)])
+    report = carry_over(report, last)
     save_report(grader.root, report)
     try:
         nbgrader_plugin.clear_scores(course.db_url, grader.name, student)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from autograder.config import CONFIG_FILE
 from autograder.jail import Frame, StreamProblem, decode_frames, encode_frames
 from autograder.results import GradeReport
 
@@ -45,12 +44,12 @@ def read_secret(root: Path) -> bytes:
     return bytes.fromhex(path.read_text().strip())
 
 
-def engine_digest(graders: Path, root: Path) -> str:
+def engine_digest(graders: Path, config: Path) -> str:
     """The identity of the engine's code, the hidden graders, the configuration and the libraries."""
     package = Path(__file__).parent
     paths = sorted({*package.rglob("*.py"), *graders.rglob("*.py")})
     parts = [f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths]
-    parts += [hashlib.sha256((root / CONFIG_FILE).read_bytes()).hexdigest(), sys.version]
+    parts += [hashlib.sha256(config.read_bytes()).hexdigest(), sys.version]
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
             parts.append(f"{name}=={version(name)}")

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from rich.table import Table
 from rich.text import Text
 
-from autograder import __version__, batch, doctor
+from autograder import __version__, batch, doctor, whatif
+from autograder.changes import Changes, WrongSetting, load_changed, parse_settings
 from autograder.config import CONFIG_FILE, ConfigError, Course, did_you_mean, load_course
 from autograder.data import DataError
 from autograder.evidence import clean_text
@@ -146,6 +148,13 @@ def findings_table(findings: Sequence[doctor.Finding]) -> Table:
 @click.option("--force", is_flag=True, help="Grade and record again what has not changed since it was last graded.")
 @isolation_option
 @device_option
+@click.option(
+    "--older-marks",
+    type=click.Choice(["review", "keep", "clear"]),
+    default=None,
+    help="What becomes of manual marks that were given to an earlier submission: flag them for a person, let them "
+    "stand for this one, or remove them.  [default: as grader_config.py says, which is review]",
+)
 @click.option("--report/--no-report", "wants_report", default=True, help="Write the HTML page afterwards (default).")
 @click.pass_context
 def grade_command(
@@ -156,6 +165,7 @@ def grade_command(
     force: bool,
     isolation: str | None,
     device: str | None,
+    older_marks: str | None,
     wants_report: bool,
 ) -> None:
     """Grade submissions, record the scores in nbgrader's gradebook, and print a table.
@@ -175,17 +185,24 @@ def grade_command(
     name = choose_assignment(load_course(root), assignment)
     course = batch.open_course(root)
     submissions = choose_students(course.submissions(name), students, course, name)
-    grader = batch.open_grader(course, name, isolation or "", device or "")
+    grader = batch.open_grader(course, name, isolation or "", device or "", older_marks or "")
     console = make_console()
     console.print(Text(f"Grading {name}: {count(submissions, 'submission')}, {grader.isolation.describe()}"))
     done = run_batch(console, course, grader, submissions, force=force)
     marks = read_marks(course.db_url, name)
     reports = [outcome.report for outcome in done.outcomes if outcome.report is not None]
-    console.print(scores_table(rows_of(reports, marks), {o.student: o.state for o in done.outcomes}, bool(marks)))
+    rows = rows_of(reports, marks)
+    console.print(scores_table(rows, {o.student: o.state for o in done.outcomes}, bool(marks)))
     if wants_report:
         console.print(Text(f"Report: {write_report(report_folder(root, name), name, load_reports(root, name), marks)}"))
     console.print(Text(f"Log: {done.log}"))
     conclude(console, done)
+    if any(row.older_marks for row in rows):
+        console.print(
+            "Manual marks that were given to an earlier submission count until you decide: mark again in formgrader, "
+            "or grade with --older-marks keep or --older-marks clear, all of them or --student ID.",
+            style="yellow",
+        )
     if done.faults:
         ctx.exit(NOT_ALL_GRADED)
 
@@ -285,6 +302,205 @@ def report_command(assignment: str | None, output: Path | None, root: Path | Non
         raise SetupError(f"no submission of {name!r} has been graded yet: run `autograder grade {name}`")
     marks = read_marks(batch.open_course(root).db_url, name)
     click.echo(write_report(output or report_folder(root, name), name, reports, marks))
+
+
+@main.command("whatif")
+@click.argument("assignment", required=False)
+@click.option(
+    "--config",
+    "config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Another grader_config.py: other settings, other points for a cell.",
+)
+@click.option(
+    "--graders",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Another folder of hidden graders: other checks, hints and messages.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SETTING=VALUE",
+    help="Another value for an exercise's setting, e.g. accuracy_full=0.70; may be given repeatedly.",
+)
+@click.option(
+    "--boundaries",
+    default=f"{whatif.PASS_MARK:g}",
+    show_default=True,
+    metavar="PERCENT,…",
+    help="Boundaries between grades, in percent of all points, e.g. 50,60,70,80,90; a pass mark unless given.",
+)
+@click.option("--all", "shows_all", is_flag=True, help="Also list the students for whom nothing changes.")
+@click.option("--messages", is_flag=True, help="Show other messages, hints and titles side by side.")
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write everything to a JSON file."
+)
+@click.option(
+    "--csv", "csv_path", type=click.Path(dir_okay=False, path_type=Path), help="Write one row a student to a CSV file."
+)
+@course_option
+@isolation_option
+@device_option
+@click.pass_context
+def whatif_command(
+    ctx: click.Context,
+    assignment: str | None,
+    config: Path | None,
+    graders: Path | None,
+    settings: tuple[str, ...],
+    boundaries: str,
+    shows_all: bool,
+    messages: bool,
+    json_path: Path | None,
+    csv_path: Path | None,
+    root: Path | None,
+    isolation: str | None,
+    device: str | None,
+) -> None:
+    """Say who would gain and who would lose by other thresholds, hints or checks, before anything is recorded.
+
+    The evidence that was kept when submissions were graded is looked at again; no student code runs, and neither
+    gradebook nor reports change. Marks are compared with the latest recorded ones. Without --config, --graders and
+    --set the course as it stands now is compared with what is recorded: what would grading again change?
+
+    \b
+    Exit codes:
+      0  every student was compared
+      1  nothing could be compared: set-up, or changes that the kept evidence cannot answer
+      2  wrong usage: among others an unknown setting or a value of another type
+      3  some students could not be compared; they are named at the end, with the reason
+    """
+    root = (root or Path()).resolve()
+    name = choose_assignment(load_course(root, config and config.resolve()), assignment)
+    limits = parse_boundaries(boundaries)
+    course = batch.open_course(root)
+    recorded = load_reports(root, name)
+    if not recorded:
+        raise SetupError(f"no submission of {name!r} has been graded yet: run `autograder grade {name}`")
+    grader = open_grader(
+        root, name, release=Path(course.folder("release", ".", name)), isolation=isolation or "", device=device or ""
+    )
+    changes = read_changes(root, name, config, graders, settings)
+    changed = whatif.open_changed(grader, changes)
+    marks = read_marks(course.db_url, name)
+    console = make_console()
+    with console.status("Looking at kept evidence …") as status:
+        found = whatif.compare_all(
+            grader,
+            changed,
+            course.submissions(name),
+            recorded,
+            marks,
+            lambda student: status.update(Text(f"Looking at kept evidence: {clean_text(student)} …")),
+        )
+    show_comparisons(console, found, limits, shows_all)
+    if messages:
+        console.print(messages_table(whatif.message_pairs(found)))
+    if json_path is not None:
+        whatif.write_json(json_path, changes, found, limits)
+    if csv_path is not None:
+        whatif.write_csv(csv_path, found, limits)
+    ctx.exit(conclude_comparison(console, found))
+
+
+def read_changes(root: Path, name: str, config: Path | None, graders: Path | None, settings: Sequence[str]) -> Changes:
+    """What is to be changed, by absolute paths. Raises click.UsageError for a setting that does not exist."""
+    changes = Changes(config and config.resolve(), graders and graders.resolve())
+    try:
+        return replace(changes, settings=parse_settings(load_changed(root, name, changes).assignment(name), settings))
+    except WrongSetting as error:
+        raise click.UsageError(str(error)) from error
+
+
+def parse_boundaries(text: str) -> list[float]:
+    """Percentages in rising order. Raises click.UsageError."""
+    try:
+        found = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if not found or not all(0 < boundary <= 100 for boundary in found):
+        raise click.UsageError(f"--boundaries: expected percentages such as 50,60,70,80,90, got {text!r}")
+    return found
+
+
+def show_comparisons(
+    console: Console, found: Sequence[whatif.Comparison], boundaries: Sequence[float], shows_all: bool
+) -> None:
+    """The table of students, and all of them in numbers."""
+    compared = [c for c in found if not c.problem]
+    shown = [c for c in compared if shows_all or c.moves or c.difference or c.overridden]
+    if shown:
+        console.print(comparisons_table(shown, boundaries))
+    total = whatif.summarise(found, boundaries)
+    if not compared:
+        return
+    console.print(Text(f"{total.gain} gain, {total.lose} lose, {total.unchanged} keep their points", "bold"))
+    for boundary, up, down in total.crossings:
+        if up or down:
+            console.print(f"Boundary {boundary:g} %: {up} would rise to it, {down} would fall below it")
+    quiet = [f"{boundary:g} %" for boundary, up, down in total.crossings if not up and not down]
+    if quiet:
+        console.print(f"Nobody would cross {', '.join(quiet)} of all points")
+    console.print(f"Mean: {total.mean_before:g} → {total.mean_after:g} points")
+    if total.other_message:
+        console.print(f"{count(range(total.other_message), 'student')} would read another message (--messages)")
+    waiting = [c for c in compared if c.is_waiting]
+    if waiting:
+        console.print(f"{count(waiting, 'student')} still without a manual mark, which counts 0 so far", style="yellow")
+    outdated = [c for c in compared if c.is_outdated]
+    if outdated:
+        console.print(
+            f"{len(outdated)} of {count(compared, 'student')} were graded before the engine, the graders or the "
+            "configuration became what they are now: the differences hold that too",
+            style="yellow",
+        )
+
+
+def comparisons_table(found: Sequence[whatif.Comparison], boundaries: Sequence[float]) -> Table:
+    """Points before and after, boundaries that are crossed, and the checks behind it."""
+    table = Table("Student", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("Before", "After", "Difference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Crosses", no_wrap=True)
+    table.add_column("Changed checks", overflow="fold")
+    for comparison in found:
+        up, down = comparison.crossed(boundaries)
+        crossings = [f"↑ {boundary:g} %" for boundary in up] + [f"↓ {boundary:g} %" for boundary in down]
+        lines = [f"{change}" + ("" if change.counts else " (does not count)") for change in comparison.moves]
+        style = "green" if comparison.difference > 0 else "red" if comparison.difference < 0 else ""
+        table.add_row(
+            Text(clean_text(comparison.student)),
+            str(comparison.before),
+            str(comparison.after),
+            Text(f"{comparison.difference:+g}" if comparison.difference else "0", style),
+            Text("\n".join(crossings), style),
+            Text(clean_text("\n".join([*lines, *comparison.overridden]))),
+        )
+    return table
+
+
+def messages_table(pairs: dict[tuple[str, str, str], list[str]]) -> Table:
+    """What students would read, side by side; those who read the same stand together."""
+    table = Table("Notebook", box=box.HORIZONTALS, show_edge=False, pad_edge=False, show_lines=True)
+    for heading in ("Now", "Then", "Students"):
+        table.add_column(heading, overflow="fold")
+    for (notebook, before, after), students in pairs.items():
+        names = ", ".join(clean_text(student) for student in students)
+        table.add_row(Text(notebook), Text(before), Text(after), Text(names))
+    return table
+
+
+def conclude_comparison(console: Console, found: Sequence[whatif.Comparison]) -> int:
+    """Name those who could not be compared; the exit status."""
+    problems = [c for c in found if c.problem]
+    console.print("Nothing was recorded.")
+    for problem in dict.fromkeys(c.problem for c in problems):
+        students = ", ".join(clean_text(c.student) for c in problems if c.problem == problem)
+        complain(f"Not compared: {students}: {problem}")
+    if len(problems) == len(found):
+        return NOTHING_GRADED
+    return NOT_ALL_GRADED if problems else 0
 
 
 def report_folder(root: Path, assignment: str) -> Path:

@@ -206,7 +206,8 @@ class Course:
     """Everything `grader_config.py` says: `COURSE = Course(...)`.
 
     `data` is the test set that models are judged on; the built-in "offline" set is for demonstrations and tests, and
-    is never used unless it stands here.
+    is never used unless it stands here. `older_marks` is what is done when a submission is graded of which a cell was
+    marked by hand, for another answer: "review" leaves the mark to a person, "keep" and "clear" decide at once.
     """
 
     assignments: Mapping[str, Assignment]
@@ -214,11 +215,13 @@ class Course:
     device: str = "auto"
     isolation: str = "bubblewrap"
     data: str = "cifar10"
+    older_marks: str = "review"
 
     def __post_init__(self) -> None:
         _choice("Course.device", self.device, ["auto", "cpu", "cuda"])
         _choice("Course.isolation", self.isolation, ["bubblewrap", "none"])
         _choice("Course.data", self.data, ["cifar10", "offline"])
+        _choice("Course.older_marks", self.older_marks, ["review", "keep", "clear"])
 
     def assignment(self, name: str) -> Assignment:
         """Raises ConfigError, with the nearest name, where there is no such assignment."""
@@ -240,9 +243,11 @@ def _choice(what: str, value: object, known: list[str]) -> None:
     _require(value in known, f"{what} must be one of {known}, got {value!r}" + did_you_mean(str(value), known))
 
 
-def load_course(root: Path) -> Course:
-    """Read `<root>/grader_config.py`. Raises ConfigError with file, value and remedy."""
-    path = root / CONFIG_FILE
+def load_course(root: Path, file: Path | None = None) -> Course:
+    """Read `<root>/grader_config.py`, or `file` in its place. Raises ConfigError with file, value and remedy."""
+    path = file or root / CONFIG_FILE
+    if file is not None and not file.is_file():
+        raise ConfigError(f"no file {file}")
     if not path.is_file():
         raise ConfigError(f"no {CONFIG_FILE} in {root}: run from the course's folder, or name it with --course")
     try:

@@ -36,6 +36,12 @@ class Mark:
     manual: float | None
     score: float
     needs_person: bool
+    extra_credit: float | None = None
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether a person gave something to this cell."""
+        return self.manual is not None or bool(self.extra_credit)
 
 
 Marks = Mapping[str, tuple[Mark, ...]]  # by student
@@ -100,15 +106,21 @@ def _check_writable(path: Path) -> None:
         raise GradebookError(f"{path} is no gradebook ({error}): put back a copy, or move it away") from error
 
 
-def read_marks(db_url: str, name: str) -> Marks:
-    """Every mark of an assignment, by student; nothing where there is no gradebook yet. Raises GradebookError."""
+def read_marks(db_url: str, name: str, student: str | None = None) -> Marks:
+    """Every mark of an assignment, by student (or of one student only); nothing where there is no gradebook yet.
+
+    Raises GradebookError.
+    """
     path = database_path(db_url, Path())
     if path is not None and not path.is_file():
         return {}
     try:
         with Gradebook(db_url) as gradebook:
             try:
-                submissions = gradebook.find_assignment(name).submissions
+                if student is None:
+                    submissions = gradebook.find_assignment(name).submissions
+                else:
+                    submissions = [gradebook.find_submission(name, student)]
             except MissingEntry:
                 return {}
             return {s.student.id: tuple(_mark(g) for n in s.notebooks for g in n.grades) for s in submissions}
@@ -126,4 +138,5 @@ def _mark(grade: Any) -> Mark:
         manual=grade.manual_score,
         score=float(grade.score),
         needs_person=bool(grade.needs_manual_grade),
+        extra_credit=grade.extra_credit,
     )

@@ -35,21 +35,23 @@ MARKERS = ["points(value, *, cell, hint): what a check is worth", "requires(*nam
 
 
 def main() -> int:
-    """Read a job from standard input (one JSON object a line: set-up, then work), write results to standard output.
+    """Read from standard input one JSON object a line, set-up and then work; answer each work with a line of results.
 
-    The set-up line lets the runner import torch while the notebooks still run in the jail.
+    The set-up line lets the runner import torch while the notebooks still run in the jail. Grading gives one work to
+    a process, a what-if, of which nothing is recorded, the work of a whole class.
     """
     results_out = sys.stdout
     with redirect_stdout(sys.stderr):
         job = read_job(json.loads(sys.stdin.readline()))
         with Runner(job.open_runner, device=job.course.device) as runner:
             runner.warm_up()
-            line = sys.stdin.readline()
-            if not line:
-                return 0  # the pipeline gave up; it has said why
-            results, notes = grade(job.with_work(json.loads(line)), runner)
-            facts = {"device": runner.device_name}
-    results_out.write(json.dumps({"checks": [asdict(r) for r in results], "notes": notes, "facts": facts}))
+            for line in sys.stdin:
+                results, notes = grade(job.with_work(json.loads(line)), runner)
+                facts = {"device": runner.device_name}
+                answer = {"checks": [asdict(result) for result in results], "notes": notes, "facts": facts}
+                results_out.write(json.dumps(answer) + "\n")
+                results_out.flush()
+                runner.forget()
     return 0
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from autograder import data
+from autograder import data, graders
+from autograder.changes import Changes, load_changed
 from autograder.checks import Graded, Submitted
-from autograder.config import Assignment, Course, Exercise, load_course
+from autograder.config import Assignment, Course, Exercise
 from autograder.evidence import Problem, decode_evidence
 from autograder.jail import Isolation, JailedProcess, decode_frames, start
 from autograder.results import Status
@@ -50,9 +51,9 @@ class Job:
         """A fresh jailed process that runs model graphs."""
         return start("graph_server", self.course.limits, self.isolation, gpu=wants_gpu(self.course.device))
 
-    @cached_property
+    @property
     def test_set(self) -> data.Dataset:
-        return data.load(self.source, "test")
+        return _test_set(self.source)
 
     def with_work(self, record: Mapping[str, Any]) -> Job:
         """The job with the work that `work_record` described."""
@@ -86,13 +87,25 @@ class Job:
         )
 
 
+@lru_cache(1)
+def _test_set(source: data.Source) -> data.Dataset:
+    """The test images and labels, read once in a process."""
+    return data.load(source, "test")
+
+
 def wants_gpu(device: str) -> bool:
     """Whether the runner's jail gets the NVIDIA devices."""
     return device in ("auto", "cuda") and Path("/dev/nvidia0").exists()
 
 
 def setup_record(
-    root: Path, assignment: str, device: str, isolation: Isolation, source: data.Source, secret: bytes
+    root: Path,
+    assignment: str,
+    device: str,
+    isolation: Isolation,
+    source: data.Source,
+    secret: bytes,
+    changes: Changes,
 ) -> dict[str, Any]:
     """The first line for a grading process: all that is known before the notebooks have run."""
     return {
@@ -102,15 +115,20 @@ def setup_record(
         "isolation": asdict(isolation),
         "source": {"form": source.form, "path": str(source.path) if source.path else None},
         "secret": secret.hex(),
+        "changes": changes.record(),
     }
 
 
 def read_job(record: Mapping[str, Any]) -> Job:
     """The job that `setup_record` described, without work yet. Raises ConfigError."""
-    course = replace(load_course(Path(record["root"])), device=record["device"])
+    root, changes = Path(record["root"]), Changes.from_record(record["changes"])
+    course = replace(load_changed(root, record["assignment"], changes), device=record["device"])
+    if changes.graders is not None:
+        # Graders import their helpers from the package: a changed helper beside changed graders comes before its own.
+        graders.__path__.insert(0, str(changes.graders))
     path = record["source"]["path"]
     return Job(
-        Path(record["root"]),
+        root,
         course,
         course.assignment(record["assignment"]),
         Isolation(**record["isolation"]),

@@ -12,6 +12,8 @@ submission recorded.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,11 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import NbGraderPreprocessor
 
-from autograder import outputs, pipeline
+from autograder import manual_marks, outputs, pipeline
 from autograder.config import ConfigError, load_course
 from autograder.data import DataError
-from autograder.reports import save_report
+from autograder.gradebook import read_marks
+from autograder.reports import load_report, save_report
 from autograder.results import CellScore, GradeReport
 from autograder.submission import (
     UnreadableNotebook,
@@ -91,7 +94,8 @@ def _open(exporter: Any) -> pipeline.Grader:
     name = course.assignment_id
     release = Path(course.format_path(course.release_directory, ".", name))
     try:
-        chosen = {option: os.environ.get(f"AUTOGRADER_{option.upper()}", "") for option in ("isolation", "device")}
+        options = ("isolation", "device", "older_marks")
+        chosen = {option: os.environ.get(f"AUTOGRADER_{option.upper()}", "") for option in options}
         return pipeline.open_grader(Path(course.root), name, release=release, **chosen)
     except (ConfigError, pipeline.SetupError, DataError) as error:
         exporter.log.error("Nothing was graded: %s", error)
@@ -129,12 +133,29 @@ class GradeInJail(NbGraderPreprocessor):  # type: ignore[misc]
         report = pipeline.grade_submission(
             grader, student, folder, notes=quarantined(_quarantine_place(grader, student))
         )
+        db_url = resources["nbgrader"]["db_url"]
+        report = self._with_manual_marks(grader, report, db_url)
         save_report(grader.root, report)
         if report.is_internal:
-            clear_scores(resources["nbgrader"]["db_url"], grader.name, student)
+            clear_scores(db_url, grader.name, student)
             faults = {check.message for check in report.checks if check.status.value == "INTERNAL"}
             raise GradersFault(f"no score recorded for {student}: {'; '.join(sorted(faults))}")
         known[student] = report
+        for name, answers in report.answers.items():
+            if manual_marks.MISSING in answers.values():
+                manual_marks.record_marks(db_url, report, name)  # no preprocessor sees a notebook that is not there
+        return report
+
+    def _with_manual_marks(self, grader: pipeline.Grader, report: GradeReport, db_url: str) -> GradeReport:
+        before = load_report(grader.root, grader.name, report.student)
+        if report.is_internal:
+            return manual_marks.carry_over(report, before)
+        marks = read_marks(db_url, grader.name, report.student).get(report.student, ())
+        policy, now = grader.course.older_marks, datetime.now().astimezone()
+        report = replace(report, manual=manual_marks.judge_marks(report, before, marks, policy, now))
+        older = [f"an older manual mark ({m}) was given to an earlier submission" for m in report.manual if m.is_older]
+        for remark in [*older, *manual_marks.decided(report, before)]:
+            self.log.warning("%s: %s", report.student, remark)
         return report
 
 
@@ -166,21 +187,13 @@ def clamped(score: CellScore, cell: Notebook) -> float:
 
 
 class FlagForPerson(NbGraderPreprocessor):  # type: ignore[misc]
-    """Sets nbgrader's `needs_manual_grade` where a check was undecided: no valid program gets a silent zero."""
+    """Sets nbgrader's `needs_manual_grade` where a check was undecided (no valid program gets a silent zero) and where
+    a manual mark was given to an earlier submission; takes back the flag where the mark was given to this very answer.
+    """
 
     def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
         own = resources["nbgrader"]
-        undecided = [
-            score.cell
-            for score in resources["autograder"].cell_scores()
-            if score.notebook == own["notebook"] and score.needs_person
-        ]
-        if undecided:
-            with Gradebook(own["db_url"]) as gradebook:
-                for cell in undecided:
-                    grade = gradebook.find_grade(cell, own["notebook"], own["assignment"], own["student"])
-                    grade.needs_manual_grade = True
-                gradebook.db.commit()
+        manual_marks.record_marks(own["db_url"], resources["autograder"], own["notebook"])
         return notebook, resources
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from autograder.evidence import clean_text
 from autograder.gradebook import Mark, Marks
-from autograder.results import GradeReport, Status
+from autograder.results import GradeReport, ManualMark, Status
 
 ORDINARY = (Status.PASSED, Status.ERROR)
 
@@ -49,6 +49,13 @@ class Row:
         return tuple(mark.cell for mark in self.marks if mark.needs_person and mark.cell not in automatic)
 
     @property
+    def older_marks(self) -> tuple[ManualMark, ...]:
+        """Manual marks that were given to an earlier submission, count, and wait for somebody's decision."""
+        held = {(m.notebook, m.cell): (m.manual, m.extra_credit) for m in self.marks if m.needs_person}
+        older = [m for m in self.report.manual if m.is_older and not self.failed]
+        return tuple(m for m in older if held.get((m.notebook, m.cell)) == (m.score, m.extra_credit))
+
+    @property
     def undecided(self) -> tuple[str, ...]:
         """The automatic cells with a check that the engine could not decide, and that no person has marked yet."""
         marked = {(m.notebook, m.cell) for m in self.marks if m.manual is not None and not m.needs_person}
@@ -80,8 +87,11 @@ class Row:
             flags.append("not graded: the grader's own fault")
         if self.undecided:
             flags.append(f"undecided, mark by hand: {', '.join(self.undecided)}")
-        if self.waiting:
-            flags.append(f"needs a manual mark: {', '.join(self.waiting)}")
+        older = [mark.cell for mark in self.older_marks]
+        unmarked = [cell for cell in self.waiting if cell not in older]
+        if unmarked:
+            flags.append(f"needs a manual mark: {', '.join(unmarked)}")
+        flags += [f"an older manual mark ({mark}) was given to an earlier submission" for mark in self.older_marks]
         if self.marks and not self.failed and not self.is_recorded:
             flags.append("the gradebook holds other scores: grade again")
         set_aside = sum("set aside" in note for note in self.report.notes)

@@ -5,30 +5,28 @@ files → stage → plan → JAIL → frames → evidence → hidden graders (a 
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from autograder import __version__, data
 from autograder.cache import Cache, digest_of, engine_digest, read_secret
+from autograder.changes import Changes
 from autograder.checks import Submitted
 from autograder.config import Assignment, ConfigError, Course, did_you_mean, load_course
 from autograder.evidence import Problem
 from autograder.grading import from_records, internal_results, own_fault
+from autograder.grading_process import GradingFault, GradingProcess
 from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
-from autograder.jobs import NotebookWork, Work, setup_record, wants_gpu, work_record
+from autograder.jobs import NotebookWork, Work, setup_record, wants_gpu
+from autograder.manual_marks import answers_of
 from autograder.plan import Plan, checkpoint_file, make_plan
-from autograder.results import CheckResult, GradeReport, NotebookRun, Status
-from autograder.run import JailRun, run_plan
+from autograder.results import CheckResult, GradeReport, Status
+from autograder.run import FLEETING, JailRun, run_plan
 from autograder.submission import Submission, grade_id_of, read_notebook, read_submission, test_cells
 
 
@@ -38,7 +36,7 @@ class SetupError(RuntimeError):
 
 @dataclass(frozen=True)
 class Grader:
-    """Everything that grading any submission of one assignment needs, found once."""
+    """Everything that grading any submission of one assignment needs, found once. Only a what-if has `changes`."""
 
     root: Path
     course: Course
@@ -47,6 +45,7 @@ class Grader:
     source: data.Source
     release: Path
     overlay: Path
+    changes: Changes = field(default_factory=Changes)
 
     @property
     def assignment(self) -> Assignment:
@@ -72,7 +71,15 @@ class Grader:
         """Changes whenever marks could: code, graders, configuration, secret, data, libraries, isolation, device."""
         graders = Path(self.assignment.graders)
         chosen = (self.data_identity, self.isolation.level, self.course.device)
-        return digest_of(engine_digest(graders, self.root), self.secret.hex(), *chosen)
+        settings = (repr(self.changes.settings),) if self.changes.settings else ()
+        own = engine_digest(graders, self.changes.config_file(self.root))
+        return digest_of(own, self.secret.hex(), *chosen, *settings)
+
+    @property
+    def setup(self) -> dict[str, Any]:
+        """What a grading process is told first."""
+        course = (self.root, self.name, self.course.device)
+        return setup_record(*course, self.isolation, self.source, self.secret, self.changes)
 
 
 @lru_cache
@@ -82,15 +89,26 @@ def _identity(source: data.Source, _modified: int) -> str:
 
 
 def open_grader(
-    root: Path, name: str, *, release: Path | None = None, isolation: str = "", device: str = ""
+    root: Path,
+    name: str,
+    *,
+    release: Path | None = None,
+    isolation: str = "",
+    device: str = "",
+    older_marks: str = "",
 ) -> Grader:
-    """Check that grading can work here. `isolation` and `device` take the place of the configuration's.
+    """Check that grading can work here. What is given takes the place of the configuration's.
 
     Raises ConfigError, SetupError or data.DataError, each with its remedy.
     """
     root = root.resolve()
     course = load_course(root)
-    course = replace(course, isolation=isolation or course.isolation, device=device or course.device)
+    course = replace(
+        course,
+        isolation=isolation or course.isolation,
+        device=device or course.device,
+        older_marks=older_marks or course.older_marks,
+    )
     assignment = course.assignment(name)
     release = release or root / "release" / name
     if not any(release.glob("*.ipynb")):
@@ -156,7 +174,7 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="autograder-") as scratch:
         work = Path(scratch)
-        submission, plan, key = _read(grader, student, folder, work)
+        submission, plan, key = read_folder(grader, student, folder, work)
         report = grader.cache.load_report(key)
         if report is None:
             report = _grade_fresh(grader, submission, plan, work)
@@ -164,16 +182,18 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
                 grader.cache.save_report(key, report)
     seconds = round(time.monotonic() - began, 2)
     notes = [*notes, *submission.notes, *report.notes]
-    return replace(report, student=student, notes=notes, seconds=seconds, key=key)
+    answers = answers_of(submission, grader.release, grader.assignment)
+    return replace(report, student=student, notes=notes, seconds=seconds, key=key, answers=answers)
 
 
 def submission_key(grader: Grader, folder: Path) -> str:
     """The `key` that a report of this folder would have now; nothing is run for it."""
     with tempfile.TemporaryDirectory(prefix="autograder-") as scratch:
-        return _read(grader, "", folder, Path(scratch))[2]
+        return read_folder(grader, "", folder, Path(scratch))[2]
 
 
-def _read(grader: Grader, student: str, folder: Path, work: Path) -> tuple[Submission, Plan, str]:
+def read_folder(grader: Grader, student: str, folder: Path, work: Path) -> tuple[Submission, Plan, str]:
+    """A submission staged in `work`, the plan of its run, and the key of its report."""
     submission = read_submission(
         student, folder, work / "files", grader.release, grader.course.limits, overlay=grader.overlay
     )
@@ -183,7 +203,7 @@ def _read(grader: Grader, student: str, folder: Path, work: Path) -> tuple[Submi
 
 def is_settled(report: GradeReport) -> bool:
     """Whether a second run would give the same: a busy machine can cause a time-out, and a fault can be mended."""
-    fleeting = {Status.INTERNAL, Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CRASHED}
+    fleeting = {Status.INTERNAL, *FLEETING}
     ends = {check.status for check in report.checks} | {run.status for run in report.notebooks}
     ends |= {cell.status for run in report.notebooks for cell in run.cells}
     return not ends & fleeting
@@ -191,29 +211,50 @@ def is_settled(report: GradeReport) -> bool:
 
 def _grade_fresh(grader: Grader, submission: Submission, plan: Plan, work: Path) -> GradeReport:
     """Run the notebooks in the jail, and the hidden graders on what came out."""
-    exercises = grader.assignment.exercises
-    notes: list[str] = []
-    facts = _facts(grader, submission)
-    runs: Mapping[str, NotebookRun] = {}
+    limits = grader.course.limits
     try:
-        with _grading_process(grader, work) as process:
-            jail = run_plan(plan, work / "files", grader.course.limits, grader.isolation, grader.cache)
-            runs, notes = jail.notebooks, list(jail.notes)
-            answer = _hand_over(process, _work(grader, submission, plan, jail, work), grader, work)
-        checks = [_placed(check, submission) for check in from_records(answer["checks"])]
-        notes += answer["notes"]
-        facts |= answer["facts"]
+        with GradingProcess(grader.setup, work, limits.grader_seconds) as process:
+            process.start()  # its runner imports torch while the notebooks run
+            jail = run_plan(plan, work / "files", limits, grader.isolation, grader.cache)
+            return grade_run(grader, process, submission, plan, jail, work)
     except (SandboxFault, GradingFault) as fault:
-        checks = [check for exercise in exercises for check in internal_results(exercise, str(fault))]
-        notes.append(own_fault(str(fault)))
+        return _report(grader, submission, JailRun({}, {}), *_faulty(grader, fault))
+
+
+def grade_run(
+    grader: Grader, process: GradingProcess, submission: Submission, plan: Plan, jail: JailRun, work: Path
+) -> GradeReport:
+    """The report of a run: the hidden graders look at what left the jail. `work` holds what is handed over."""
+    try:
+        answer = process.grade(_work(grader, submission, plan, jail, work))
+    except GradingFault as fault:
+        return _report(grader, submission, jail, *_faulty(grader, fault))
+    checks = [_placed(check, submission) for check in from_records(answer["checks"])]
+    return _report(grader, submission, jail, checks, answer["notes"], answer["facts"])
+
+
+def _faulty(grader: Grader, fault: Exception) -> tuple[list[CheckResult], list[str]]:
+    """The checks and notes of a submission that the grader itself failed on."""
+    checks = [check for exercise in grader.assignment.exercises for check in internal_results(exercise, str(fault))]
+    return checks, [own_fault(str(fault))]
+
+
+def _report(
+    grader: Grader,
+    submission: Submission,
+    jail: JailRun,
+    checks: Sequence[CheckResult],
+    notes: Sequence[str],
+    facts: Mapping[str, str] | None = None,
+) -> GradeReport:
     return GradeReport(
         student=submission.student,
         assignment=grader.name,
         checks=checks,
-        notebooks=[runs[name] for name in sorted(runs)],
-        cells={e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in exercises},
-        notes=notes,
-        facts=facts,
+        notebooks=[jail.notebooks[name] for name in sorted(jail.notebooks)],
+        cells={e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in grader.assignment.exercises},
+        notes=[*jail.notes, *notes],
+        facts={**_facts(grader, submission), **(facts or {})},
     )
 
 
@@ -225,53 +266,6 @@ def _placed(check: CheckResult, submission: Submission) -> CheckResult:
     name = grade_id_of(cells[check.source_cell])
     number = sum(cell["cell_type"] == "code" for cell in cells[: check.source_cell + 1])
     return replace(check, place=f"the cell {name}" if name else f"code cell {number}")
-
-
-class GradingFault(RuntimeError):
-    """The process with the hidden graders did not answer: the grader's own fault."""
-
-
-@contextmanager
-def _grading_process(grader: Grader, work: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the trusted pytest process early, so that its runner is warm when the notebooks have run."""
-    setup = setup_record(
-        grader.root, grader.name, grader.course.device, grader.isolation, grader.source, grader.secret
-    )
-    with open(work / "grading.log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "autograder.grading"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            cwd=work,  # outside the course: no configuration of it is found
-            env={k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))},
-        )
-    assert process.stdin is not None
-    try:
-        process.stdin.write(json.dumps(setup) + "\n")
-        process.stdin.flush()
-        yield process
-    except BrokenPipeError as error:
-        raise GradingFault(_log_tail(work)) from error
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def _hand_over(process: subprocess.Popen[str], work: Work, grader: Grader, folder: Path) -> dict[str, Any]:
-    """Give the work to the grading process and wait for its results. Raises GradingFault."""
-    try:
-        text, _ = process.communicate(json.dumps(work_record(work)) + "\n", grader.course.limits.grader_seconds)
-        answer: dict[str, Any] = json.loads(text)
-    except (subprocess.TimeoutExpired, ValueError, OSError) as error:
-        problem = f"the hidden graders gave no result ({type(error).__name__})"
-        raise GradingFault(f"{problem}: {_log_tail(folder)}") from error
-    return answer
-
-
-def _log_tail(folder: Path) -> str:
-    return (folder / "grading.log").read_text(errors="replace")[-1500:].strip()
 
 
 def _work(grader: Grader, submission: Submission, plan: Plan, jail: JailRun, folder: Path) -> Work:

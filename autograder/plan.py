@@ -21,13 +21,14 @@ WORKER = Path(__file__).parent / "worker"
 class Plan:
     """`notebooks` go to the launcher as they are; `probes` are theirs by name; `keys` identify each notebook's run.
 
-    `checkpoint` is the name of a `.pt` file that has to be converted in the jail.
+    `checkpoint` is the name of a `.pt` file that has to be converted in the jail, `checkpoint_key` identifies that.
     """
 
     notebooks: list[dict[str, Any]]
     probes: dict[str, list[dict[str, Any]]]
     keys: dict[str, str]
     checkpoint: str | None = None
+    checkpoint_key: str = ""
 
     @property
     def digest(self) -> str:
@@ -58,7 +59,10 @@ def make_plan(assignment: Assignment, submission: Submission, limits: Limits, se
         keys[exercise.notebook] = digest_of(worker, submission.visible, json.dumps(planned, sort_keys=True))
     checkpoint = checkpoint_file(assignment, submission)
     convert = checkpoint.name if checkpoint is not None and checkpoint.name.endswith(".pt") else None
-    return Plan(notebooks, probes, keys, convert)
+    # With everything else that runs in the same jail: what one submission's code could do to a conversion, it does to
+    # its own only, even where two hand in the same file.
+    key = digest_of(worker, submission.visible, convert or "", json.dumps(notebooks, sort_keys=True))
+    return Plan(notebooks, probes, keys, convert, key)
 
 
 def cells_to_run(notebook: Notebook, exercise: Exercise) -> list[dict[str, Any]]:

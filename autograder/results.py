@@ -87,10 +87,45 @@ class NotebookRun:
 
 
 @dataclass(frozen=True)
+class ManualMark:
+    """A mark that a person gave to a grade cell, as the gradebook held it when a submission was graded.
+
+    `score` is None where only `extra_credit` was given. `given_for` is the digest of the answer that the person marked
+    ("" where that is not known), `answer` that of the answer that was graded now. `choice` says what the instructor
+    chose for an older mark ("kept", "cleared", "" for nothing yet), `chosen_at` when.
+    """
+
+    notebook: str
+    cell: str
+    score: float | None
+    extra_credit: float | None
+    maximum: float
+    given_for: str
+    answer: str
+    choice: str = ""
+    chosen_at: str = ""
+
+    @property
+    def is_cleared(self) -> bool:
+        return self.choice == "cleared"
+
+    @property
+    def is_older(self) -> bool:
+        """Whether it was given to another answer than the one that counts now, and nobody has decided about it."""
+        return not self.is_cleared and (not self.given_for or self.given_for != self.answer)
+
+    def __str__(self) -> str:
+        parts = [f"{self.score:g} of {self.maximum:g}"] if self.score is not None else []
+        parts += [f"{self.extra_credit:g} of extra credit"] if self.extra_credit else []
+        return f"{' and '.join(parts)} on {self.cell}"
+
+
+@dataclass(frozen=True)
 class GradeReport:
     """All that is known of one graded submission. `facts` hold isolation, device, data set, versions, file hashes.
 
-    `key` identifies everything that decided the marks: files, engine, graders, configuration, data set.
+    `key` identifies everything that decided the marks: files, engine, graders, configuration, data set. `answers` are
+    digests of what was handed in for each grade cell, and `manual` the marks that people had given by then.
     """
 
     student: str
@@ -102,6 +137,8 @@ class GradeReport:
     facts: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     key: str = ""
+    answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # notebook -> grade cell -> digest
+    manual: Sequence[ManualMark] = ()
 
     def cell_scores(self) -> list[CellScore]:
         """One score for every declared grade cell, also for those that no check reached (they earn 0)."""
@@ -135,7 +172,9 @@ class GradeReport:
         """Raises ValueError, KeyError or TypeError where the text is not a report."""
         data = json.loads(text)
         checks = [CheckResult(**{**c, "status": Status(c["status"])}) for c in data.pop("checks")]
-        return cls(checks=checks, notebooks=[notebook_run_from(n) for n in data.pop("notebooks")], **data)
+        runs = [notebook_run_from(n) for n in data.pop("notebooks")]
+        manual = [ManualMark(**mark) for mark in data.pop("manual", ())]
+        return cls(checks=checks, notebooks=runs, manual=manual, **data)
 
 
 def notebook_run_from(data: Mapping[str, Any]) -> NotebookRun:

@@ -19,6 +19,7 @@ from autograder.plan import Plan
 from autograder.results import CellRun, NotebookRun, Status
 
 IMPORT_SECONDS = 120  # for the one import of torch on a busy machine
+FLEETING = {Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CRASHED}  # a second run could end otherwise
 FROM_INSIDE = {"PASSED", "ERROR", "TIMEOUT", "OUT_OF_MEMORY", "OUTPUT_LIMIT", "CRASHED"}
 
 
@@ -41,34 +42,65 @@ class _Received:
     stages: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What the cache has of a plan: frames by notebook, the checkpoint's conversion, and what would have to run."""
+
+    frames: Mapping[str, Sequence[Frame]]
+    checkpoint: Frame | None
+    waiting: Sequence[dict[str, Any]]
+    converts: bool
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The names of notebooks, and of the checkpoint, that nothing is kept of."""
+        return tuple(str(notebook["name"]) for notebook in self.waiting) + (("the checkpoint",) * self.converts)
+
+
+def recall(plan: Plan, cache: Cache) -> Kept:
+    """What an identical run has left."""
+    found = {name: cache.load_frames(key) for name, key in plan.keys.items()}
+    frames = {name: kept for name, kept in found.items() if kept is not None}
+    converted = cache.load_frames(plan.checkpoint_key) if plan.checkpoint else None
+    checkpoint = converted[0] if converted else None
+    waiting = [notebook for notebook in plan.notebooks if notebook["name"] not in frames]
+    return Kept(frames, checkpoint, waiting, plan.checkpoint is not None and checkpoint is None)
+
+
 def run_plan(plan: Plan, files: Path, limits: Limits, isolation: Isolation, cache: Cache) -> JailRun:
     """Run every notebook that no identical run is kept of. Raises SandboxFault where the jail itself fails."""
-    frames: dict[str, Sequence[Frame]] = {}
-    for name, key in plan.keys.items():
-        kept = cache.load_frames(key)
-        if kept is not None:
-            frames[name] = kept
-    waiting = [notebook for notebook in plan.notebooks if notebook["name"] not in frames]
+    kept = recall(plan, cache)
     end = Problem(Status.CRASHED, "the notebook's process ended early")
-    received = _Received()
-    if waiting or plan.checkpoint:
-        received, end = _run_jail(plan, waiting, files, limits, isolation)
-    runs = {name: summarise(name, kept, end, limits) for name, kept in frames.items()}
-    for notebook in waiting:
-        name = notebook["name"]
-        frames[name] = received.notebooks.get(name, [])
-        runs[name] = summarise(name, frames[name], end, limits)
-        if _is_settled(runs[name]):
-            cache.save_frames(plan.keys[name], list(frames[name]))
-    return JailRun(runs, frames, _checkpoint(plan, received, end), [])
+    received = _Received(checkpoint=kept.checkpoint)
+    if kept.missing:
+        order = {
+            "notebooks": kept.waiting,
+            "checkpoint": plan.checkpoint if kept.converts else None,
+            "probe_seconds": limits.probe_seconds,
+        }
+        received, end = _run_jail(order, received, files, limits, isolation)
+    frames = {**kept.frames, **received.notebooks}
+    runs = {name: summarise(name, frames[name], end, limits) for name in frames}
+    for name, own in received.notebooks.items():
+        if _is_settled(runs[name], own):
+            cache.save_frames(plan.keys[name], own)
+    if kept.converts and received.checkpoint is not None:
+        cache.save_frames(plan.checkpoint_key, [received.checkpoint])
+    return JailRun(runs, frames, _checkpoint(plan, received.checkpoint, end))
+
+
+def kept_run(plan: Plan, kept: Kept, limits: Limits) -> JailRun:
+    """The run of a plan of which everything is kept: no code runs."""
+    end = Problem(Status.CRASHED, "the notebook's process ended early")
+    runs = {name: summarise(name, frames, end, limits) for name, frames in kept.frames.items()}
+    return JailRun(runs, kept.frames, _checkpoint(plan, kept.checkpoint, end))
 
 
 def _run_jail(
-    plan: Plan, waiting: list[dict[str, Any]], files: Path, limits: Limits, isolation: Isolation
+    order: Mapping[str, Any], received: _Received, files: Path, limits: Limits, isolation: Isolation
 ) -> tuple[_Received, Problem]:
     """Frames by notebook, and the problem that those without an end ran into."""
-    received = _Received({notebook["name"]: [] for notebook in waiting})
-    order = {"notebooks": waiting, "checkpoint": plan.checkpoint, "probe_seconds": limits.probe_seconds}
+    received.notebooks = {notebook["name"]: [] for notebook in order["notebooks"]}
     end = Problem(Status.CRASHED, "the notebook's process ended early")
     with start("launcher", limits, isolation, read_only={SUBMISSION: files}) as jail:
         try:
@@ -133,14 +165,26 @@ def _number(value: object) -> float:
     return round(float(value), 3) if isinstance(value, (int, float)) and 0 <= value < 1e6 else 0.0
 
 
-def _is_settled(run: NotebookRun) -> bool:
-    return run.status is Status.PASSED and all(c.status in (Status.PASSED, Status.ERROR) for c in run.cells)
+def _is_settled(run: NotebookRun, frames: Sequence[Frame]) -> bool:
+    """Whether an identical run would leave the same: cells and probes ended by themselves, not for want of time."""
+    ended = run.status is Status.PASSED and all(c.status in (Status.PASSED, Status.ERROR) for c in run.cells)
+    return ended and not any(_problem_statuses(frame.header) & FLEETING for frame in frames)
 
 
-def _checkpoint(plan: Plan, received: _Received, end: Problem) -> bytes | Problem | None:
+def _problem_statuses(header: Mapping[str, Any]) -> set[Any]:
+    """How the probe, call or export that a record tells of went wrong; its own word is enough not to keep it."""
+    parts = [header]
+    for name in ("results", "graphs"):
+        found = header.get(name)
+        parts += found if isinstance(found, list) else []
+    problems = [part.get("problem") for part in parts if isinstance(part, dict)]
+    found = [problem.get("status") for problem in problems if isinstance(problem, dict)]
+    return {status for status in found if isinstance(status, str)}
+
+
+def _checkpoint(plan: Plan, frame: Frame | None, end: Problem) -> bytes | Problem | None:
     if plan.checkpoint is None:
         return None
-    frame = received.checkpoint
     if frame is None:
         return Problem(Status.FAILED, f"{plan.checkpoint} could not be read in time ({end.message})")
     if "problem" in frame.header:

@@ -174,7 +174,8 @@ def digest_of_folder(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{len(path.as_posix())}:{path.relative_to(folder).as_posix()}:{content}".encode())
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{len(name)}:{name}:{content}".encode())
     return digest.hexdigest()
 
 
