@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tests.conftest import nbgrader
 from tools.samples import ASSIGNMENT, ROOT, make_course, solved_cells
 
 COURSE_ID = "cnn-course"
+DOCS = ROOT / "docs" / "intake.md"
 CHECKPOINT = ROOT / "solutions" / "checkpoints" / "offline" / "modern_cnn.safetensors"
 
 
@@ -32,14 +34,14 @@ class Exchange:
         """Run nbgrader as the instructor; it must work."""
         return self._run(self.course, *arguments, f"--Exchange.root={self.root}")
 
-    def student(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run nbgrader as the student Ada; it must work."""
+    def student(self, *arguments: str, works: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run nbgrader as the student Ada."""
         place = [f"--Exchange.root={self.root}", f"--Exchange.cache={self.home / 'cache'}"]
-        return self._run(self.home, *arguments, f"--course={COURSE_ID}", "--student=ada", *place)
+        return self._run(self.home, *arguments, f"--course={COURSE_ID}", "--student=ada", *place, works=works)
 
-    def _run(self, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, place: Path, *arguments: str, works: bool = True) -> subprocess.CompletedProcess[str]:
         done = nbgrader(place, *arguments)
-        assert done.returncode == 0, done.stderr
+        assert (done.returncode == 0) == works, done.stderr
         return done
 
     @property
@@ -134,3 +136,19 @@ def test_a_resubmission_takes_the_place_of_the_first(exchange: Exchange) -> None
     exchange.staff("collect", ASSIGNMENT, "--update")
     assert parse_utc((exchange.collected / "timestamp.txt").read_text()) > parse_utc(before)
     assert b"second thoughts" in files_of(exchange.collected)["01_output_size.ipynb"]
+
+
+def test_a_data_set_beside_the_notebooks_needs_the_settings_of_the_docs(exchange: Exchange) -> None:
+    """The kit downloads CIFAR-10 to ./data, which is more than nbgrader submits."""
+    settings = re.search(r"```python\n(# nbgrader_config.py of students.*?)```", DOCS.read_text(), re.DOTALL)
+    assert settings is not None
+    (exchange.work / "data").mkdir()
+    with open(exchange.work / "data" / "cifar-10-python.tar.gz", "wb") as file:
+        file.truncate(170_000_000)
+    done = exchange.student("submit", ASSIGNMENT, works=False)
+    assert "Directory size is too big" in done.stderr
+    (exchange.home / "nbgrader_config.py").write_text(settings[1])
+    exchange.student("submit", ASSIGNMENT)
+    latest = max((exchange.root / COURSE_ID / "inbound").iterdir(), key=lambda path: path.name)
+    assert CHECKPOINT.name in files_of(latest)
+    assert not (latest / "data").exists()

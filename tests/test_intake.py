@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import re
 import shutil
 import stat
@@ -27,7 +28,7 @@ from nbgrader.utils import parse_utc
 
 from autograder import cli, intake
 from autograder.intake import archive, exports, roster
-from autograder.intake.archive import BadArchive, Member, open_source
+from autograder.intake.archive import BadArchive, BadFile, Member, open_source
 from autograder.intake.exports import Person, sort_canvas, sort_folder, sort_moodle, without_suffix
 from autograder.intake.roster import Unmatched, id_problem, squash, student_of
 from autograder.intake.times import TimeError, parse_deadline, parse_zone
@@ -818,6 +819,44 @@ def test_damage_in_one_file_costs_that_file(course: Path) -> None:
     assert collected(course, "eve") == {"02.ipynb": b"2"}
     assert "01_output_size.ipynb is damaged" in words(result)
     assert_only_innocents(course, result)
+
+
+def test_no_damage_to_an_archive_raises_anything_else(tmp_path: Path) -> None:
+    """Bytes changed at random, and fields filled with extremes, which make zipfile raise OSError and IndexError."""
+    draw = random.Random(0)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        with made.open(zipfile.ZipInfo("a.ipynb"), "w", force_zip64=True) as file:
+            file.write(bytes(50))
+        made.writestr("b/c.txt", b"hello" * 20, compress_type=zipfile.ZIP_DEFLATED)
+    seen = set()
+    for _ in range(1500):
+        damaged = bytearray(buffer.getvalue())
+        for _ in range(draw.choice([1, 2, 8])):
+            at = draw.randrange(len(damaged) - 8)
+            values = [bytes([draw.randrange(256)]), b"\xff" * 8, bytes(8), b"\xff" * 7 + b"\x7f"]
+            value = draw.choices(values, [8, 1, 1, 1])[0]
+            damaged[at : at + len(value)] = value
+        (tmp_path / "a.zip").write_bytes(damaged)
+        try:
+            with open_source(tmp_path / "a.zip", None) as source:
+                for member in source.members:
+                    try:
+                        source.copy(member, tmp_path / "out", 1000)
+                        seen.add("whole")
+                    except BadFile:
+                        seen.add("file")
+                    (tmp_path / "out").unlink(missing_ok=True)
+        except BadArchive:
+            seen.add("archive")
+    assert seen == {"whole", "file", "archive"}
+
+
+def test_many_remarks_are_shortened_on_the_screen_and_whole_in_the_record(course: Path) -> None:
+    content = zip_of({"01_output_size.ipynb": NOTEBOOK, **{f"../{number}": b"" for number in range(40)}})
+    result = collect(course, with_innocent(course, content), "folder")
+    assert "… and 28 more, all in the record" in words(result)
+    assert len([row for row in record(course) if row["kind"] == "remark"]) == 40
 
 
 def test_a_damaged_last_archive_does_not_take_the_one_before_away(course: Path) -> None:

@@ -30,6 +30,7 @@ SYSTEMS = ("canvas", "moodle", "folder")
 TIMESTAMP = "timestamp.txt"
 TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f %Z"  # nbgrader's
 NEAR = timedelta(minutes=5)
+MOST_REMARKS = 12  # of one student, on the screen
 
 
 class IntakeError(RuntimeError):
@@ -142,6 +143,10 @@ def collect(
     except BadArchive as error:
         raise IntakeError(
             f"{file.name} {error}: download the export again, and compare its size; nothing was collected"
+        ) from error
+    except OSError as error:
+        raise IntakeError(
+            f"{error.strerror or error} ({error.filename or file}): see to the disk and its permissions, then run again"
         ) from error
 
 
@@ -262,8 +267,15 @@ def _collect_one(
         remarks = [*remarks, "Canvas marks it late; the time is the export's"]
     elif any(options.rules.is_late(item.upload) for item in done.taken):
         remarks = [*remarks, "handed in after the deadline"]
+    for remark in remarks:
+        _note(record, "remark", student=student, remark=remark)
     late = tuple(clean_text(item.upload.member.name) for item in done.late)
-    return Outcome(student, state, len(done.files), done.submitted_at, tuple(remarks), late, is_bound=marked)
+    return Outcome(student, state, len(done.files), done.submitted_at, _few(remarks), late, is_bound=marked)
+
+
+def _few(remarks: Sequence[str]) -> tuple[str, ...]:
+    more = len(remarks) - MOST_REMARKS
+    return (*remarks[:MOST_REMARKS], *([f"… and {more} more, all in the record"] if more > 0 else []))
 
 
 def _settle(student: str, done: Assembled, place: Place, options: Options, scratch: Path, now: datetime) -> State:

@@ -13,7 +13,7 @@ from typing import TextIO
 from autograder.evidence import clean_text
 
 COLUMNS = (
-    "kind",  # upload: as it arrived; file: as it lies in the folder; receipt: as the student holds it
+    "kind",  # upload: as it arrived; file: as it lies in the folder; remark: on both; receipt: as the student holds it
     "student",
     "person",
     "original",
