@@ -167,6 +167,7 @@ aten.hardtanh_.default(Tensor!, Scalar, Scalar) -> Tensor
 aten.hstack.default(Tensor[]) -> Tensor
 aten.im2col.default(Tensor, int[], int[], int[], int[]) -> Tensor
 aten.index.Tensor(Tensor, Tensor?[]) -> Tensor
+aten.index_put_.default(Tensor!, Tensor?[], Tensor, bool) -> Tensor
 aten.index_select.default(Tensor, int, Tensor) -> Tensor
 aten.inner.default(Tensor, Tensor) -> Tensor
 aten.instance_norm.default(Tensor, Tensor?, Tensor?, Tensor?, Tensor?, bool, float, float, bool) -> Tensor
@@ -328,6 +329,7 @@ aten.std.correction(Tensor, int[]?, Scalar?, bool) -> Tensor
 aten.std.default(Tensor, bool) -> Tensor
 aten.std.dim(Tensor, int[]?, bool, bool) -> Tensor
 aten.std_mean.correction(Tensor, int[]?, Scalar?, bool) -> Tensor, Tensor
+aten.std_mean.dim(Tensor, int[]?, bool, bool) -> Tensor, Tensor
 aten.sub.Scalar(Tensor, Scalar, Scalar) -> Tensor
 aten.sub.Tensor(Tensor, Tensor, Scalar) -> Tensor
 aten.sub_.Scalar(Tensor!, Scalar, Scalar) -> Tensor

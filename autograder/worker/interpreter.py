@@ -6,6 +6,7 @@ have been checked by the trusted side; what can only be known while running (siz
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -185,6 +186,8 @@ def _call(name: str, arguments: list[Any], device: torch.device, frozen: set[int
             raise GraphError(f"{name} writes into the input or a weight of the model")
     if call.operation in _SPLITTERS:
         _check_list(call.operation, arguments)
+    elif call.operation == "index_put_":
+        _check_places(*arguments[:3])
     for place in call.devices:
         arguments[place] = device
     for place in call.formats:
@@ -210,6 +213,19 @@ def _check_list(operation: str, arguments: list[Any]) -> None:
         count = parts
     if count > MAX_LIST_OUTPUT:
         raise GraphError(f"{operation} makes {count:,} tensors, at most {MAX_LIST_OUTPUT:,} are allowed")
+
+
+def _check_places(tensor: Tensor, indices: list[Tensor | None], values: Tensor) -> None:
+    """Bound a write by index. torch turns a mask into a list of places, many times its size, unless it fills them with
+    one value; and integers may name one place over and over."""
+    given = [index for index in indices if index is not None]
+    if any(index.dtype in (torch.bool, torch.uint8) for index in given):
+        if values.numel() != 1:
+            raise GraphError("x[mask] = values: only a single value can be written through a mask; use torch.where")
+        return
+    shape = torch.broadcast_shapes(*(index.shape for index in given))  # type: ignore[no-untyped-call]
+    if math.prod(shape) > tensor.numel():
+        raise GraphError("a write by index names more places than the tensor has entries")
 
 
 def _view(tensor: Tensor, size: list[int]) -> Tensor:
