@@ -2,16 +2,20 @@
 
 A value *carries data* when it is computed from the images' values, not only from their shape; a *path* runs along such
 values; the *trunk* are the values that every path from the input to the output goes through.
+
+A graph may write into values (`y[:, :8] = x`). `as_read` turns it into one without writes, as far as the flow of data
+goes; everything here is said of that one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from autograder.graph import ModelGraph, Node, Ref, Value
-from autograder.operations import CONVOLUTIONS, GETITEM
+from autograder.operations import CONVOLUTIONS, GETITEM, OPERATIONS
 
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape | None]
@@ -52,9 +56,10 @@ REDUCTIONS = names(
 RESIZES = names(
     "slice.Tensor narrow select.int index.Tensor index_select pad cat concat concatenate upsample_nearest2d.vec "
     "upsample_bilinear2d.vec upsample_bicubic2d.vec _upsample_nearest_exact2d.vec pixel_unshuffle pixel_shuffle "
-    "split.Tensor split_with_sizes split.sizes chunk"
+    "split.Tensor split_with_sizes split.sizes chunk copy_ index_put_"
 ) | {GETITEM}
 SCALINGS = names("mul.Tensor mul_.Tensor div.Tensor div_.Tensor mul.Scalar div.Scalar sub.Tensor sub.Scalar")
+PRODUCTS = names("mul.Tensor mul_.Tensor")
 ADDITIONS = names("add.Tensor add_.Tensor")
 MATRIX_PRODUCTS = names("linear matmul mm mv addmm einsum tensordot inner")
 _STOPS = names("detach argmax argmin")  # gradients end here
@@ -84,9 +89,81 @@ def first(node: Node) -> int:
     return node.inputs[0]
 
 
+@dataclass(frozen=True)
+class _Readings:
+    """A graph with its values read as the writes before left them; `wholes`: write -> the value that it changes."""
+
+    graph: ModelGraph
+    wholes: Mapping[int, int]
+
+
+def as_read(graph: ModelGraph, shapes: Shapes) -> tuple[ModelGraph, Shapes]:
+    """The graph in which a reader refers to the last write into what it reads, and the shapes of its values.
+
+    After `y[:, :8] = x` the graph that runs goes on with y, which does not say that x has become part of it; here it
+    goes on with the write, which takes both, and has y's shape. Of a graph without writes nothing changes.
+    """
+    readings = _readings(graph)
+    if not readings.wholes:
+        return graph, shapes
+    adapted = list(shapes)
+    for write, whole in readings.wholes.items():
+        if math.prod(adapted[write] or ()) != math.prod(adapted[whole] or ()):  # a part of it was written
+            adapted[write] = adapted[whole]
+    return readings.graph, adapted
+
+
+@lru_cache(maxsize=64)
+def _readings(graph: ModelGraph) -> _Readings:
+    parents: list[int | None] = []  # the value whose memory a view shows
+    newer: dict[int, int] = {}  # value -> the write that took its place
+    wholes: dict[int, int] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        read = replace(node, args=tuple(_newest_in(value, newer) for value in node.args)) if newer else node
+        nodes.append(read)
+        written, shown = _memory(read)
+        parents.append(shown)
+        place = written
+        while place is not None:  # all that contain what is written; a view of another part keeps its value
+            place = _newest(place, newer)
+            wholes[node.index], newer[place], place = place, node.index, parents[place]
+    changed = any(new.args != old.args for new, old in zip(nodes, graph.nodes, strict=True))
+    return _Readings(replace(graph, nodes=tuple(nodes)), wholes) if changed else _Readings(graph, {})
+
+
+def _memory(node: Node) -> tuple[int | None, int | None]:
+    """The value that a node writes into, and the value of which it is a view; None where there is none."""
+    if node.operation == GETITEM:
+        return None, first(node)
+    operation = OPERATIONS.get(node.operation)
+    for kind, value in zip(operation.kinds, node.args, strict=False) if operation else ():
+        found = references(value) if kind[-1] in "!&" else []
+        if found:
+            return (found[0], None) if kind[-1] == "!" else (None, found[0])
+    return None, None
+
+
+def _newest(index: int, newer: dict[int, int]) -> int:
+    """The last write that took the place of a value, or the value itself; long ways are shortened for the next."""
+    way = []
+    while index in newer:
+        way.append(index)
+        index = newer[index]
+    newer.update(dict.fromkeys(way, index))
+    return index
+
+
+def _newest_in(value: Value, newer: dict[int, int]) -> Value:
+    if isinstance(value, Ref):
+        return Ref(_newest(value.index, newer))
+    return tuple(_newest_in(item, newer) for item in value) if isinstance(value, tuple) else value
+
+
 @lru_cache(maxsize=64)
 def carries_data(graph: ModelGraph) -> tuple[bool, ...]:
     """Per node: its value is computed from the images' values."""
+    graph = _readings(graph).graph
     carries: list[bool] = []
     for node in graph.nodes:
         alive = node.kind == "input" or (node.operation not in SHAPE_ONLY and any(carries[i] for i in node.inputs))

@@ -15,7 +15,9 @@ from autograder.graph_analysis.flow import (
     REDUCTIONS,
     Shape,
     Shapes,
+    as_read,
     data_path,
+    reach,
     trunk_of,
 )
 from autograder.graph_analysis.layers import Convolution, Dropout, Linear, convolutions, dropouts, linears
@@ -49,16 +51,19 @@ def head(graph: ModelGraph, shapes: Shapes) -> Head:
     or one after the other, adaptive pooling to 1×1, pooling over the full extent, maximum, a flattened map averaged, a
     sum by einsum).
     """
+    graph, shapes = as_read(graph, shapes)
     path = data_path(graph)
     trunk = trunk_of(graph, path)
-    features = Cutter(graph, shapes, ()).features
+    cutter = Cutter(graph, shapes, ())
+    features = cutter.features
     if not features:
         return Head(None, None, 0, None, 0, (), (), None, 0)
     last = features[-1]
     between = [i for i in path if i > last]
     vector = next((t for t in trunk if t > last and is_vector(shapes[t])), graph.output)
     layers = _classifiers(graph, shapes, path, last)
-    kind, pooling_line = _pooling_kind(graph, [i for i in between if i <= vector], shapes[last], shapes[vector])
+    steps, on_maps = [i for i in between if i <= vector], sum(1 << c.node for c in cutter.convolutions)
+    kind, pooling_line = _pooling_kind(graph, steps, on_maps, shapes[last], shapes[vector])
     flattened, flatten_line = None, 0
     if kind is None and math.prod(shapes[last] or ()) == math.prod(shapes[vector] or ()):
         flattened, flatten_line = math.prod((shapes[last] or ())[1:]), _line_of(graph, between, vector)
@@ -86,13 +91,18 @@ def is_vector(shape: Shape | None) -> bool:
 
 
 def _pooling_kind(
-    graph: ModelGraph, steps: list[int], features: Shape | None, vector: Shape | None
+    graph: ModelGraph, steps: list[int], on_maps: int, features: Shape | None, vector: Shape | None
 ) -> tuple[str | None, int]:
-    """What kind of pooling takes a feature map to a vector, and its line; None where nothing is pooled."""
+    """What kind of pooling takes a feature map to a vector, and its line; None where nothing is pooled.
+
+    A reduction that a convolution of maps follows belongs to the features: a branch of them, or an attention in it.
+    """
     if features is None or vector is None:
         return None, 0
     if math.prod(vector) >= math.prod(features) and features[2:] != (1, 1):
         return None, 0
+    descendants = reach(graph, False).descendants
+    steps = [i for i in steps if not descendants[i] & on_maps]
     averages = [i for i in steps if graph.nodes[i].operation in AVERAGES]
     maxima = [i for i in steps if graph.nodes[i].operation in MAXIMA]
     others = [i for i in steps if graph.nodes[i].operation in REDUCTIONS | MATRIX_PRODUCTS]

@@ -15,6 +15,7 @@ from autograder.graph_analysis.flow import (
     RESHAPES,
     Shape,
     Shapes,
+    as_read,
     bits,
     carries_data,
     first,
@@ -138,6 +139,7 @@ def parameter_count(graph: ModelGraph, trainable_only: bool = False) -> int:
 
 def convolutions(graph: ModelGraph, shapes: Shapes) -> tuple[Convolution, ...]:
     """All convolutions of values that carry data, in the order in which they run."""
+    graph, shapes = as_read(graph, shapes)
     carries = carries_data(graph)
     found = [node for node in graph.nodes if node.operation in CONVOLUTIONS and carries[first(node)]]
     return tuple(_convolution(graph, shapes, node) for node in found)
@@ -145,6 +147,7 @@ def convolutions(graph: ModelGraph, shapes: Shapes) -> tuple[Convolution, ...]:
 
 def linears(graph: ModelGraph, shapes: Shapes) -> tuple[Linear, ...]:
     """All linear layers (linear, matrix products, einsum with a weight) in the order in which they run."""
+    graph, shapes = as_read(graph, shapes)
     carries = carries_data(graph)
     layers = []
     for node in graph.nodes:
@@ -158,6 +161,7 @@ def linears(graph: ModelGraph, shapes: Shapes) -> tuple[Linear, ...]:
 
 def batch_norms(graph: ModelGraph, shapes: Shapes) -> tuple[BatchNorm, ...]:
     """All batch normalisations of values that carry data. One written out by hand is not recognised as one."""
+    graph, shapes = as_read(graph, shapes)
     carries, through = carries_data(graph), ACTIVATIONS | NORMS | COPIES | POOLS | DROPOUTS | RESHAPES
     found = []
     for node in graph.nodes:

@@ -11,11 +11,13 @@ from autograder.graph_analysis.flow import (
     COPIES,
     NORMS,
     POOLS,
+    PRODUCTS,
     RESHAPES,
     RESIZES,
     SCALINGS,
     Reach,
     Shapes,
+    as_read,
     bits,
     carries_data,
     convolution_mask,
@@ -51,6 +53,7 @@ class Addition:
 
 def additions(graph: ModelGraph, shapes: Shapes) -> tuple[Addition, ...]:
     """Every sum of values that carry data, residual or not; sums of sums count as one."""
+    graph, shapes = as_read(graph, shapes)
     carries = carries_data(graph)
     users = users_of(graph)
     sums = {n.index: _summands(graph, n) for n in graph.nodes if carries[n.index]}
@@ -71,7 +74,8 @@ def residual_additions(graph: ModelGraph, shapes: Shapes) -> tuple[Addition, ...
     """Sums of a value and what convolutions computed from it.
 
     The shortcut may be the value itself, a 1×1 convolution of it (with norm and activation), or a pooled, sliced or
-    padded copy; an activation or norm on the way is allowed, since pre-activation blocks share theirs with the branch.
+    padded copy; an activation or norm on the way is allowed, since pre-activation blocks share theirs with the branch,
+    and so is a gate that is computed from the value itself, as in highway networks.
     Not residual: `x + x`, two parallel branches, a detached or constant summand, a branch without a convolution of its
     own. Concatenations are not additions.
     """
@@ -79,9 +83,10 @@ def residual_additions(graph: ModelGraph, shapes: Shapes) -> tuple[Addition, ...
 
 
 def _summands(graph: ModelGraph, node: Node) -> tuple[int, ...]:
-    """The values that a node adds and that carry data: of `a + b`, of a stack summed up, of `addcmul(a, b, c)`."""
+    """The values that a node adds and that carry data: of `a + b`, of a stack summed up, of `addcmul(a, b, c)`, and of
+    `lerp(a, b, t)`, which is (1 − t) · a + t · b."""
     carries = carries_data(graph)
-    if node.operation in ADDITIONS:
+    if node.operation in ADDITIONS | names("lerp.Tensor lerp_.Tensor lerp.Scalar lerp_.Scalar"):
         return tuple(i for i in references(node.args[:2]) if carries[i])
     if node.operation in names("sum.dim_IntList mean.dim"):
         source = graph.nodes[first(node)]
@@ -148,6 +153,12 @@ def _between(graph: ModelGraph, known: Reach, value: int, branch: int) -> set[in
     return set(bits(mask))
 
 
+def _gated(graph: ModelGraph, factors: list[int]) -> list[int]:
+    """Of `x * gate(x)` the x: the factor that the other one is computed from."""
+    ancestors = reach(graph, False).ancestors
+    return [i for i in factors if any(i != j and ancestors[j] >> i & 1 for j in factors)]
+
+
 def _shortcut_values(
     graph: ModelGraph, shapes: Shapes, start: int, through_stops: bool = False
 ) -> list[tuple[int, str, frozenset[int]]]:
@@ -175,6 +186,8 @@ def _shortcut_values(
             pending.append((data[0], "projection", own | {index}))
         elif node.operation in plain or (node.operation in SCALINGS and len(data) == 1):
             pending += [(i, kind, own) for i in data]
+        elif node.operation in PRODUCTS:
+            pending += [(i, kind, own) for i in _gated(graph, data)]
         elif node.operation in reshaping:
             pending += [(i, "reshaped" if kind == "identity" else kind, own) for i in data]
     return found

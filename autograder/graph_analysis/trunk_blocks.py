@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autograder.graph import ModelGraph
-from autograder.graph_analysis.flow import POOLS, REDUCTIONS, Shape, Shapes, data_path, trunk_of
+from autograder.graph_analysis.flow import POOLS, REDUCTIONS, Shape, Shapes, as_read, data_path, trunk_of
 from autograder.graph_analysis.layers import BatchNorm, Convolution, batch_norms, convolutions
 from autograder.operations import CONVOLUTIONS
 
@@ -52,6 +52,7 @@ class Cutter:
     """Finds the best way to cut a trunk into blocks."""
 
     def __init__(self, graph: ModelGraph, shapes: Shapes, channels: tuple[int, ...]) -> None:
+        graph, shapes = as_read(graph, shapes)
         self.graph, self.shapes, self.channels = graph, shapes, channels
         path = data_path(graph)
         on_path = set(path)
