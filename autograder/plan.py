@@ -12,7 +12,7 @@ from typing import Any
 from autograder.cache import digest_of
 from autograder.config import Assignment, Exercise, Limits, ModuleProbe, TransformProbe, draw_all
 from autograder.probe_images import probe_image
-from autograder.submission import Notebook, StagedFile, Submission, grade_id_of, is_test_cell
+from autograder.submission import Notebook, StagedFile, Submission, grade_id_of, is_run
 
 WORKER = Path(__file__).parent / "worker"
 
@@ -66,11 +66,11 @@ def make_plan(assignment: Assignment, submission: Submission, limits: Limits, se
 
 
 def cells_to_run(notebook: Notebook, exercise: Exercise) -> list[dict[str, Any]]:
-    """The code cells of a repaired notebook, but for test cells (their checks are elsewhere) and skipped ones."""
+    """The code cells of a repaired notebook that are run, but for those that the exercise skips."""
     return [
         {"index": index, "source": cell["source"]}
         for index, cell in enumerate(notebook["cells"])
-        if cell["cell_type"] == "code" and not is_test_cell(cell) and grade_id_of(cell) not in exercise.skip_cells
+        if is_run(cell) and grade_id_of(cell) not in exercise.skip_cells
     ]
 
 

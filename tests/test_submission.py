@@ -68,8 +68,8 @@ def test_deleted_solution_cell_comes_back_unanswered() -> None:
     submitted = {"cells": [template()["cells"][0]]}
     repaired, _ = repair(submitted, template())
     ids = [c["metadata"].get("nbgrader", {}).get("grade_id") for c in repaired["cells"]]
-    assert ids == ["given", "task-solution", "task-tests", None]
-    assert repaired["cells"][1]["source"] == "raise NotImplementedError()"
+    assert ids == [None, "given", "task-solution", "task-tests"]
+    assert repaired["cells"][2]["source"] == "raise NotImplementedError()"
 
 
 def test_second_cell_with_a_known_id_becomes_ordinary() -> None:
@@ -120,13 +120,16 @@ def test_attached_bitmaps_stay_and_vector_pictures_do_not() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
         b"\xff\xfe\x00",
+        b"<<<<<<< HEAD",
         b"[]",
         b'{"nbformat": 4}',
         b'{"nbformat": 4, "cells": [1]}',
         b'{"nbformat": "four", "cells": []}',
-        b'{"nbformat": 4, "cells": ' + b"[" * 100_000,
+        b'{"nbformat": 4, "cells": ' + b"[" * 100_000 + b"}",
+        b'{"nbformat": 5, "nbformat_minor": 0, "pages": []}',
+        b'{"nbformat": 3}',
+        b'{"nbformat": 4, "cells": [], "n": ' + b"9" * 5000 + b"}",
     ],
 )
 def test_what_is_no_notebook_is_refused_with_a_remedy(tmp_path: Path, content: bytes) -> None:

@@ -1,0 +1,242 @@
+"""Which file of a submission is which notebook of the assignment: decided by its cells, not guessed by its name.
+
+Students rename notebooks, browsers number them, archives put them into folders. A file belongs to the notebook whose
+grade ids its cells carry; only the exact name counts without them. Of several copies one is chosen by a fixed rule, and
+the notes say which, so that a student can object.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from autograder.config import did_you_mean
+from autograder.evidence import clean_text
+from autograder.notebook_file import Notebook, UnreadableNotebook, read_notebook
+from autograder.repair import grade_id_of, work_of
+
+MOST_DEPTH = 8
+MOST_CANDIDATES = 40
+MOST_LOOKED_AT_MIB = 512  # of all candidates: reading them takes up to twenty seconds
+SUFFIX = re.compile(r"\.ipynb(\.txt|\.json)?", re.IGNORECASE)  # browsers add the second
+
+Work = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where the notebooks of an assignment are: `files` by notebook, names relative to the submission.
+
+    `notes` say in words what a student should know, by notebook; `strangers` are files that belong to no notebook,
+    with the reason.
+    """
+
+    files: Mapping[str, str]
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    strangers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders, below the submission's own, in which notebooks were found, each with its final `/`."""
+        parents = {PurePosixPath(name).parent.as_posix() for name in self.files.values()} - {"."}
+        return tuple(f"{parent}/" for parent in sorted(parents))
+
+    @property
+    def remarks(self) -> list[str]:
+        """All of it in words, for the student and the staff."""
+        found = [f"notebooks were found in the folder `{clean_text(folder[:-1])}`" for folder in self.folders]
+        found += [f"{notebook}: {note}" for notebook, notes in self.notes.items() for note in notes]
+        return found + [f"`{clean_text(name)}` was left out: {reason}" for name, reason in self.strangers.items()]
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """One file that holds a notebook, or is named as one. `problem` says why it cannot be read."""
+
+    name: str
+    notebook: str
+    work: Work = ()
+    problem: str = ""
+
+    @property
+    def answers(self) -> int:
+        """How many answers it holds."""
+        return len({grade_id for grade_id, _ in self.work if grade_id})
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it is where it belongs, under its own name."""
+        return self.name == f"{self.notebook}.ipynb"
+
+    @property
+    def has_name(self) -> bool:
+        return PurePosixPath(self.name).name == f"{self.notebook}.ipynb"
+
+
+def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Every entry below a folder as (relative name, lstat), links neither followed nor left out."""
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        with os.scandir(folder / prefix) as entries:
+            for entry in sorted(entries, key=lambda e: e.name):
+                name = f"{prefix}{entry.name}"
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(found.st_mode):
+                    pending.append(f"{name}/")
+                else:
+                    yield name, found
+
+
+def find_notebooks(folder: Path, release: Path) -> Finding:
+    """Find the notebooks of a release in a folder that was handed in, and choose where there are copies."""
+    templates = {path.stem: read_notebook(path) for path in sorted(release.glob("*.ipynb"))}
+    names, strangers = _candidates(folder, templates)
+    copies: dict[str, list[_Copy]] = {}
+    for name in names:
+        copy = _look_at(folder, name, templates)
+        if copy.notebook:
+            copies.setdefault(copy.notebook, []).append(copy)
+        else:
+            unknown = "no cell of it is known, so it is no notebook of the assignment"
+            strangers[name] = copy.problem or unknown + did_you_mean(_stem(PurePosixPath(name).name), list(templates))
+    files, notes = {}, {}
+    for notebook, found in sorted(copies.items()):
+        ranked = sorted(found, key=_rank)
+        files[notebook] = ranked[0].name
+        notes[notebook] = tuple(_describe(ranked[0], ranked[1:]))
+    return Finding(files, notes, strangers)
+
+
+def notebook_in(path: Path, release: Path) -> str:
+    """Which notebook of a release one file holds, by its cells or by its exact name; "" where it is none of them."""
+    templates = {template.stem: read_notebook(template) for template in sorted(release.glob("*.ipynb"))}
+    return _look_at(path.parent, path.name, templates).notebook
+
+
+def _candidates(folder: Path, templates: Mapping[str, Notebook]) -> tuple[list[str], dict[str, str]]:
+    """Files that may be notebooks, those in their place first, and why others are not looked at."""
+    found = {name: entry.st_size for name, entry in walk(folder) if stat.S_ISREG(entry.st_mode) and _may_be(name)}
+    places = {f"{notebook}.ipynb" for notebook in templates}
+    names: list[str] = []
+    strangers: dict[str, str] = {}
+    left = MOST_LOOKED_AT_MIB << 20
+    for name in sorted(found, key=lambda n: (n not in places, n.count("/"), n)):
+        left -= found[name]
+        if name not in places and (len(names) >= MOST_CANDIDATES or left < 0):
+            strangers[name] = f"it was not looked at, being one of more than {MOST_CANDIDATES} notebooks or very large"
+        else:
+            names.append(name)
+    return names, strangers
+
+
+def _may_be(name: str) -> bool:
+    """Whether a file can be a student's notebook; editors and archivers keep their own copies in hidden places."""
+    parts = name.split("/")
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return not hidden and len(parts) <= MOST_DEPTH and is_notebook_name(name)
+
+
+def is_notebook_name(name: str) -> bool:
+    """Whether a file is named as a notebook, in capitals or with what browsers add, too."""
+    return _stem(name) != name
+
+
+def _stem(name: str) -> str:
+    """A file's name without what marks it as a notebook."""
+    found = SUFFIX.search(name)
+    return name[: found.start()] if found and found.end() == len(name) else name
+
+
+def _look_at(folder: Path, name: str, templates: Mapping[str, Notebook]) -> _Copy:
+    named = PurePosixPath(name).name.removesuffix(".ipynb")
+    by_name = named if named in templates and name.endswith(".ipynb") else ""
+    try:
+        notebook = read_notebook(folder / name)
+    except UnreadableNotebook as error:
+        return _Copy(name, by_name, problem=str(error))
+    own = _known_by_cells(notebook, by_name, templates)
+    return _Copy(name, own, work_of(notebook, templates[own]) if own else ())
+
+
+def _known_by_cells(notebook: Notebook, by_name: str, templates: Mapping[str, Notebook]) -> str:
+    """The notebook of the release that shares most grade ids with this one; with none, the one of its exact name."""
+    ids = _ids(notebook)
+    shared = {name: len(ids & _ids(template)) for name, template in templates.items()}
+    most = max(shared.values(), default=0)
+    if not most or (by_name and shared[by_name]):
+        return by_name
+    best = [name for name, count in shared.items() if count == most]
+    return best[0] if len(best) == 1 else ""
+
+
+def _ids(notebook: Notebook) -> set[str]:
+    return {grade_id_of(cell) for cell in notebook["cells"]} - {""}
+
+
+# Choosing among copies
+
+
+def _rank(copy: _Copy) -> tuple[object, ...]:
+    """The rule, the best first: readable, worked on, in its place, of its exact name, with most answers, the fewest
+    folders down, the last by name (browsers and file managers number copies upwards). Times are not looked at: the way
+    of a submission through archives and platforms does not keep them.
+    """
+    depth = copy.name.count("/")
+    return (
+        bool(copy.problem),
+        not copy.work,
+        not copy.has_place,
+        not copy.has_name,
+        -copy.answers,
+        depth,
+        _Descending(_natural(copy.name)),
+    )
+
+
+def _natural(name: str) -> tuple[tuple[str, int], ...]:
+    """A sort key with which "copy 10" comes after "copy 9"; a name without a number before both."""
+    parts = re.findall(r"(\D*)(\d{0,18})", _stem(name).lower())
+    return tuple((text, int(number or -1)) for text, number in parts)
+
+
+@dataclass(frozen=True)
+class _Descending:
+    """Sorts the other way round."""
+
+    key: tuple[tuple[str, int], ...]
+
+    def __lt__(self, other: _Descending) -> bool:
+        return other.key < self.key
+
+
+def _describe(chosen: _Copy, others: Sequence[_Copy]) -> Iterator[str]:
+    """What a student should know about a choice."""
+    expected, name = f"{chosen.notebook}.ipynb", clean_text(chosen.name)
+    rivals = [other for other in others if other.work and other.work != chosen.work]
+    if not chosen.has_name:
+        yield f"found as `{name}`, known by its cells and graded: hand it in as `{expected}` next time"
+    if rivals:
+        also = ", ".join(f"`{clean_text(rival.name)}`" for rival in rivals)
+        yield (
+            f"handed in {len(rivals) + 1} times with different answers: `{name}` was graded "
+            f"({_reason(chosen, rivals)}), and {also} not. If you meant another one, say so to your instructor"
+        )
+    for other in others:
+        if other.problem:
+            yield f"`{clean_text(other.name)}` was not used: {other.problem}"
+        elif other not in rivals:
+            same = "holds the same answers" if other.work else "is as in the release"
+            yield f"`{clean_text(other.name)}` {same} and was left out"
+
+
+def _reason(chosen: _Copy, rivals: Sequence[_Copy]) -> str:
+    if chosen.has_place or (chosen.has_name and not any(rival.has_name for rival in rivals)):
+        return "it has the right name"
+    if all(chosen.answers > rival.answers for rival in rivals):
+        return "it holds most answers"
+    return "of those with most answers, the fewest folders down, the last by name"
