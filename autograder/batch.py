@@ -6,10 +6,11 @@ import glob
 import logging
 import os
 import re
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -23,7 +24,6 @@ from nbgrader.utils import temp_attrs
 from sqlalchemy.exc import SQLAlchemyError
 
 from autograder import nbgrader_plugin, pipeline
-from autograder.config import did_you_mean
 from autograder.gradebook import Marks, absolute_url, check_gradebook, read_marks
 from autograder.grading import internal_results, own_fault
 from autograder.manual_marks import carry_over, decided
@@ -31,7 +31,7 @@ from autograder.overview import Row
 from autograder.pipeline import Grader, SetupError, grade_submission, submission_key
 from autograder.reports import load_report, report_path, save_report
 from autograder.results import GradeReport, Status
-from autograder.submission import stage
+from autograder.submission import find_notebooks, notebook_in, stage
 
 NEEDED = (
     "autograder.nbgrader_plugin.GradeInJail",
@@ -217,18 +217,13 @@ def _fault_in(report: GradeReport) -> str:
 
 
 def _look_over(grader: Grader, student: str, folder: Path) -> tuple[str, tuple[str, ...]]:
-    """Why there is nothing to grade in a folder (or nothing), and remarks on notebooks with unknown names."""
+    """Why there is nothing to grade in a folder (or nothing), and remarks on how its notebooks were found."""
     if GLOB_CHARACTERS.search(student):
         return "nbgrader cannot handle *, ?, [ or ] in a student's name: rename the folder", ()
-    known = sorted(path.stem for path in grader.release.glob("*.ipynb"))
-    found = sorted(path.stem for path in folder.glob("*.ipynb"))
-    remarks = tuple(
-        f"{name}.ipynb is no notebook of the assignment and was left out{did_you_mean(name, known)}"
-        for name in found
-        if name not in known
-    )
-    graded = [exercise.notebook for exercise in grader.assignment.exercises]
-    return ("" if set(graded) & set(found) else "no notebook of the assignment was handed in"), remarks
+    finding = find_notebooks(folder, grader.release)
+    graded = {exercise.notebook for exercise in grader.assignment.exercises}
+    problem = "" if graded & set(finding.files) else "no notebook of the assignment was handed in"
+    return problem, tuple(finding.remarks)
 
 
 def _current_report(course: NbCourse, grader: Grader, student: str, folder: Path, marks: Marks) -> GradeReport | None:
@@ -252,9 +247,18 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_ino
 
 
+class _AutogradeAnyFolder(Autograde):  # type: ignore[misc]
+    """nbgrader's converter, for submissions whose notebooks all lie in a folder of their own, too."""
+
+    def init_notebooks(self) -> None:
+        """Raises nothing where nbgrader sees no notebook: SafeExporter looks further."""
+        with suppress(NbGraderException):
+            super().init_notebooks()
+
+
 def _autograde(course: NbCourse, assignment: str, student: str) -> bool:
     """Whether `nbgrader autograde ASSIGNMENT --student STUDENT --force` worked; what went wrong is in the log."""
-    converter = Autograde(coursedir=course.app.coursedir, parent=course.app)
+    converter = _AutogradeAnyFolder(coursedir=course.app.coursedir, parent=course.app)
     converter.force = True
     converter.create_student = True
     with temp_attrs(course.app.coursedir, assignment_id=assignment, student_id=student):
@@ -349,11 +353,13 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def grade_notebook(grader: Grader, path: Path) -> GradeReport:
     """Grade one notebook with the files beside it, without a gradebook: the report holds this exercise only."""
-    name = path.stem
+    name = notebook_held(path, grader.release)
     with tempfile.TemporaryDirectory(prefix="autograder-check-") as scratch:
         folder = Path(scratch)
         _, notes = stage(path.absolute().parent, folder, grader.course.limits)
-        (folder / path.name).write_bytes(path.read_bytes())
+        shutil.copyfile(path, folder / f"{name}.ipynb")
+        if name != path.stem:
+            notes.append(f"{path.name} was graded as {name}.ipynb, which its cells say it is")
         report = grade_submission(grader, "you", folder, notes)
     return replace(
         report,
@@ -361,3 +367,8 @@ def grade_notebook(grader: Grader, path: Path) -> GradeReport:
         notebooks=[run for run in report.notebooks if run.notebook == name],
         cells={name: report.cells[name]},
     )
+
+
+def notebook_held(path: Path, release: Path) -> str:
+    """The notebook of a release that a file holds, by its cells or else by its name."""
+    return notebook_in(path.absolute(), release) or path.stem

@@ -268,7 +268,7 @@ def check_command(
     """
     root = (root or Path()).resolve()
     course = load_course(root)
-    name = choose_assignment_of(course, notebook, assignment)
+    name = choose_assignment_of(root, course, notebook, assignment)
     grader = open_grader(root, name, isolation=isolation or "", device=device or "")
     console = make_console()
     with console.status(f"Grading {notebook.name} …"):
@@ -521,10 +521,11 @@ def choose_assignment(course: Course, wanted: str | None) -> str:
     return wanted
 
 
-def choose_assignment_of(course: Course, notebook: Path, wanted: str | None) -> str:
-    """The assignment that a notebook belongs to, by its name. Raises click.UsageError."""
+def choose_assignment_of(root: Path, course: Course, notebook: Path, wanted: str | None) -> str:
+    """The assignment that a notebook belongs to, by its cells or its name. Raises click.UsageError."""
     names = [choose_assignment(course, wanted)] if wanted else sorted(course.assignments)
-    found = [name for name in names if course.assignments[name].exercise(notebook.stem)]
+    held = {name: batch.notebook_held(notebook, root / "release" / name) for name in names}
+    found = [name for name in names if course.assignments[name].exercise(held[name])]
     if len(found) == 1:
         return found[0]
     if found:

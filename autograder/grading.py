@@ -133,14 +133,13 @@ class GraderPlugin:
         self._started = time.monotonic()
         self._errors.clear()
         result = self._describe(item)
-        missing = self._failed_requirements(item)
-        if missing:
-            reason = f"not judged, because “{missing}” did not pass"
-            self.results.append(replace(result, status=Status.SKIPPED, message=reason))
+        missing = self._failed_requirement(item)
+        if missing is not None:
+            self.results.append(not_judged(result, missing))
         return (yield)
 
     def pytest_runtest_call(self, item: pytest.Item) -> None:
-        if self._failed_requirements(item):
+        if self._failed_requirement(item):
             pytest.skip("a requirement did not pass")
 
     @pytest.hookimpl(wrapper=True)
@@ -148,7 +147,7 @@ class GraderPlugin:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if self._failed_requirements(item):
+        if self._failed_requirement(item):
             return report
         seconds = round(time.monotonic() - self._started, 3)
         if call.excinfo is not None:
@@ -174,16 +173,27 @@ class GraderPlugin:
         cell, value = str(mark.kwargs["cell"]), float(mark.args[0])
         return CheckResult(self._graded.exercise.notebook, cell, item.name, title, value, 0.0, Status.FAILED, hint=hint)
 
-    def _failed_requirements(self, item: pytest.Item) -> str:
-        """Title of the first required check that did not pass, or nothing."""
+    def _failed_requirement(self, item: pytest.Item) -> CheckResult | None:
+        """The first required check that did not pass, one that was decided before one that was not."""
         passed = {result.name: result for result in self.results}
+        undecided = None
         for mark in item.iter_markers("requires"):
             for name in mark.args:
                 if name not in passed:
                     self.problem = f"{item.name} requires {name}, which did not run before it"
+                elif passed[name].status is Status.UNSUPPORTED:
+                    undecided = undecided or passed[name]
                 elif passed[name].status is not Status.PASSED:
-                    return passed[name].title
-        return ""
+                    return passed[name]
+        return undecided
+
+
+def not_judged(result: CheckResult, missing: CheckResult) -> CheckResult:
+    """The result of a check whose requirement did not pass: what hangs on an undecided one is undecided, too."""
+    if missing.status is Status.UNSUPPORTED:
+        reason = f"undecided, because “{missing.title}” is"
+        return replace(result, status=Status.UNSUPPORTED, message=reason, hint="")
+    return replace(result, status=Status.SKIPPED, message=f"not judged, because “{missing.title}” did not pass")
 
 
 def judge(result: CheckResult, error: BaseException) -> CheckResult:

@@ -11,9 +11,11 @@ submission recorded.
 
 from __future__ import annotations
 
+import glob
 import os
 from dataclasses import replace
 from datetime import datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,17 @@ from autograder.gradebook import read_marks
 from autograder.reports import load_report, save_report
 from autograder.results import CellScore, GradeReport
 from autograder.submission import (
+    Finding,
     UnreadableNotebook,
+    find_notebooks,
     is_test_cell,
+    load_found,
     load_notebook,
     quarantine,
     quarantined,
     read_notebook,
     repair,
+    unread_answers,
 )
 
 Notebook = Any
@@ -55,19 +61,47 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.grader = _open(self)
         self.graded: dict[str, GradeReport] = {}  # by student, for the notebooks after the first
-        for folder in self.parent.assignments:
+        self._findings: dict[str, Finding] = {}  # by submitted folder
+        for folder in submitted_folders(self.parent):
             student = student_of(self.parent, folder)
             for note in quarantine(Path(folder), _quarantine_place(self.grader, student)):
                 self.log.warning("%s: %s", student, note)
+            self._take_up(folder)
+
+    def _take_up(self, folder: str) -> None:
+        """Let nbgrader convert notebooks that were handed in under other names, too: under the names of the release.
+
+        nbgrader has listed the files by name and only looks at that list. No file of a submission is touched.
+        """
+        listed = list(self.parent.assignments.get(folder, ()))
+        released = {path.stem for path in self.grader.release.glob("*.ipynb")}
+        if released <= {Path(path).stem for path in listed}:
+            return
+        chosen = [n for n in self._finding(folder).files if fnmatch(n, self.parent.coursedir.notebook_id)]
+        if chosen:
+            self.parent.assignments[folder] = sorted({*listed, *(os.path.join(folder, f"{n}.ipynb") for n in chosen)})
+
+    def _finding(self, folder: str) -> Finding:
+        if folder not in self._findings:
+            self._findings[folder] = find_notebooks(Path(folder), self.grader.release)
+        return self._findings[folder]
 
     def from_filename(self, filename: str, resources: Resources | None = None, **kw: Any) -> tuple[str, Resources]:
-        """The notebook in `filename`; the untouched release in its place where it cannot be read."""
+        """The notebook that `filename` stands for; the untouched release in its place where it cannot be read.
+
+        It is asked twice: for the submitted notebook, whose file may have another name, and for the sanitized one.
+        """
         path = Path(filename)
         resources = resources if resources is not None else {}
         resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
         template = self.grader.release / path.name
         try:
-            data, notes = load_notebook(path, template)
+            if self.parent._sanitizing:
+                finding = self._finding(str(path.parent))
+                data, notes = load_found(path.parent, finding, template)
+                notes = [*finding.notes.get(path.stem, ()), *notes]
+            else:
+                data, notes = load_notebook(path, template)
         except UnreadableNotebook as error:
             self.log.warning("%s: %s; nothing in it can be graded", resources["nbgrader"]["student"], error)
             released = read_notebook(template)
@@ -76,6 +110,13 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
             self.log.warning("%s, %s: %s", resources["nbgrader"]["student"], path.stem, note)
         notebook: tuple[str, Resources] = self.from_notebook_node(nbformat.from_dict(data), resources, **kw)
         return notebook
+
+
+def submitted_folders(converter: Any) -> list[str]:
+    """The folders that nbgrader was asked to grade, those included in which it saw no notebook."""
+    course = converter.coursedir
+    pattern = course.format_path(course.submitted_directory, course.student_id, course.assignment_id)
+    return sorted(folder for folder in glob.glob(pattern) if os.path.isdir(folder))
 
 
 def student_of(converter: Any, folder: str) -> str:
@@ -172,12 +213,14 @@ class WriteScores(NbGraderPreprocessor):  # type: ignore[misc]
     def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
         report, name = resources["autograder"], resources["nbgrader"]["notebook"]
         scores = {score.cell: score for score in report.cell_scores() if score.notebook == name}
+        notes = [note.removeprefix(f"{name}: ") for note in report.notes if note.startswith(f"{name}: ")]
         for cell in notebook.cells:
             if is_test_cell(cell):
                 grade_id = cell.metadata.nbgrader.grade_id
                 own = [check for check in report.checks if (check.notebook, check.cell) == (name, grade_id)]
-                written = [outputs.score_output(clamped(scores[grade_id], cell)), outputs.checks_output(own)]
+                written = [outputs.score_output(clamped(scores[grade_id], cell)), outputs.checks_output(own, notes)]
                 cell.outputs = [nbformat.from_dict(output) for output in written]
+                notes = []  # said once
         return notebook, resources
 
 
@@ -189,11 +232,19 @@ def clamped(score: CellScore, cell: Notebook) -> float:
 class FlagForPerson(NbGraderPreprocessor):  # type: ignore[misc]
     """Sets nbgrader's `needs_manual_grade` where a check was undecided (no valid program gets a silent zero) and where
     a manual mark was given to an earlier submission; takes back the flag where the mark was given to this very answer.
+    An answer that is as released, which nbgrader scores 0, gets it where the student wrote text elsewhere.
     """
 
     def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
         own = resources["nbgrader"]
         manual_marks.record_marks(own["db_url"], resources["autograder"], own["notebook"])
+        released = read_notebook(self.parent.grader.release / f"{own['notebook']}.ipynb")
+        unread = unread_answers(notebook.cells, released)
+        with Gradebook(own["db_url"]) as gradebook:
+            for cell in unread:
+                grade = gradebook.find_grade(cell, own["notebook"], own["assignment"], own["student"])
+                grade.needs_manual_grade = grade.needs_manual_grade or grade.manual_score is None
+            gradebook.db.commit()
         return notebook, resources
 
 

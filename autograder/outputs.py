@@ -16,6 +16,10 @@ MOST_OUTPUTS = 200
 MOST_LINES = 200  # of a traceback
 PICTURES = ("image/png", "image/jpeg")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+UNDECIDED = (
+    "A person will mark this check, and no points are lost by it. To have it graded automatically, write it another "
+    "way and hand in again."
+)
 Output = dict[str, Any]
 
 
@@ -90,16 +94,38 @@ def score_output(score: float) -> Output:
     return {"output_type": "execute_result", "data": plain, "metadata": {}, "execution_count": None}
 
 
-def checks_output(checks: Sequence[CheckResult]) -> Output:
-    """The checks behind a score as a table, for feedback and formgrader."""
+def checks_output(checks: Sequence[CheckResult], notes: Sequence[str] = ()) -> Output:
+    """The checks behind a score as a table, for feedback and formgrader; above it what has to be known first.
+
+    `notes` say in words what was repaired in the notebook.
+    """
     rows = "".join(_row(check) for check in checks)
     head = _cells(["Check", "Points", "Result"], "th")
-    plain = "\n".join(describe_check(check) for check in checks)
+    above = [*(f"About your notebook: {note}." for note in notes), *undecided_points(checks)]
+    paragraphs = "".join(f"<p>{html.escape(text)}</p>" for text in above)
+    plain = "\n".join([*above, *(describe_check(check) for check in checks)])
     return {
         "output_type": "display_data",
-        "data": {"text/html": f"<table>{head}{rows}</table>", "text/plain": plain},
+        "data": {"text/html": f"{paragraphs}<table>{head}{rows}</table>", "text/plain": plain},
         "metadata": {},
     }
+
+
+def undecided_points(checks: Sequence[CheckResult]) -> list[str]:
+    """How many points of a cell wait for a person, in a sentence for the student and one for who marks it; or nothing.
+
+    A manual score in formgrader takes the place of the whole cell's automatic one, so the decided points are named.
+    """
+    waiting = sum(check.points for check in checks if check.status is Status.UNSUPPORTED)
+    if not waiting:
+        return []
+    total, earned = sum(check.points for check in checks), round(sum(check.earned for check in checks), 1)
+    return [
+        f"{waiting:g} of {total:g} points are undecided: your program may be right, but the grader cannot judge it. "
+        "A person will; no points are lost by that.",
+        f"For who marks it: give this cell {earned:g} points for the decided checks, plus 0 to {waiting:g} for the "
+        f"undecided ones (marked ?), so {earned:g} to {earned + waiting:g} in all.",
+    ]
 
 
 def describe_check(check: CheckResult) -> str:
@@ -110,6 +136,8 @@ def describe_check(check: CheckResult) -> str:
 
 def details(check: CheckResult) -> list[str]:
     """What stands below a check: message, remedy and place; a hint only where there is something to do."""
+    if check.status is Status.UNSUPPORTED:  # its own hint is for those who got it wrong
+        return [part for part in (check.message, UNDECIDED, where(check)) if part]
     hint = f"Hint: {check.hint}" if check.hint and check.status not in (Status.PASSED, Status.SKIPPED) else ""
     return [part for part in (check.message, hint, where(check)) if part]
 
@@ -120,9 +148,10 @@ def where(check: CheckResult) -> str:
 
 
 def _row(check: CheckResult) -> str:
-    mark = "✓" if check.status is Status.PASSED else "–" if check.status is Status.SKIPPED else "✗"
+    mark = {Status.PASSED: "✓", Status.SKIPPED: "–", Status.UNSUPPORTED: "?"}.get(check.status, "✗")
+    words = "undecided" if check.status is Status.UNSUPPORTED else check.status.value.replace("_", " ").lower()
     text = "<br>".join(html.escape(part) for part in details(check))
-    result = f"{mark} {check.status.value.replace('_', ' ').lower()}" + (f"<br>{text}" if text else "")
+    result = f"{mark} {words}" + (f"<br>{text}" if text else "")
     return _cells([html.escape(check.title), f"{check.earned:g} / {check.points:g}", result], "td")
 
 

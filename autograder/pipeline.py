@@ -183,22 +183,25 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
     seconds = round(time.monotonic() - began, 2)
     notes = [*notes, *submission.notes, *report.notes]
     answers = answers_of(submission, grader.release, grader.assignment)
+    key = digest_of(key, submission.content)
     return replace(report, student=student, notes=notes, seconds=seconds, key=key, answers=answers)
 
 
 def submission_key(grader: Grader, folder: Path) -> str:
     """The `key` that a report of this folder would have now; nothing is run for it."""
     with tempfile.TemporaryDirectory(prefix="autograder-") as scratch:
-        return read_folder(grader, "", folder, Path(scratch))[2]
+        submission, _, key = read_folder(grader, "", folder, Path(scratch))
+    return digest_of(key, submission.content)
 
 
 def read_folder(grader: Grader, student: str, folder: Path, work: Path) -> tuple[Submission, Plan, str]:
-    """A submission staged in `work`, the plan of its run, and the key of its report."""
+    """A submission staged in `work`, the plan of its run, and the key of what its checks find."""
     submission = read_submission(
         student, folder, work / "files", grader.release, grader.course.limits, overlay=grader.overlay
     )
     plan = make_plan(grader.assignment, submission, grader.course.limits, grader.secret, grader.name)
-    return submission, plan, digest_of(grader.engine, plan.digest, submission.visible)
+    reasons = [f"{name}: {reason}" for name, reason in submission.unreadable.items()]  # checks repeat them
+    return submission, plan, digest_of(grader.engine, plan.digest, submission.visible, *reasons)
 
 
 def is_settled(report: GradeReport) -> bool:
