@@ -29,6 +29,7 @@ DIRECTORY_BYTES_PER_FILE = 1024  # zipfile reads a zip's whole directory into me
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # bzip2 and LZMA ask for memory as they please
 UTF8_NAME, ENCRYPTED = 0x800, 0x1
 EXTENDED_TIME = 0x5455
+TIMELESS = datetime(1980, 1, 3, tzinfo=timezone.utc)  # what programs write that keep no time is before this
 LITTER = re.compile(r"(?:.*/)?(?:__MACOSX/.*|\.DS_Store|\._[^/]*|Thumbs\.db|desktop\.ini)", re.IGNORECASE)
 # What zipfile raises for damaged archives, as found by damaging some thousands of them at random.
 READ_ERRORS = (
@@ -201,12 +202,11 @@ def _time_of(info: zipfile.ZipInfo, zone: tzinfo | None) -> datetime | None:
         if kind == EXTENDED_TIME and length >= 5 and len(extra) >= 9 and extra[4] & 1:
             return datetime.fromtimestamp(struct.unpack_from("<i", extra, 5)[0], timezone.utc)
         extra = extra[4 + length :]
-    if info.date_time[:3] == (1980, 1, 1):
-        return None  # what programs write that keep no time
     try:
-        return in_zone(datetime(*info.date_time), zone)
+        time = in_zone(datetime(*info.date_time), zone)
     except (ValueError, OverflowError):
         return None
+    return time if time >= TIMELESS else None
 
 
 def in_zone(time: datetime, zone: tzinfo | None) -> datetime:
@@ -219,7 +219,8 @@ def _walk_folder(folder: Path, most_files: int) -> Iterator[Member]:
         if count >= most_files:
             raise BadArchive(f"holds more than {most_files} files")
         problem = "" if stat.S_ISREG(found.st_mode) else f"is {describe_kind(found.st_mode)}"
-        yield Member(count, name, datetime.fromtimestamp(found.st_mtime, timezone.utc), problem)
+        time = datetime.fromtimestamp(found.st_mtime, timezone.utc)
+        yield Member(count, name, time if time >= TIMELESS else None, problem)
 
 
 def _open_file(folder: Path, member: Member) -> IO[bytes]:
