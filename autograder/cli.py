@@ -7,6 +7,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from rich.table import Table
 from rich.text import Text
 
-from autograder import __version__, batch, doctor, whatif
+from autograder import __version__, batch, doctor, intake, whatif
 from autograder.changes import Changes, WrongSetting, load_changed, parse_settings
 from autograder.config import CONFIG_FILE, ConfigError, Course, did_you_mean, load_course
 from autograder.data import DataError
 from autograder.evidence import clean_text
 from autograder.gradebook import GradebookError, read_marks
+from autograder.intake.screen import show as show_intake
+from autograder.intake.times import EXAMPLE as DEADLINE_EXAMPLE
+from autograder.intake.times import TimeError, parse_deadline, parse_zone
 from autograder.jail import SandboxFault
 from autograder.outputs import details
 from autograder.overview import Row, notebooks_of, rows_of, status_words
@@ -31,7 +35,16 @@ from autograder.report import write_report
 from autograder.reports import BrokenReport, load_reports
 from autograder.results import GradeReport, Status
 
-SETUP_ERRORS = (ConfigError, SetupError, DataError, SandboxFault, GradebookError, BrokenReport)
+SETUP_ERRORS = (
+    ConfigError,
+    SetupError,
+    DataError,
+    SandboxFault,
+    GradebookError,
+    BrokenReport,
+    intake.IntakeError,
+    intake.TableError,
+)
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
 STATUS_STYLES = {
     Status.PASSED: "green",
@@ -84,7 +97,7 @@ def main(debug: bool) -> None:
       0  done; when grading: everything was graded
       1  nothing could be graded: the message says what is missing
       2  wrong usage: an unknown command, option, assignment or student
-      3  some submissions were not graded through the grader's own fault
+      3  some submissions were not graded through the grader's own fault, or were not collected
     """
 
 
@@ -241,6 +254,111 @@ def conclude(console: Console, done: batch.Batch) -> None:
         for problem in dict.fromkeys(outcome.problem for outcome in done.faults):
             students = [outcome.student for outcome in done.faults if outcome.problem == problem]
             complain(f"  {', '.join(students)}: {problem}")
+
+
+@main.command("collect")
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--from",
+    "system",
+    type=click.Choice(intake.SYSTEMS),
+    required=True,
+    help='What made FILE: Canvas\'s "Download Submissions", Moodle\'s "Download all submissions", or whatever has a '
+    "folder or a zip for each student.",
+)
+@click.option("--assignment", metavar="NAME", help="Where grader_config.py has more than one.")
+@click.option(
+    "--roster",
+    "roster_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV file that maps ids and names to nbgrader's student ids: column student, and any of canvas_id, moodle_id, "
+    "name, email, login.",
+)
+@click.option(
+    "--receipts",
+    "receipts_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV file of receipts that students hold: columns student, sha256.",
+)
+@click.option(
+    "--keep",
+    type=click.Choice(["latest", "before-deadline"]),
+    default="latest",
+    show_default=True,
+    help="Which of several submissions of a student counts: the last one, or the last one before --deadline.",
+)
+@click.option("--deadline", metavar="TIME", help=f"The deadline, e.g. {DEADLINE_EXAMPLE}; later ones are named.")
+@click.option(
+    "--time-zone",
+    "zone_name",
+    metavar="NAME",
+    help="Zone of times that have none, in FILE and --deadline, e.g. Europe/Vienna.  [default: this machine's]",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and touch nothing.")
+@course_option
+@click.pass_context
+def collect_command(
+    ctx: click.Context,
+    file: Path,
+    system: str,
+    assignment: str | None,
+    roster_path: Path | None,
+    receipts_path: Path | None,
+    keep: str,
+    deadline: str | None,
+    zone_name: str | None,
+    dry_run: bool,
+    root: Path | None,
+) -> None:
+    """Unpack an export of a learning management system into submitted/STUDENT/ASSIGNMENT/.
+
+    FILE is the export, as a zip or unpacked. Zips that students packed are unpacked, their receipts checked. An older
+    submission is moved to .autograder/intake/replaced, never merged; .autograder/intake keeps a record of each run.
+
+    \b
+    Exit codes:
+      0  everything was collected, was unchanged, or was left out by the rule that you chose
+      1  nothing, or nothing more, could be collected: the export, the roster or the disk, with remedies
+      2  wrong usage
+      3  some were not collected: damaged or oversized submissions, files that fit nobody; they are named
+    """
+    root = (root or Path()).resolve()
+    configured = load_course(root)
+    name = choose_assignment(configured, assignment)
+    course = batch.open_course(root)
+    zone, rules, assumed = read_times(keep, deadline, zone_name)
+    roster = intake.read_roster(roster_path) if roster_path is not None else intake.Roster()
+    receipts = intake.read_receipts(receipts_path, roster) if receipts_path is not None else []
+    place = intake.Place(
+        root,
+        name,
+        lambda student: Path(course.folder("submitted", student, name)),
+        intake.known_names(name, configured.assignment(name), Path(course.folder("release", ".", name))),
+        configured.limits.scratch_mib,
+    )
+    options = intake.Options(system, roster, receipts, rules, zone, dry_run)
+    console = make_console()
+    if assumed:
+        console.print(Text(assumed, "yellow"))
+    with console.status(f"Reading {file.name} …") as status:
+        found = intake.collect(
+            file, place, options, lambda student, total: status.update(Text(f"{clean_text(student)} (of {total}) …"))
+        )
+    show_intake(console, found, zone)
+    if not found.is_whole:
+        ctx.exit(NOT_ALL_GRADED)
+
+
+def read_times(keep: str, deadline: str | None, zone_name: str | None) -> tuple[tzinfo | None, intake.Rules, str]:
+    """Zone, rules, and a sentence where a zone had to be assumed. Raises click.UsageError."""
+    if keep == "before-deadline" and deadline is None:
+        raise click.UsageError(f"--keep before-deadline needs a deadline: --deadline {DEADLINE_EXAMPLE}")
+    try:
+        zone = parse_zone(zone_name) if zone_name is not None else None
+        time, assumed = parse_deadline(deadline, zone) if deadline is not None else (None, "")
+    except TimeError as error:
+        raise click.UsageError(str(error)) from error
+    return zone, intake.Rules(time, takes_late=keep == "latest"), assumed
 
 
 @main.command("check")
@@ -497,7 +615,7 @@ def conclude_comparison(console: Console, found: Sequence[whatif.Comparison]) ->
     console.print("Nothing was recorded.")
     for problem in dict.fromkeys(c.problem for c in problems):
         students = ", ".join(clean_text(c.student) for c in problems if c.problem == problem)
-        complain(f"Not compared: {students}: {problem}")
+        click.secho(f"Not compared: {students}: {clean_text(problem)}", fg="red", err=True)  # not cut: a class is long
     if len(problems) == len(found):
         return NOTHING_GRADED
     return NOT_ALL_GRADED if problems else 0
@@ -542,7 +660,7 @@ def choose_students(
     """The submissions to grade. Raises click.UsageError for an unknown student, SetupError where there is none."""
     if not found:
         place = course.folder("submitted", "STUDENT", assignment)
-        raise SetupError(f"no submissions of {assignment!r}: they belong in {place} (see `nbgrader zip_collect`)")
+        raise SetupError(f"no submissions of {assignment!r}: they belong in {place} (see `autograder collect`)")
     for student in wanted:
         if student not in found:
             hint = did_you_mean(student, list(found))
