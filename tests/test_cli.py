@@ -21,6 +21,7 @@ from autograder import batch, cli, gradebook, nbgrader_plugin, pipeline
 from autograder.config import Course
 from autograder.gradebook import read_marks
 from autograder.results import CheckResult, GradeReport, NotebookRun, Status
+from autograder.submission import find_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = (ROOT / "docs" / "cli.md").read_text()
@@ -82,7 +83,8 @@ def course(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def pretend_to_grade(grader: pipeline.Grader, student: str, folder: Path, notes: Sequence[str] = ()) -> GradeReport:
-    source = json.loads((folder / "01_sums.ipynb").read_text())["cells"][0]["source"]
+    name = find_notebooks(folder, grader.release).files["01_sums"]
+    source = json.loads((folder / name).read_text())["cells"][0]["source"]
     if "bug" in source:
         raise ZeroDivisionError("a bug of the grader")
     status = Status.INTERNAL if "fault" in source else Status.UNSUPPORTED if "odd" in source else Status.FAILED
@@ -216,13 +218,18 @@ def test_undecided_checks_are_flagged(course: Path) -> None:
 def test_submissions_without_a_notebook_and_strange_names_are_named(course: Path) -> None:
     (course / "submitted" / "empty" / "tiny").mkdir(parents=True)
     hand_in(course, "renamed", name="01_sums (1).ipynb")
+    hand_in(course, "foreign")
+    (course / "submitted" / "foreign" / "tiny" / "01_sum.ipynb").write_text(json.dumps({**notebook(""), "cells": []}))
     hand_in(course, "star*")
     hand_in(course, ":smile:")
     result = grade(course)
     assert result.exit_code == 0, result.output
     text = words(result.output)
     assert "empty: nothing to grade: no notebook of the assignment was handed in" in text
-    assert "01_sums (1).ipynb is no notebook of the assignment and was left out; did you mean '01_sums'?" in text
+    assert "renamed: 01_sums: found as `01_sums (1).ipynb`, known by its cells and graded" in text
+    assert re.search(r"renamed +3 / 5", result.output)
+    reason = "no cell of it is known, so it is no notebook of the assignment; did you mean '01_sums'?"
+    assert f"foreign: `01_sum.ipynb` was left out: {reason}" in text
     assert "star*: nothing to grade: nbgrader cannot handle" in text
     assert re.search(r":smile: +3 / 5", result.output)
 
@@ -341,10 +348,30 @@ def test_check_says_when_the_grader_itself_failed(course: Path, tmp_path: Path) 
 
 
 def test_check_of_an_unknown_notebook_guesses(course: Path, tmp_path: Path) -> None:
-    (tmp_path / "01_sum.ipynb").write_text(json.dumps(notebook("")))
+    (tmp_path / "01_sum.ipynb").write_text(json.dumps({**notebook(""), "cells": []}))
     result = run("check", tmp_path / "01_sum.ipynb", "--course", course)
     assert result.exit_code == 2
     assert "did you mean '01_sums'?" in words(result.stderr)
+
+
+def test_check_knows_a_renamed_notebook_by_its_cells(course: Path, tmp_path: Path) -> None:
+    (tmp_path / "sums (final).ipynb").write_text(json.dumps(notebook(PUNCTUAL)))
+    result = run("check", tmp_path / "sums (final).ipynb", "--course", course)
+    assert result.exit_code == 0, result.output
+    assert "sums (final).ipynb was graded as 01_sums.ipynb, which its cells say it is" in words(result.output)
+    assert "3 of 3 automatic points" in words(result.output)
+
+
+def test_a_folder_within_the_folder_is_graded(course: Path) -> None:
+    hand_in(course, "ada", name="01_sums.ipynb")
+    outer = course / "submitted" / "ada" / "tiny"
+    (outer / "inner").mkdir()
+    (outer / "01_sums.ipynb").rename(outer / "inner" / "01_sums.ipynb")
+    result = grade(course)
+    assert result.exit_code == 0, result.output
+    assert automatic_score(course, "ada") == 3.0
+    assert "ada: notebooks were found in the folder `inner`" in words(result.output)
+    assert "1 unchanged since they were graded" in words(grade(course).output)
 
 
 def test_report_prints_the_path_of_the_page(course: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import os
 import shutil
@@ -16,12 +17,13 @@ import urllib.request
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nbgrader.api import Gradebook
 
 from tests.conftest import GradedCourse, nbgrader
-from tools.samples import ASSIGNMENT, build_sample
+from tools.samples import ASSIGNMENT, build_sample, executable
 
 CANARY = "taken"  # in every attempt of the sample `markdown_script`
 
@@ -175,27 +177,114 @@ def test_formgraders_button_grades_in_the_jail(course: Path, formgrader: str, da
     assert scores(course, "button")["deeper-cnn-tests"] == 15.0
 
 
-def test_formgrader_shows_scores_and_takes_the_manual_mark(course: Path, formgrader: str) -> None:
-    students = json.loads(fetch(f"{formgrader}/api/submissions/{ASSIGNMENT}"))
-    shown = next(student for student in students if student["student"] == "reference")
-    assert shown["score"] == 95
-    assert shown["needs_manual_grade"]
+def test_formgraders_button_grades_renamed_notebooks(course: Path, formgrader: str, data_name: str) -> None:
+    folder = course / "submitted" / "renamed" / ASSIGNMENT
+    build_sample("reference", folder, data_name)
+    (folder / "02_deeper_cnn.ipynb").rename(folder / "02_deeper_cnn (1).ipynb")
+    handed_in = {path.name: path.read_bytes() for path in folder.iterdir()}
+    answer = json.loads(fetch(f"{formgrader}/api/submission/{ASSIGNMENT}/renamed/autograde", "POST"))
+    assert answer["success"], answer
+    assert scores(course, "renamed") == scores(course, "reference")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == handed_in
+    told = "found as `02_deeper_cnn (1).ipynb`, known by its cells and graded"
+    assert f"About your notebook: {told}" in notebook_page(course, formgrader, "renamed", "02_deeper_cnn")
+
+
+def notebook_page(course: Path, formgrader: str, student: str, notebook: str) -> str:
+    """formgrader's page of one submitted notebook, where marks are given."""
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
-        notebook = gradebook.find_submission_notebook("03_depthwise_separable", ASSIGNMENT, "reference").id
-    grades = json.loads(fetch(f"{formgrader}/api/grades?submission_id={notebook}"))
-    manual = next(grade for grade in grades if grade["name"] == "depthwise-why")
-    fetch(f"{formgrader}/api/grade/{manual['id']}", "PUT", {**manual, "manual_score": 4.5})
+        found = gradebook.find_submission_notebook(notebook, ASSIGNMENT, student).id
+    return html.unescape(fetch(f"{formgrader}/submissions/{found}/"))
+
+
+def grades_of(course: Path, formgrader: str, student: str, notebook: str) -> dict[str, dict[str, Any]]:
+    """What formgrader knows of a submitted notebook's grades, by cell."""
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        found = gradebook.find_submission_notebook(notebook, ASSIGNMENT, student).id
+    return {grade["name"]: grade for grade in json.loads(fetch(f"{formgrader}/api/grades?submission_id={found}"))}
+
+
+def shown(formgrader: str, student: str) -> dict[str, Any]:
+    """A student's line in formgrader's list of submissions."""
     students = json.loads(fetch(f"{formgrader}/api/submissions/{ASSIGNMENT}"))
-    shown = next(student for student in students if student["student"] == "reference")
-    assert shown["score"] == 99.5
-    assert not shown["needs_manual_grade"]
+    found: dict[str, Any] = next(line for line in students if line["student"] == student)
+    return found
+
+
+def autograder(course: Path, *arguments: str) -> str:
+    command = [executable("autograder"), *arguments]
+    return subprocess.run(command, cwd=course, capture_output=True, text=True, check=True).stdout
+
+
+def test_what_is_undecided_waits_for_a_person_whose_mark_counts(course: Path, formgrader: str) -> None:
+    assert shown(formgrader, "undecided")["needs_manual_grade"]
+    page = notebook_page(course, formgrader, "undecided", "02_deeper_cnn")
+    assert "4 of 20 points are undecided" in page
+    assert "give this cell 16 points for the decided checks, plus 0 to 4 for the undecided ones" in page
+    assert "torch.export cannot turn it into a graph" in page
+    assert "20 of 20 points are undecided" in notebook_page(course, formgrader, "undecided", "04_modern_cnn")
+    grade = grades_of(course, formgrader, "undecided", "02_deeper_cnn")["deeper-cnn-tests"]
+    assert (grade["auto_score"], grade["manual_score"], grade["needs_manual_grade"]) == (16.0, None, True)
+    fetch(f"{formgrader}/api/grade/{grade['id']}", "PUT", {**grade, "manual_score": 19})
+    for force in ([], ["--force"]):  # what has not changed; and the same answer once more
+        table = autograder(course, "grade", "--student", "undecided", "--no-report", *force)
+        assert ("unchanged" in table) == (not force)
+        assert "undecided, mark by hand" in table  # the other notebook's cells
+        assert "deeper-cnn-tests" not in table
+        grade = grades_of(course, formgrader, "undecided", "02_deeper_cnn")["deeper-cnn-tests"]
+        assert (grade["auto_score"], grade["manual_score"], grade["needs_manual_grade"]) == (16.0, 19, False)
+        assert shown(formgrader, "undecided")["score"] == 59
+        waiting = grades_of(course, formgrader, "undecided", "04_modern_cnn")
+        assert {cell for cell, grade in waiting.items() if grade["needs_manual_grade"]} == {
+            "modern-cnn-architecture",
+            "modern-cnn-accuracy",
+        }
+
+
+def test_another_name_or_another_answer_in_words_is_graded_anew(course: Path) -> None:
+    """Neither changes what runs, but both change what is shown."""
+    assert "unchanged" in autograder(course, "grade", "--student", "clumsy", "--no-report")
+    folder = course / "submitted" / "clumsy" / ASSIGNMENT / "my homework (final)" / "cnn"
+    os.replace(folder / "04_modern_cnn-Copy1.ipynb", folder / "04_modern_cnn.ipynb")
+    path = folder / "03_depthwise_separable.ipynb"
+    path.write_text(path.read_text().replace("A standard convolution looks at", "In a nutshell, it looks at"))
+    said = autograder(course, "grade", "--student", "clumsy", "--no-report")
+    assert "unchanged" not in said
+    assert "Copy1" not in said
+    assert scores(course, "clumsy") == scores(course, "reference")
+    graded = course / "autograded" / "clumsy" / ASSIGNMENT / "03_depthwise_separable.ipynb"
+    assert "In a nutshell, it" in graded.read_text()
+    assert "unchanged" in autograder(course, "grade", "--student", "clumsy", "--no-report")
+
+
+def test_an_answer_in_another_cell_waits_for_a_person(course: Path, data_name: str) -> None:
+    folder = course / "submitted" / "elsewhere" / ASSIGNMENT
+    build_sample("untouched", folder, data_name)
+    path = folder / "03_depthwise_separable.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["cells"].append({"cell_type": "markdown", "metadata": {}, "source": "It is a sum now.", "id": "x"})
+    path.write_text(json.dumps(notebook))
+    for _ in range(2):
+        assert nbgrader(course, "autograde", ASSIGNMENT, "--student", "elsewhere", "--force").returncode == 0
+        with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+            grades = [g for n in gradebook.find_submission(ASSIGNMENT, "elsewhere").notebooks for g in n.grades]
+            assert [grade.name for grade in grades if grade.needs_manual_grade] == ["depthwise-why"]
+
+
+def test_formgrader_shows_scores_and_takes_the_manual_mark(course: Path, formgrader: str) -> None:
+    line = shown(formgrader, "reference")
+    assert (line["score"], line["needs_manual_grade"]) == (95, True)
+    manual = grades_of(course, formgrader, "reference", "03_depthwise_separable")["depthwise-why"]
+    fetch(f"{formgrader}/api/grade/{manual['id']}", "PUT", {**manual, "manual_score": 4.5})
+    line = shown(formgrader, "reference")
+    assert (line["score"], line["needs_manual_grade"]) == (99.5, False)
 
 
 def test_formgraders_page_of_a_submission_holds_no_live_script(course: Path, formgrader: str) -> None:
     """formgrader's origin can set scores: what a student wrote must not run there."""
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
-        notebook = gradebook.find_submission_notebook("01_output_size", ASSIGNMENT, "markdown_script").id
-    page = fetch(f"{formgrader}/submissions/{notebook}/")
+        found = gradebook.find_submission_notebook("01_output_size", ASSIGNMENT, "markdown_script").id
+    page = fetch(f"{formgrader}/submissions/{found}/")
     assert CANARY in page  # it is shown …
     assert live_markup(page) == []  # … and does not run
     assert "1 &lt; 2" in page
@@ -214,6 +303,22 @@ def test_feedback_shows_titles_points_and_hints_and_no_hidden_test(course: Path)
             assert "def test_" not in text
             assert live_markup(text) == []
     assert not [p for p in (course / "feedback").rglob("*") if p.is_symlink() or p.name in ("notes.txt", "passwd")]
+
+
+def test_feedback_says_what_is_undecided_and_what_was_repaired(course: Path) -> None:
+    def feedback(student: str, notebook: str) -> str:
+        return html.unescape((course / "feedback" / student / ASSIGNMENT / f"{notebook}.html").read_text())
+
+    done = nbgrader(course, "generate_feedback", ASSIGNMENT, "--force")
+    assert done.returncode == 0, done.stderr
+    page = feedback("undecided", "04_modern_cnn")
+    assert "15 of 15 points are undecided: your program may be right, but the grader cannot judge it" in page
+    assert "A person will mark this check, and no points are lost by it" in page
+    assert "write it another way and hand in again" in page
+    assert "See line 12 of the cell modern-cnn-solution." in page
+    assert "all of them count, from top to bottom" in feedback("clumsy", "01_output_size")
+    assert "02_deeper_cnn.ipynb ends early, after 8 whole cells" in feedback("interrupted", "02_deeper_cnn")
+    assert "01_output_size.ipynb is empty (0 bytes)" in feedback("interrupted", "01_output_size")
 
 
 def test_export_gives_the_gradebooks_scores(course: Path) -> None:

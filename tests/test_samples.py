@@ -97,6 +97,6 @@ def test_samples_cover_what_the_project_promises() -> None:
     asked = (
         "reference different_style untouched wrong_doubling standard_convolution no_residual partial_checkpoint "
         "misfit_checkpoint cell_exception infinite_loop memory_hog os_exit missing_notebook deleted_test_cell "
-        "skip_execution_tag markdown_script gradebook_symlink output_flood"
+        "skip_execution_tag markdown_script gradebook_symlink output_flood clumsy interrupted undecided"
     )
     assert set(sample_names()) >= set(asked.split())

@@ -11,6 +11,26 @@ of cells it fills differently, `expected.json` what grading must find. Keys of `
     tag_cells       {grade id: [tags]} that the student added
     add_cells       {notebook: [[cell type, text], …]} put at the end
     links           {name: target} symbolic links in the submission folder
+
+What happens to students without their doing wrong, each of it to the cells with these grade ids:
+
+    answer_above    the answer stands in a new cell above, and the cell is as released
+    split_cells     the cell was split at its first empty line: both parts have its id
+    copy_released   the cell as released stands below it once more
+    unmark_cells    the cell was replaced by an ordinary one with the same text
+    move_cells      {grade id: position among all cells}
+    retype_cells    {grade id: cell type}
+
+and to the files of these notebooks:
+
+    folder          all files lie in this folder
+    rename          {notebook: file name}
+    released        [file name, notebook] pairs: further files that are as released
+    encode          {notebook: character set}
+    line_ends       {notebook: line ends of all cells}
+    old_format      written as nbformat 3
+    print_mib       {notebook: MiB of text that its first code cell has printed}
+    cut_after       {notebook: number of cells after which the file ends; 0 leaves it empty}
 """
 
 from __future__ import annotations
@@ -24,6 +44,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "tests" / "submissions"
@@ -85,11 +107,16 @@ def build_sample(name: str, target: Path, data: str, *, release: Path = ROOT / "
     sample = read_sample(name)
     filled = solved_cells() if sample["base"] == "reference" else {}
     filled |= {path.stem: path.read_text() for path in sorted((folder / "cells").glob("*"))}
+    target = target / sample.get("folder", "")
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(release.glob("*.ipynb")):
         if path.stem not in sample.get("without", []):
             notebook = change_notebook(json.loads(path.read_text()), path.stem, filled, sample)
-            (target / path.name).write_text(json.dumps(notebook, indent=1))
+            place = target / sample.get("rename", {}).get(path.stem, path.name)
+            place.write_bytes(encode_notebook(notebook, path.stem, sample))
+    for copied, notebook_name in sample.get("released", []):
+        (target / copied).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(release / f"{notebook_name}.ipynb", target / copied)
     for checkpoint in checkpoint_files(folder, sample.get("checkpoint"), data):
         shutil.copyfile(checkpoint, target / checkpoint.name)
     for link, place in sample.get("links", {}).items():
@@ -117,15 +144,62 @@ def change_notebook(
         grade_id = cell["metadata"].get("nbgrader", {}).get("grade_id", "")
         if grade_id in sample.get("delete_cells", []):
             continue
+        released = dict(cell)
         if grade_id in filled:
             cell["source"] = filled[grade_id]
         if grade_id in sample.get("tag_cells", {}):
             cell["metadata"]["tags"] = sample["tag_cells"][grade_id]
-        kept.append(cell)
+        kept += rearrange(cell, released, grade_id, sample)
+    for grade_id, position in sample.get("move_cells", {}).items():
+        places = [i for i, c in enumerate(kept) if c["metadata"].get("nbgrader", {}).get("grade_id") == grade_id]
+        for place in places:
+            kept.insert(position, kept.pop(place))
     for index, (kind, text) in enumerate(sample.get("add_cells", {}).get(name, [])):
         extra = {"cell_type": kind, "id": f"added-{index}", "metadata": {}, "source": text}
         kept.append({**extra, "outputs": [], "execution_count": None} if kind == "code" else extra)
     return {**notebook, "cells": kept}
+
+
+def rearrange(
+    cell: dict[str, Any], released: dict[str, Any], grade_id: str, sample: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The cells that a student's hand made of one cell."""
+    if grade_id in sample.get("retype_cells", {}):
+        kept: dict[str, Any] = {key: cell[key] for key in ("id", "metadata", "source") if key in cell}
+        if sample["retype_cells"][grade_id] == "code":
+            kept |= {"outputs": [], "execution_count": None}
+        return [{**kept, "cell_type": sample["retype_cells"][grade_id]}]
+    if grade_id in sample.get("unmark_cells", []):
+        return [{**cell, "metadata": {}}]
+    if grade_id in sample.get("answer_above", []):
+        return [{**cell, "metadata": {}}, released]
+    if grade_id in sample.get("split_cells", []):
+        first, _, second = cell["source"].partition("\n\n")
+        return [{**cell, "source": first}, {**cell, "source": second}]
+    if grade_id in sample.get("copy_released", []):
+        return [cell, released]
+    return [cell]
+
+
+def encode_notebook(notebook: dict[str, Any], name: str, sample: Mapping[str, Any]) -> bytes:
+    """A notebook as the file that an editor, an older Jupyter or an interrupted upload leaves."""
+    if name in sample.get("line_ends", {}):
+        for cell in notebook["cells"]:
+            cell["source"] = "".join(cell["source"]).replace("\n", sample["line_ends"][name])
+    if name in sample.get("print_mib", {}):
+        lines = ["epoch 1: loss 2.30, a line that a progress bar leaves\n"] * (sample["print_mib"][name] * 19_000)
+        first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+        first["outputs"] = [{"output_type": "stream", "name": "stdout", "text": lines}]
+    count = sample.get("cut_after", {}).get(name)
+    if count == 0:
+        return b""
+    if name in sample.get("old_format", []):
+        notebook = nbformat.reads(json.dumps(notebook), as_version=3)
+    text = json.dumps(notebook, indent=1, ensure_ascii=False)
+    if count is not None:
+        whole = {**notebook, "cells": notebook["cells"][: count + 1]}
+        text = json.dumps(whole, indent=1, ensure_ascii=False).rpartition("}\n ]")[0]
+    return text.encode(sample.get("encode", {}).get(name, "utf-8"))
 
 
 def checkpoint_files(folder: Path, which: str | None, data: str) -> list[Path]:
