@@ -424,6 +424,8 @@ DROPOUTS = frozenset(name for name in OPERATIONS if re.match(r"aten\.\w*dropout"
 RANDOM = frozenset(
     name for name in OPERATIONS if re.match(r"aten\.(bernoulli|rand|randn|randint|uniform|normal)(_|_like)?\.", name)
 )
+# What torch's own layers draw their first weights with.
+WEIGHT_STARTS = frozenset({"aten.uniform_.default", "aten.normal_.default"})
 CONVOLUTIONS = frozenset(name for name in OPERATIONS if name.startswith("aten.conv"))
 
 # The only strings that an operation takes, by operation; None stands where the argument is optional.

@@ -119,6 +119,13 @@ FORGERIES: dict[str, Forge] = {
         ["call", "aten.max.dim", [last(w), 1, False], 0, 0],
         ["call", "aten.relu.default", [{"node": len(w["nodes"]) - 1}], 0, 0],
     ),
+    "random numbers over data": lambda w: insert(w, ["call", "aten.uniform_.default", [last(w), 0.0, 1.0, None], 0, 0]),
+    "random numbers over the input": lambda w: insert(
+        w, ["call", "aten.normal_.default", [{"node": index_of(w, "input")}, 0.0, 1.0, None], 0, 0]
+    ),
+    "random numbers where nothing is": lambda w: insert(
+        w, ["call", "aten.uniform_.default", [{"node": 10**6}, 0.0, 1.0, None], 0, 0]
+    ),
     "power of sizes": lambda w: insert(w, ["call", "operator.pow", [2, 9], 0, 0]),
     "unknown kind of node": lambda w: w["nodes"].insert(0, ["eval", CODE]),
     "node that is text": lambda w: w["nodes"].insert(0, CODE),

@@ -19,6 +19,7 @@ from autograder.graph_analysis.flow import (
     bits,
     carries_data,
     first,
+    names,
     nearest,
     passes_gradient,
     references,
@@ -34,6 +35,7 @@ class Weighted:
 
     weight_sources: tuple[TensorInfo, ...]
     trainable_sources: tuple[TensorInfo, ...]
+    takes_gradient: bool  # False under `torch.no_grad()`
 
     @property
     def is_registered(self) -> bool:
@@ -67,6 +69,7 @@ class Convolution(Weighted):
     weight: TensorInfo | None
     weight_sources: tuple[TensorInfo, ...]
     trainable_sources: tuple[TensorInfo, ...]
+    takes_gradient: bool
     bias: TensorInfo | None
     weight_count: int
     input_shape: Shape
@@ -86,15 +89,20 @@ class Convolution(Weighted):
 
 @dataclass(frozen=True)
 class Linear(Weighted):
-    """One linear layer: a value that carries data times a weight that does not."""
+    """One linear layer: a value that carries data times a weight that does not.
+
+    `axis` is the axis of the input that is summed over: the features, or the channels where it mixes those of a map.
+    """
 
     node: int
     operation: str
+    axis: int
     in_features: int
     out_features: int
     weight: TensorInfo | None
     weight_sources: tuple[TensorInfo, ...]
     trainable_sources: tuple[TensorInfo, ...]
+    takes_gradient: bool
     bias: TensorInfo | None
     input_shape: Shape
     output_shape: Shape
@@ -233,6 +241,7 @@ def _convolution(graph: ModelGraph, shapes: Shapes, node: Node) -> Convolution:
         weight=_tensor_of(graph, node.args[1]),
         weight_sources=_sources(graph, weight_index, differentiable=False),
         trainable_sources=_sources(graph, weight_index, differentiable=True) if node.grad else (),
+        takes_gradient=node.grad,
         bias=_tensor_of(graph, node.args[2]),
         weight_count=math.prod(weight_shape),
         input_shape=input_shape,
@@ -270,20 +279,36 @@ def _linear(graph: ModelGraph, shapes: Shapes, node: Node, data: int, weight: in
     elif node.operation == "aten.addmm.default":
         bias = node.args[0]
     output_shape, input_shape = shapes[node.index] or (), shapes[data] or ()
-    count, outputs = math.prod(shapes[weight] or ()), output_shape[-1] if output_shape else 1
+    count, axis = math.prod(shapes[weight] or ()), _summed_axis(node, data, input_shape)
+    inputs = input_shape[axis] if input_shape else 1
     return Linear(
         node=node.index,
         operation=node.operation,
-        in_features=count // max(outputs, 1),
-        out_features=outputs,
+        axis=axis,
+        in_features=inputs,
+        out_features=count // max(inputs, 1),
         weight=_tensor_of(graph, Ref(weight)),
         weight_sources=_sources(graph, weight, differentiable=False),
         trainable_sources=_sources(graph, weight, differentiable=True) if node.grad else (),
+        takes_gradient=node.grad,
         bias=_tensor_of(graph, bias),
         input_shape=input_shape,
         output_shape=output_shape,
         line=node.line,
     )
+
+
+def _summed_axis(node: Node, data: int, input_shape: Shape) -> int:
+    """The axis of the data operand that a matrix product sums over; 0 or above."""
+    last = max(len(input_shape) - 1, 0)
+    if node.operation == "aten.einsum.default" and isinstance(node.args[0], str):
+        inputs, _, output = node.args[0].replace(" ", "").partition("->")
+        own = dict(zip(references(node.args[1]), inputs.split(","), strict=False)).get(data, "")
+        summed = [axis for axis, letter in enumerate(own) if letter not in output and inputs.count(letter) > 1]
+        return min(summed[0], last) if len(summed) == 1 and "." not in own else last
+    if node.operation in names("matmul mm") and references(node.args[:2])[1:] == [data]:
+        return max(last - 1, 0)  # weight @ data
+    return last
 
 
 def _dropout(node: Node) -> Dropout:
