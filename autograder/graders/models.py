@@ -14,7 +14,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from autograder.checks import CheckEnded, Graded, expect, fail
-from autograder.evidence import Build, Problem
+from autograder.evidence import LINES_PER_CELL, Build, Problem
 from autograder.graders.answers import answered, evidence_for
 from autograder.graph import GraphRefused, ModelGraph, Node, Ref, check_tensors, state_differences
 from autograder.graph_analysis import (
@@ -28,6 +28,8 @@ from autograder.graph_analysis import (
     head,
     linears,
 )
+from autograder.graph_analysis.flow import COPIES, NORMS, REDUCTIONS, RESHAPES, carries_data
+from autograder.operations import WEIGHT_STARTS
 from autograder.results import Status
 from autograder.runner import GraphShapes, Runner, RunnerProblem
 
@@ -195,9 +197,11 @@ NOISE = frozenset(
 
 
 def without_noise(graph: ModelGraph) -> ModelGraph:
-    """The same graph with every dropout off: `dropout(x, p, train)`."""
+    """The same graph with every dropout off, `dropout(x, p, train)`, and zeros for weights that forward draws."""
 
     def quiet(node: Node) -> Node:
+        if node.operation in WEIGHT_STARTS:
+            return replace(node, operation="aten.clone.default", args=(node.args[0], None))
         return replace(node, args=(*node.args[:2], False)) if node.operation in NOISE else node
 
     return replace(graph, nodes=tuple(quiet(node) for node in graph.nodes))
@@ -219,7 +223,10 @@ def expect_logits(builds: Sequence[Network]) -> None:
             continue
         default = builds[0].classes
         if found == (network.batch, default):
-            fail(f"`num_classes` is ignored: {default} logits come out whatever it is. Use it in the last layer")
+            fail(
+                f"`num_classes` is ignored: {default} logits come out whatever it is. Use it in the last layer",
+                line=max((layer.line for layer in network.head.classifiers[-1:]), default=0),
+            )
         wanted = (network.batch, "num_classes") if network is not builds[0] else (network.batch, network.classes)
         shown = f"({', '.join(map(str, wanted))})"
         fail(
@@ -237,7 +244,10 @@ def expect_free_batch(network: Network) -> None:
     """Any number of images passes, a single one included."""
     fixed = network.evaluation.graph.batch
     if fixed is not None:
-        fail(f"forward works for {fixed} images at a time only; {WRITTEN_DOWN}")
+        fail(
+            f"forward works for {fixed} images at a time only; {WRITTEN_DOWN}",
+            line=line_of_fixed_batch(network.evaluation.graph, fixed),
+        )
     for count, what in ((1, "one image"), (7, "7 images")):
         found = run_or_explain(network, network.images(count), f"a batch of {what}").shape
         if found != (count, network.classes):
@@ -248,12 +258,31 @@ def expect_free_batch(network: Network) -> None:
             )
 
 
+def line_of_fixed_batch(graph: ModelGraph, batch: int) -> int:
+    """The line of the first reshape that names the batch size as its first axis, 0 where there is none."""
+    shaped = (node for node in graph.nodes if node.operation in RESHAPES and len(node.args) > 1)
+    return next((n.line for n in shaped if isinstance(n.args[1], tuple) and n.args[1][:1] == (batch,)), 0)
+
+
+def line_over_the_batch(graph: ModelGraph) -> int:
+    """The line of the first mean or sum over the batch axis, 0 where there is none."""
+    carries = carries_data(graph)
+    reductions = (node for node in graph.nodes if node.operation in REDUCTIONS and carries[node.index])
+    return next((n.line for n in reductions if isinstance(n.args[1], tuple) and 0 in n.args[1]), 0)
+
+
 def expect_separate_images(network: Network) -> None:
     """In eval mode an image's logits do not depend on the other images of the batch."""
     for norm in batch_norms(network.evaluation.graph, network.evaluation.shapes):
         if norm.training and norm.running_mean is not None and norm.running_mean.kind == "constant":
             # A plain list hides layers from eval() as it does from the optimiser; the check of the weights says so.
             raise CheckEnded(Status.SKIPPED, "not judged, because eval() does not reach layers in a plain list")
+        expect(
+            not norm.training,
+            "batch norm uses the statistics of the batch in eval mode, too, so an image's logits change with the other "
+            "images: leave track_running_stats as it is, or hand training=self.training to F.batch_norm",
+            line=norm.line,
+        )
     images = network.images(network.batch)
     together = network.logits(images)
     strangers = images.copy()
@@ -263,7 +292,8 @@ def expect_separate_images(network: Network) -> None:
     expect(
         bool(changed <= 1e-4 * max(float(np.abs(together).max()), 1e-6)),
         "in eval mode the logits of an image change with the other images of the batch. Each image must be judged by "
-        "itself: is a mean taken over the batch axis, or does batch norm lack running statistics?",
+        "itself: take means over the channels or over height and width, never over the batch axis",
+        line=line_over_the_batch(network.evaluation.graph),
     )
 
 
@@ -304,9 +334,23 @@ def expect_learning_weights(network: Network, *, loss: str = "cross_entropy") ->
     ]
     expect(bool(layers), "no convolution or linear layer found")
     for layer in sorted(layers, key=lambda layer: layer.node):
+        expect_kept(layer, network.graph(False, network.size))
         expect_registered(layer)
     export = network.training
     expect_gradients(network, export, loss)
+
+
+def expect_kept(layer: Convolution | Linear, graph: ModelGraph) -> None:
+    """The layer is not made anew, with random weights, each time that forward runs."""
+    index = graph.nodes[layer.node].inputs[1]
+    while graph.nodes[index].operation in COPIES | RESHAPES:
+        index = graph.nodes[index].inputs[0]
+    expect(
+        graph.nodes[index].operation not in WEIGHT_STARTS,
+        "a layer is made in forward, with new random weights at every call, so it never learns. Make it once, in "
+        "__init__, and keep it in an attribute",
+        line=layer.line,
+    )
 
 
 def expect_registered(layer: Convolution | Linear) -> None:
@@ -320,11 +364,16 @@ def expect_registered(layer: Convolution | Linear) -> None:
         "layers in attributes, nn.Sequential or nn.ModuleList, not in a plain list or dict",
         line=layer.line,
     )
-    expect(
-        layer.is_trainable,
-        f"the weights of a {kind} cannot learn: they are frozen (requires_grad=False), detached or used inside no_grad",
-        line=layer.line,
-    )
+    expect(layer.is_trainable, f"the weights of a {kind} cannot learn: {why_untrained(layer)}", line=layer.line)
+
+
+def why_untrained(layer: Convolution | Linear) -> str:
+    """What keeps gradients from the registered weights of a layer, and the remedy."""
+    if not any(source.kind == "parameter" for source in layer.weight_sources):
+        return "they are frozen (requires_grad=False). Leave requires_grad as it is"
+    if not layer.takes_gradient:
+        return "they are used inside no_grad. That belongs around an evaluation, not into forward"
+    return "they are detached (detach, .data?) before they are used. Use them as they are"
 
 
 def expect_gradients(network: Network, export: Export, loss: str) -> None:
@@ -391,22 +440,31 @@ def expect_global_average_pooling(network: Network, other_size: int) -> None:
     other = network.problem_or_graph(False, other_size)
     features = network.head
     average = "Average over whatever height and width remain"
+    fits, found = False, None
+    if not isinstance(other, Problem):
+        export = network.export(training=False, size=other_size)
+        count = export.graph.batch or EXPORTED_BATCH
+        found = network.logits(network.images(count, other_size), export).shape
+        fits = found == (count, network.classes)
     if features.flattened_inputs is not None:
+        values = f"{features.flattened_inputs:,}"
         fail(
-            f"{average}: your classifier expects {features.flattened_inputs:,} inputs, so {other_size}×{other_size} "
-            "images do not fit",
+            f"{average}: expected one value per channel before the classifier, your pooling leaves {values} values"
+            if fits
+            else f"{average}: your classifier expects {values} inputs, so {other_size}×{other_size} images do not fit",
             line=features.flatten_line,
         )
     if isinstance(other, Problem) and other.status is Status.ERROR:
         what = f"{average}: {other_size}×{other_size} images do not pass"
-        fail(f"{what} ({other.message})", line=other.cell * 100_000 + other.line)
-    export = network.export(training=False, size=other_size)
-    count = export.graph.batch or EXPORTED_BATCH
-    found = network.logits(network.images(count, other_size), export).shape
-    if found != (count, network.classes):
+        if features.global_pooling is not None:
+            sides = "×".join(map(str, (features.feature_shape or ())[2:]))
+            fail(f"{what}, since your pooling is written for maps of {sides} only", line=features.pooling_line)
+        fail(f"{what} ({other.message})", line=other.cell * LINES_PER_CELL + other.line)
+    network.graph(False, other_size)  # any other problem at this size ends the check as what it is
+    if not fits:
         fail(
-            f"{average}: for {count} images of {other_size}×{other_size}, expected logits {(count, network.classes)}, "
-            f"got {found}"
+            f"{average}: for {EXPORTED_BATCH} images of {other_size}×{other_size}, expected logits "
+            f"{(EXPORTED_BATCH, network.classes)}, got {found}"
         )
     pooling = {
         "max": "the maximum over height and width is taken",
@@ -434,8 +492,26 @@ def expect_dropout(network: Network) -> None:
             line=noise.line,
         )
     export = network.training
-    inside = head(export.graph, export.shapes).dropouts
-    working = [noise for noise in inside if noise.active and 0 < noise.probability < 1]
-    if not working and any(noise.active for noise in dropouts(export.graph, export.shapes)):
-        fail("there is dropout, but none between the global pooling and the classifier, where it is asked for")
-    expect(bool(working), "no dropout before the classifier in training: nn.Dropout(0.5), then the linear layer")
+    ending = head(export.graph, export.shapes)
+    inside = ending.dropouts
+    if any(noise.active and 0 < noise.probability < 1 for noise in inside):
+        return
+    elsewhere = [noise for noise in dropouts(export.graph, export.shapes) if noise.active]
+    expect(bool(elsewhere), "no dropout before the classifier in training: nn.Dropout(0.5), then the linear layer")
+    last = max((layer.node for layer in ending.classifiers), default=-1)
+    if elsewhere[-1].node > last >= 0:
+        fail("dropout comes after the classifier, where it erases logits: put it in front", line=elsewhere[-1].line)
+    fail(
+        "there is dropout, but none between the last block and the classifier, where it is asked for",
+        line=elsewhere[-1].line,
+    )
+
+
+# Norms that stand where batch norm is asked for
+
+
+def other_norms(graph: ModelGraph) -> str:
+    """`; found group norm`, say, where a network normalises in another way; else nothing."""
+    found = {n.operation for n in graph.nodes} & NORMS - {"aten.batch_norm.default"}
+    names = sorted(operation.split(".")[1].replace("_", " ") for operation in found)
+    return f"; found {' and '.join(names)}, which may stand beside it" if names else ""

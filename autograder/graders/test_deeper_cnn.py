@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autograder.checks import Graded, expect, points
+from autograder.checks import Graded, expect, fail, points
 from autograder.graders.models import (
     Network,
     expect_dropout,
@@ -16,6 +16,7 @@ from autograder.graders.models import (
     expect_raw_logits,
     expect_separate_images,
     networks,
+    other_norms,
 )
 from autograder.graph_analysis import Block, blocks
 
@@ -75,7 +76,11 @@ def test_four_blocks(deeper_cnn: Network) -> None:
 def test_batch_norm(deeper_cnn: Network) -> None:
     """Batch norm in every block"""
     for number, block in enumerate(blocks_of(deeper_cnn), 1):
-        expect(bool(block.batch_norms), f"no batch norm found in block {number}", line=block.line)
+        expect(
+            bool(block.batch_norms),
+            f"no batch norm found in block {number}{other_norms(deeper_cnn.evaluation.graph)}",
+            line=block.line,
+        )
     expect_own_statistics(deeper_cnn)
 
 
@@ -90,12 +95,19 @@ def test_blocks_halve(deeper_cnn: Network) -> None:
             "each block, by pooling or a stride of 2",
             line=block.line,
         )
-    sides = (deeper_cnn.head.feature_shape or (0, 0, 0, 0))[2:]
-    expect(
-        sides == (2, 2),
-        f"a 32×32 image must become 16×16, 8×8, 4×4 and 2×2, but {sides[0]}×{sides[1]} is left in the end: a 3×3 "
-        "convolution needs padding=1 to keep height and width",
-    )
+    expect_2x2_maps(deeper_cnn)
+
+
+def expect_2x2_maps(network: Network) -> None:
+    """A 32×32 image ends as 2×2: neither cut off at the border nor halved a fifth time."""
+    sides = (network.head.feature_shape or (0, 0, 0, 0))[2:]
+    if sides == (2, 2):
+        return
+    found = f"a 32×32 image must become 16×16, 8×8, 4×4 and 2×2, but {sides[0]}×{sides[1]} is left in the end"
+    for layer in network.convolutions:
+        if layer.stride == (1, 1) and layer.output_shape[2:] < layer.input_shape[2:]:
+            fail(f"{found}: a 3×3 convolution needs padding=1 to keep height and width", line=layer.line)
+    fail(f"{found}: some block halves twice. Pool, or convolve with stride 2, but not both")
 
 
 @points(2, cell=CELL, hint="x.mean(dim=(2, 3)) or nn.AdaptiveAvgPool2d(1), then one nn.Linear(256, num_classes).")

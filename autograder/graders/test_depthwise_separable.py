@@ -61,10 +61,15 @@ def arguments(network: Network) -> dict[str, int]:
     return {**SIGNATURE, **network.build.arguments}
 
 
-def output_shape(network: Network, **changed: int) -> tuple[int, ...]:
+def side_of(a: Mapping[str, int], size: int) -> int:
+    """Height and width that a standard convolution with these arguments gives."""
+    return (size + 2 * a["padding"] - a["kernel_size"]) // a["stride"] + 1
+
+
+def output_shape(network: Network) -> tuple[int, ...]:
     """What a standard convolution with the same arguments gives."""
-    a = {**arguments(network), **changed}
-    side = (network.size + 2 * a["padding"] - a["kernel_size"]) // a["stride"] + 1
+    a = arguments(network)
+    side = side_of(a, network.size)
     return network.batch, a["out_channels"], side, side
 
 
@@ -88,21 +93,39 @@ def explain_shapes(builds: Sequence[Network], found: Sequence[tuple[int, ...]]) 
         if shape[1] != a["out_channels"]:
             ignored = shape[1] == a["in_channels"]
             fail(f"the output must have out_channels channels, it has {'in_channels' if ignored else 'another number'}")
-    mistakes: dict[str, Callable[[Mapping[str, int]], dict[str, int]]] = {
-        "`stride` has no effect: hand it to the depthwise convolution": lambda a: {"stride": 1},
-        "`stride` is applied twice: only the depthwise convolution takes it": lambda a: {"stride": a["stride"] ** 2},
-        "`padding` has no effect: hand it to the depthwise convolution": lambda a: {"padding": 1},
-        "`padding` is left out: hand it to the depthwise convolution": lambda a: {"padding": 0},
-        "the padding is derived from the kernel size: use the argument `padding`": (
-            lambda a: {"padding": a["kernel_size"] // 2}
-        ),
-        "`padding` is applied twice: only the depthwise convolution takes it": lambda a: {"padding": 2 * a["padding"]},
-        "`kernel_size` has no effect: hand it to the depthwise convolution": lambda a: {"kernel_size": 3},
-    }
-    for message, change in mistakes.items():
-        if list(found) == [output_shape(network, **change(arguments(network))) for network in builds]:
-            fail(message)
-    fail("height and width of the output differ from those of a standard convolution with the same arguments")
+    stage, second = depthwise_stage(builds[0])
+    line = stage[0].line
+    sides = [shape[2:] for shape in found]
+    for message, mistaken in DEPTHWISE_MISTAKES.items():
+        if sides == [(mistaken(arguments(n), n.size),) * 2 for n in builds]:
+            fail(f"{message}: hand it to the depthwise convolution", line=line)
+    for message, mistaken in POINTWISE_MISTAKES.items():
+        if sides == [(mistaken(arguments(n), n.size),) * 2 for n in builds]:
+            fail(f"{message}: only the depthwise convolution takes it", line=second.line if second else 0)
+    fail(
+        "height and width of the output differ from those of a standard convolution with the same arguments: the "
+        "depthwise convolution takes kernel_size, stride and padding as they are, the pointwise one none of them",
+        line=line,
+    )
+
+
+Side = Callable[[Mapping[str, int], int], int]
+DEPTHWISE_MISTAKES: dict[str, Side] = {
+    "`stride` has no effect": lambda a, n: side_of({**a, "stride": 1}, n),
+    "`padding` has no effect": lambda a, n: side_of({**a, "padding": 1}, n),
+    "`padding` is left out": lambda a, n: side_of({**a, "padding": 0}, n),
+    "the padding is derived from the kernel size, `padding` has no effect": (
+        lambda a, n: side_of({**a, "padding": a["kernel_size"] // 2}, n)
+    ),
+    "`kernel_size` has no effect": lambda a, n: side_of({**a, "kernel_size": 3}, n),
+}
+POINTWISE_MISTAKES: dict[str, Side] = {
+    "`stride` is applied twice": lambda a, n: (side_of(a, n) - 1) // a["stride"] + 1,
+    "`padding` is applied twice": lambda a, n: side_of(a, n) + 2 * a["padding"],
+    "`stride` and `padding` are applied twice": (
+        lambda a, n: (side_of(a, n) + 2 * a["padding"] - 1) // a["stride"] + 1
+    ),
+}
 
 
 @points(4, cell=MODULE, hint="nn.Conv2d(in_channels, in_channels, kernel_size, ..., groups=in_channels)")
@@ -110,7 +133,10 @@ def test_first_is_depthwise(builds: list[Network]) -> None:
     """The first convolution is depthwise: each channel has a kernel of its own"""
     for network in builds:
         if is_reversed(network):
-            fail("the pointwise convolution comes first: filter in space first, then mix the channels")
+            fail(
+                "the pointwise convolution comes first: filter in space first, then mix the channels",
+                line=layers(network)[0].line,
+            )
         stage, following = depthwise_stage(network)
         for layer in stage:
             expect_depthwise(layer, network)
@@ -158,7 +184,7 @@ def expect_channels_apart(network: Network, following: Layer | None) -> None:
 
 def channels_first(values: Array, layer: Layer) -> Array:
     """(N, C, H, W), or (N, H, W, C) before a linear layer, as (C, ...)."""
-    return np.moveaxis(values, -1 if isinstance(layer, Linear) else 1, 0)
+    return np.moveaxis(values, layer.axis if isinstance(layer, Linear) else 1, 0)
 
 
 @points(3, cell=MODULE, hint="nn.Conv2d(in_channels, out_channels, kernel_size=1)")
@@ -194,7 +220,8 @@ def test_weight_ratio(builds: list[Network]) -> None:
             more = "more" if weights / standard > expected else "fewer"
             fail(
                 f"the convolutions have {more} weights than C_in·k² + C_in·C_out, in {len(found)} layers: one "
-                "depthwise and one pointwise convolution are asked for"
+                "depthwise and one pointwise convolution are asked for",
+                line=found[2].line if len(found) > 2 else 0,
             )
 
 

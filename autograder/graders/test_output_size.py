@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from autograder.checks import CheckEnded, Graded, expect, fail, points, requires
-from autograder.evidence import Call, Problem, Value
+from autograder.evidence import LINES_PER_CELL, Call, Problem, Value
 from autograder.graders.answers import answered, describe, evidence_for, expect_number, integer_answer, whole_number
 from autograder.results import Status
 
@@ -188,15 +188,19 @@ def test_agrees_with_conv2d(calls: Calls) -> None:
     if not are_right(calls["floor"]):
         raise CheckEnded(Status.SKIPPED, "not judged, because “Rounds down, and returns an int” did not pass")
     group = calls["grid"]
-    refused = [
-        call.result for call in group if isinstance(call.result, Problem) and describe(call.result) == "ValueError"
-    ]
-    expect(
-        not refused,
-        f"{len(refused)} of {len(group)} calls raised ValueError although the kernel fits: compare the dilated kernel "
-        "with the padded input, and let it pass where both are equally large",
-    )
+    refused = [c.arguments for c in group if isinstance(c.result, Problem) and describe(c.result) == "ValueError"]
+    if refused:
+        fail(f"A kernel that fits raises ValueError: {why_refused(refused)}")
     expect_right(group, {}, "Each parameter alone is right, but not all of them together")
+
+
+def why_refused(refused: Sequence[Mapping[str, Any]]) -> str:
+    """What the calls have in common for which a fitting kernel was refused, and the remedy."""
+    if all(output_size(a) == 1 for a in refused):
+        return "one as large as the padded input has one place. Refuse only what is larger (<, not <=)"
+    if all(a["kernel_size"] > a["input_size"] for a in refused):
+        return "the padding makes room for it. Compare with the padded input, n + 2p"
+    return "compare the dilated kernel, d(k − 1) + 1 pixels, with the padded input, n + 2p"
 
 
 @points(1, cell=FUNCTION, hint="if the dilated kernel is larger than the padded input: raise ValueError(...)")
@@ -208,12 +212,15 @@ def test_value_error(calls: Calls) -> None:
     for call in group:
         if isinstance(call.result, Value):
             size = call.result.value
-            below = isinstance(size, (int, float)) and size <= 0
-            found = "a size of 0 or less was returned" if below else f"{describe(call.result)} was returned"
+            found = f"{describe(call.result)} was returned"
+            if isinstance(size, (int, float)) and size <= 0:
+                found = "0 was returned" if size == 0 else "a size below 0 was returned"
             fail(f"The kernel is larger than the padded input: expected a ValueError, but {found}")
         if describe(call.result) != "ValueError":
             expect(
                 call.result.status is not Status.ERROR or call.result.type == "NotImplementedError",
-                f"The kernel is larger than the padded input: expected a ValueError, found {describe(call.result)}",
+                f"The kernel is larger than the padded input: expected a ValueError, found {describe(call.result)}. "
+                "Compare the two yourself, and `raise ValueError(...)`",
+                line=call.result.cell * LINES_PER_CELL + call.result.line,
             )
             answered("conv_output_size", call.result, drawn=True)
