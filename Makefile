@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test release lint bench clean
+.PHONY: help demo test graders release lint bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -20,6 +20,9 @@ demo: $(INSTALLED) ## grade eight sample submissions in .demo/ and write the rep
 
 test: lint ## run the tests on two cores (and the lint before them)
 	@$(BIN)/python -m pytest --numprocesses 2
+
+graders: $(INSTALLED) ## grade all correct designs and known mistakes, and print what came of each
+	@$(BIN)/python -m tools.prove_graders
 
 release: $(INSTALLED) ## generate release/ and solutions/ from source/
 	@$(BIN)/python -m tools.release

@@ -25,6 +25,7 @@ from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolati
 from autograder.jobs import NotebookWork, Work, setup_record, wants_gpu
 from autograder.manual_marks import answers_of
 from autograder.plan import Plan, checkpoint_file, make_plan
+from autograder.proof import describe_graders
 from autograder.results import CheckResult, GradeReport, Status
 from autograder.run import FLEETING, JailRun, run_plan
 from autograder.submission import Submission, grade_id_of, read_notebook, read_submission, test_cells
@@ -299,6 +300,7 @@ def _facts(grader: Grader, submission: Submission) -> dict[str, str]:
         "isolation": grader.isolation.describe(),
         "data": grader.data_identity,
         "configuration": grader.engine[:12],
+        "graders": describe_graders(Path(grader.assignment.graders)),
     }
     if wants_gpu(grader.course.device):
         facts["gpu"] = "the NVIDIA devices were bound into the runner's jail (never into the notebooks')"

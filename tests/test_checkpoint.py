@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hidden_graders import IMPORTS, evidence_of, given, grade_check, open_runner, submitted
+from tools.hidden_graders import IMPORTS, evidence_of, given, grade_check, open_runner, submitted
 from safetensors.numpy import load
 from safetensors.torch import save, save_file
 

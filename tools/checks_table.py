@@ -1,23 +1,32 @@
-"""Write `docs/checks.md`, the table of every hidden check, from the graders: `python -m tools.checks_table`."""
+"""Write `docs/checks.md`, every hidden check and what it says to each known mistake: `python -m tools.checks_table`.
+
+The checks come from the graders' own marks and docstrings, the messages from `proof.json`: `make graders` graded each
+mistake and kept what was said.
+"""
 
 from __future__ import annotations
 
 import inspect
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.config import Assignment, load_course
+from autograder.proof import ProvedCase, read_proof
 from tools.samples import ASSIGNMENT, ROOT
 
 PAGE = ROOT / "docs" / "checks.md"
-INTRODUCTION = """# What is checked
+INTRODUCTION = """# What is checked, and what is said to whom
 
-Written by `python -m tools.checks_table` from the hidden graders in `autograder/graders/`; a test keeps it current.
-Titles and hints are what students see; the graders' inputs are drawn from the course's secret. A check that depends on
-a failed one is skipped and earns nothing. One that the engine cannot decide for a valid program asks for a person.
+Written by `make graders` from the hidden graders in `autograder/graders/` and from what they said to every known
+mistake of `tests/mutants/`; a test keeps it current. Titles, hints and messages are what students see; the graders'
+inputs are drawn from the course's secret and appear in none of them. A check that depends on a failed one is skipped
+and earns nothing. One that the engine cannot decide for a valid program asks for a person.
+
+The graders: {proof}.
+Figures in messages on accuracy were measured on {data}.
 """
 
 
@@ -44,26 +53,51 @@ def read_checks(path: Path) -> Iterator[Check]:
 
 
 def render(assignment: Assignment) -> str:
-    """The page, one table for each exercise."""
-    parts = [INTRODUCTION]
+    """The page: for each exercise its checks, and below each the mistakes that it catches."""
+    graders = Path(assignment.graders)
+    proof = read_proof(graders)
+    cases = proof.cases if proof else ()
+    parts = [INTRODUCTION.format(proof=proof.describe() if proof else "", data=proof.data if proof else "")]
     for exercise in assignment.exercises:
-        checks = list(read_checks(Path(assignment.graders) / exercise.grader))
+        checks = list(read_checks(graders / exercise.grader))
+        own = [case for case in cases if case.notebook == exercise.notebook]
+        accepted = "; ".join(case.title for case in own if not case.is_mutant)
+        parts.append(f"## {exercise.notebook}\n\nCorrect designs that are accepted: {accepted}.\n")
         titles = {check.name: check.title for check in checks}
-        parts.append(f"## {exercise.notebook}\n\n| cell | check | points | hint | depends on |\n|---|---|---|---|---|")
         for check in checks:
-            needs = "; ".join(titles[name] for name in check.requires)
-            hint = check.hint.replace("|", "\\|")
-            parts[-1] += f"\n| `{check.cell}` | {check.title} | {check.points:g} | {hint} | {needs} |"
-        parts[-1] += "\n"
+            parts.append(_section(check, titles, [case for case in own if case.check == check.name]))
     return "\n".join(parts)
+
+
+def _section(check: Check, titles: dict[str, str], caught: Sequence[ProvedCase]) -> str:
+    needs = "; ".join(titles[name] for name in check.requires)
+    points = f"{check.points:g} point{'s' * (check.points != 1)}"
+    lines = [f"### {check.title}", "", f"`{check.cell}`, {points}. Hint: {check.hint}"]
+    lines += [f"Depends on: {needs}."] if needs else []
+    if caught:
+        lines += ["", "| mistake | message | points to |", "|---|---|---|"]
+        lines += [f"| {case.title} | {_cell(case.message)} | {_code(case.line)} |" for case in caught]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _code(line: str) -> str:
+    return f"`{_cell(line)}`" if line else ""
+
+
+def write() -> None:
+    """Write the page for the course's own assignment."""
+    PAGE.write_text(render(load_course(ROOT).assignment(ASSIGNMENT)))
 
 
 def main() -> int:
     """Write the page, or with `--check` say whether it is current."""
-    text = render(load_course(ROOT).assignment(ASSIGNMENT))
     if "--check" in sys.argv[1:]:
-        return 0 if PAGE.read_text() == text else 1
-    PAGE.write_text(text)
+        return 0 if PAGE.read_text() == render(load_course(ROOT).assignment(ASSIGNMENT)) else 1
+    write()
     return 0
 
 

@@ -1,0 +1,11 @@
+# title = "A 0-d integer tensor"
+# %% output-size-solution
+def conv_output_size(input_size, kernel_size, stride=1, padding=0, dilation=1):
+    if dilation * (kernel_size - 1) + 1 > input_size + 2 * padding:
+        raise ValueError("the kernel is larger than the padded input")
+    room = torch.tensor(input_size + 2 * padding - dilation * (kernel_size - 1) - 1)
+    return torch.div(room, stride, rounding_mode="floor") + 1
+
+
+answer_output_size = 32
+answer_same_padding = 4

@@ -1,0 +1,2 @@
+# title = "Weights with the prefix of torch.compile"
+# weights = "compiled"

@@ -1,0 +1,2 @@
+# title = "Weights handed in as float16"
+# weights = "half precision"
