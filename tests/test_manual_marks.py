@@ -21,6 +21,7 @@ from tests.tiny_course import RIGHT, WRONG, give_mark, grade, hand_in
 from tools.samples import ASSIGNMENT as CNN
 from tools.samples import build_sample, make_course
 
+AS_RELEASED = "YOUR ANSWER HERE"
 OLDER = "an older manual mark (1.5 of 2 on sums-why) was given to an earlier submission"
 
 
@@ -89,10 +90,10 @@ def test_a_mark_stands_where_its_own_answer_is_unchanged(course: Path) -> None:
 
 
 def test_a_mark_for_an_answer_that_stood_elsewhere_belongs_to_the_whole_notebook(course: Path) -> None:
-    hand_in(course, "ada", "50  # it is fifty, since I counted")
+    hand_in(course, "ada", "50  # it is fifty, since I counted", why=AS_RELEASED)
     grade(course)
     give_mark(course, "ada", "01_sums", "sums-why", 1)
-    hand_in(course, "ada", "50  # it is fifty, since everybody says so")
+    hand_in(course, "ada", "50  # it is fifty, since everybody says so", why=AS_RELEASED)
     assert "an older manual mark (1 of 2 on sums-why) was given to an earlier submission" in words(grade(course).output)
 
 

@@ -172,17 +172,28 @@ def _task(row: Row, notebook: str, cell: str, maximum: float) -> Task:
         return Task(cell, Points(None, maximum), checks, "no score was recorded")
     mark = next((m for m in row.marks if (m.notebook, m.cell) == (notebook, cell) and m.manual is not None), None)
     if mark is not None:
-        return Task(cell, Points(mark.score, maximum), checks, f"marked by hand; the checks gave {earned:g}")
+        remark = f"{_by_hand(row, mark)}; the checks gave {earned:g}"
+        return Task(cell, Points(mark.score, maximum), checks, remark)
     return Task(cell, Points(earned, maximum), checks, "" if checks else "no check reached this cell")
 
 
 def _manual_task(row: Row, mark: Mark) -> Task:
     if row.failed:
         return Task(mark.cell, Points(None, mark.maximum), remark="to be marked by hand once it could be graded")
-    if mark.needs_person:
+    if mark.needs_person and mark.manual is None:
         return Task(mark.cell, Points(None, mark.maximum), remark="waits for a manual mark in formgrader")
-    remark = "marked by hand" if mark.manual is not None else "left as it was released: nothing to mark"
+    remark = _by_hand(row, mark) if mark.manual is not None else "left as it was released: nothing to mark"
     return Task(mark.cell, Points(mark.score, mark.maximum), remark=remark)
+
+
+def _by_hand(row: Row, mark: Mark) -> str:
+    """That a person gave the mark, and what became of it when the student handed in again."""
+    if any((older.notebook, older.cell) == (mark.notebook, mark.cell) for older in row.older_marks):
+        return "marked by hand in an earlier submission: counts until somebody decides"
+    known = (m for m in row.report.manual if (m.notebook, m.cell, m.score) == (mark.notebook, mark.cell, mark.manual))
+    kept = next((m for m in known if m.choice == "kept"), None)
+    when = f"; kept for a later submission on {datetime.fromisoformat(kept.chosen_at):%-d %B %Y, %H:%M}" if kept else ""
+    return f"marked by hand{when}"
 
 
 def _cell_error(cell: CellRun) -> CellError | None:
