@@ -97,7 +97,7 @@ def main(debug: bool) -> None:
       0  done; when grading: everything was graded
       1  nothing could be graded: the message says what is missing
       2  wrong usage: an unknown command, option, assignment or student
-      3  some submissions were not graded through the grader's own fault, or were not collected
+      3  some submissions were not graded through the grader's own fault, not collected, or not compared
     """
 
 
@@ -513,8 +513,9 @@ def whatif_command(
             lambda student: status.update(Text(f"Looking at kept evidence: {clean_text(student)} …")),
         )
     show_comparisons(console, found, limits, shows_all)
+    pairs = whatif.message_pairs(found)
     if messages:
-        console.print(messages_table(whatif.message_pairs(found)))
+        console.print(messages_table(pairs) if pairs else "Nobody would read another message.")
     if json_path is not None:
         whatif.write_json(json_path, changes, found, limits)
     if csv_path is not None:

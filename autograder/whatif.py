@@ -175,7 +175,7 @@ def compare_all(
                     raise NotComparable("no marks are recorded: grade it first")
                 if folder is None:
                     raise NotComparable("there is no submission any more")
-                found = _grade_kept(changed, process, folder, report, other)
+                found = _grade_kept(grader, changed, process, folder, report, other)
             except NotComparable as reason:
                 comparisons.append(Comparison(student, problem=str(reason)))
                 continue
@@ -189,13 +189,18 @@ class NotComparable(Exception):
 
 
 def _grade_kept(
-    changed: Grader, process: GradingProcess, folder: Path, recorded: GradeReport, other: Mapping[str, str]
+    grader: Grader,
+    changed: Grader,
+    process: GradingProcess,
+    folder: Path,
+    recorded: GradeReport,
+    other: Mapping[str, str],
 ) -> GradeReport:
     """The report that the changes would give. Raises NotComparable."""
     with tempfile.TemporaryDirectory(prefix="autograder-whatif-") as scratch:
         work = Path(scratch)
         submission, plan, key = read_folder(changed, recorded.student, folder, work)
-        if not _same_answers(recorded, answers_of(submission, changed.release, changed.assignment)):
+        if not _same_answers(recorded, answers_of(submission, grader.release, grader.assignment)):
             raise NotComparable("handed in again since it was graded: grade it first")
         results = Cache(changed.root / ".autograder" / "whatif")
         known = results.load_report(key) or changed.cache.load_report(key)
