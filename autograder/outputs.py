@@ -144,7 +144,9 @@ def details(check: CheckResult) -> list[str]:
 
 def where(check: CheckResult) -> str:
     """The student's line that a message speaks of, where it is known."""
-    return f"See line {check.line} of {check.place}." if check.line and check.place else ""
+    if not check.line or not check.place:
+        return ""
+    return f"See line {check.line} of {check.place}" + (f": {check.code}" if check.code else ".")
 
 
 def _row(check: CheckResult) -> str:

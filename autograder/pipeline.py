@@ -18,7 +18,7 @@ from autograder.cache import Cache, digest_of, engine_digest, read_secret
 from autograder.changes import Changes
 from autograder.checks import Submitted
 from autograder.config import Assignment, ConfigError, Course, did_you_mean, load_course
-from autograder.evidence import Problem
+from autograder.evidence import Problem, clean_text
 from autograder.grading import from_records, internal_results, own_fault
 from autograder.grading_process import GradingFault, GradingProcess
 from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
@@ -29,6 +29,8 @@ from autograder.proof import describe_graders
 from autograder.results import CheckResult, GradeReport, Status
 from autograder.run import FLEETING, JailRun, run_plan
 from autograder.submission import Submission, grade_id_of, read_notebook, read_submission, test_cells
+
+MOST_CODE = 160  # characters of a student's line in a message
 
 
 class SetupError(RuntimeError):
@@ -263,13 +265,15 @@ def _report(
 
 
 def _placed(check: CheckResult, submission: Submission) -> CheckResult:
-    """The check with the cell that its line belongs to in words: an exercise's cell by name, another by number."""
+    """The check with its line's text, and the cell it belongs to in words: by its name, or else by number."""
     cells = submission.notebooks.get(check.notebook, {}).get("cells", [])
     if not check.line or check.source_cell >= len(cells) or cells[check.source_cell]["cell_type"] != "code":
         return check
     name = grade_id_of(cells[check.source_cell])
     number = sum(cell["cell_type"] == "code" for cell in cells[: check.source_cell + 1])
-    return replace(check, place=f"the cell {name}" if name else f"code cell {number}")
+    lines = cells[check.source_cell]["source"].splitlines()
+    code = clean_text(lines[check.line - 1].strip())[:MOST_CODE] if check.line <= len(lines) else ""
+    return replace(check, place=f"the cell {name}" if name else f"code cell {number}", code=code)
 
 
 def _work(grader: Grader, submission: Submission, plan: Plan, jail: JailRun, folder: Path) -> Work:

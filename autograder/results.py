@@ -35,7 +35,8 @@ class CheckResult:
     """One hidden check. `earned` lies in 0..`points`; `message` says what was expected, found, and the remedy.
 
     `cell` is the grade cell that carries the points. `line` (from 1) points to the student's own code where that is
-    known: in the cell with index `source_cell` among all cells of the notebook, which a reader knows as `place`.
+    known: in the cell with index `source_cell` among all cells of the notebook, which a reader knows as `place`; `code`
+    is its text.
     """
 
     notebook: str
@@ -49,6 +50,7 @@ class CheckResult:
     hint: str = ""
     source_cell: int = 0
     place: str = ""
+    code: str = ""
     line: int = 0
     seconds: float = 0.0
 

@@ -315,7 +315,7 @@ def test_feedback_says_what_is_undecided_and_what_was_repaired(course: Path) -> 
     assert "15 of 15 points are undecided: your program may be right, but the grader cannot judge it" in page
     assert "A person will mark this check, and no points are lost by it" in page
     assert "write it another way and hand in again" in page
-    assert "See line 12 of the cell modern-cnn-solution." in page
+    assert "See line 12 of the cell modern-cnn-solution: " in page
     assert "all of them count, from top to bottom" in feedback("clumsy", "01_output_size")
     assert "02_deeper_cnn.ipynb ends early, after 8 whole cells" in feedback("interrupted", "02_deeper_cnn")
     assert "01_output_size.ipynb is empty (0 bytes)" in feedback("interrupted", "01_output_size")

@@ -36,6 +36,7 @@ def test_a_skipped_check_shows_no_hint() -> None:
 
 
 def test_students_text_is_no_markup_in_the_table() -> None:
-    page = checks_output([check(Status.FAILED)])["data"]["text/html"]
+    page = checks_output([check(Status.FAILED, code="x = '<i>16</i>'")])["data"]["text/html"]
     assert "<b>128</b>" not in page
+    assert "See line 14 of code cell 3: x = &#x27;&lt;i&gt;16&lt;/i&gt;&#x27;" in page
     assert "&lt;b&gt;128&lt;/b&gt;" in page

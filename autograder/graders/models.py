@@ -390,8 +390,10 @@ def expect_gradients(network: Network, export: Export, loss: str) -> None:
         found = gradients.get(name)
         if found is None or found.max_abs == 0:
             used = is_used(export.graph, name)
-            why = "the way back to it is cut (detach, no_grad?)" if used else "it is never used in forward"
-            fail(f"no gradient reaches `{name}`: {why}. It would keep its random values", line=line if used else 0)
+            if used:
+                cut = "the way back to it is cut by detach, .data or no_grad. Leave that out of forward"
+                fail(f"no gradient reaches `{name}`, so it would keep its random values: {cut}", line=line)
+            fail(f"no gradient reaches `{name}`: it is never used in forward. Use it there, or take it out of __init__")
         expect(found.finite, f"the gradient of `{name}` is NaN or infinite: look for a division by zero or an overflow")
 
 
