@@ -302,7 +302,7 @@ def line_with(text: str) -> int:
     ("module", "kind", "words", "text"),
     [
         (Broken(), "error", "forward raises RuntimeError for an input (4, 3, 32, 32)", "# this line is looked for"),
-        (Guarded(), "unsupported", "torch.export cannot turn it into a graph", "# a decision on values"),
+        (Guarded(), "unsupported", "what it does next depends on the values of a tensor", "# a decision on values"),
         (Fourier(), "unsupported", "aten.fft_rfft2.default", "# an operation of its own"),
         (Functional(lambda m, x: (x, x)), "error", "forward must return one tensor", ""),
         (Functional(lambda m, x: {"logits": x}), "error", "forward must return one tensor", ""),

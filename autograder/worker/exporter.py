@@ -263,6 +263,8 @@ def _reason(error: Exception) -> str:
     """The first line of what torch says, or plain words for what it says in riddles."""
     if "We found a fake tensor in the exported program constant's list" in str(error):
         return "it uses a tensor's .data, which leaves the graph (.detach() stays in it)."
+    if "Could not guard on data-dependent expression" in str(error):
+        return "what it does next depends on the values of a tensor."
     return next((text for text in str(error).splitlines() if text.strip()), type(error).__name__)[:300]
 
 
