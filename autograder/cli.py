@@ -563,7 +563,8 @@ def show_comparisons(
         console.print(f"Nobody would cross {', '.join(quiet)} of all points")
     console.print(f"Mean: {total.mean_before:g} → {total.mean_after:g} points")
     if total.other_message:
-        console.print(f"{count(range(total.other_message), 'student')} would read another message (--messages)")
+        readers = count(range(total.other_message), "student")
+        console.print(f"{readers} would read another message for the same points (--messages)")
     waiting = [c for c in compared if c.is_waiting]
     if waiting:
         console.print(f"{count(waiting, 'student')} still without a manual mark, which counts 0 so far", style="yellow")

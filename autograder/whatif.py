@@ -341,10 +341,10 @@ def summarise(comparisons: Sequence[Comparison], boundaries: Sequence[float]) ->
 
 
 def message_pairs(comparisons: Sequence[Comparison]) -> dict[tuple[str, str, str], list[str]]:
-    """The students of each (notebook, text before, text after) where only the words of a check differ."""
+    """The students of each (notebook, text before, text after) where the words of a check differ."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for comparison in comparisons:
-        for change in comparison.messages:
+        for change in (change for change in comparison.changes if change.reads[0] != change.reads[1]):
             found.setdefault((change.notebook, *change.reads), []).append(comparison.student)
     return found
 

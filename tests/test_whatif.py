@@ -151,11 +151,20 @@ def test_another_hint_is_another_message_and_no_points(course: Path) -> None:
     graders = changed_graders(course, "Add them all.", "Add every single one.")
     result = ask(course, "--graders", graders, "--messages")
     assert "0 gain, 0 lose, 3 keep their points" in result.output
-    assert "2 students would read another message" in result.output  # bo and cy; ada passed and reads no hint
+    # bo and cy: ada passed, and reads no hint.
+    assert "2 students would read another message for the same points" in result.output
     text = words(result.output)
     assert "Hint: Add them all." in text
     assert "Hint: Add every single one." in text
     assert "The total is large enough" not in words(ask(course, "--graders", graders).output)
+
+
+def test_a_message_that_comes_with_other_points_is_shown_too(course: Path) -> None:
+    result = ask(course, "--set", "01_sums.full=45", "--messages")
+    text = words(result.output)
+    assert "total: expected 50, got 40" in text
+    assert "total: expected 45, got 40" in text
+    assert "1 student would read another message for the same points" in text  # bo, who has 0 of 5 either way
 
 
 def test_a_changed_helper_beside_changed_graders_is_the_one_that_counts(course: Path) -> None:
