@@ -1845,7 +1845,9 @@ an export problem before handing in.
 import logging
 import math
 import os
+import random
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -1878,7 +1880,7 @@ _ATEN = """
     _upsample_bicubic2d_aa.vec pixel_shuffle pixel_unshuffle channel_shuffle im2col col2im grid_sampler
     affine_grid_generator pad
     mean mean.dim sum sum.dim_IntList amax amin max min max.dim min.dim max.other min.other argmax argmin prod
-    prod.dim_int var var.dim var.correction var_mean.dim var_mean.correction std std.dim std.correction
+    prod.dim_int var var.dim var.correction var_mean.dim var_mean.correction std std.dim std.correction std_mean.dim
     std_mean.correction logsumexp cumsum linalg_vector_norm norm.ScalarOpt_dim median.dim topk sort any any.dim
     all all.dim count_nonzero.dim_IntList cosine_similarity
     add.Tensor sub.Tensor mul.Tensor div.Tensor div.Tensor_mode add.Scalar sub.Scalar mul.Scalar div.Scalar
@@ -1903,7 +1905,7 @@ _ATEN = """
     repeat_interleave.self_int tile flip fliplr flipud roll rot90 tril triu diagonal unfold meshgrid
     meshgrid.indexing contiguous clone detach alias lift_fresh_copy type_as to.dtype to.dtype_layout to.device
     to.other
-    copy_ fill_.Scalar fill_.Tensor zero_
+    copy_ fill_.Scalar fill_.Tensor zero_ index_put_
     zeros zeros_like new_zeros ones ones_like new_ones full full_like new_full arange arange.start
     arange.start_step linspace eye eye.m scalar_tensor
     bernoulli bernoulli.p bernoulli_.float rand rand_like randn randn_like randint randint.low uniform_ normal_
@@ -2001,7 +2003,15 @@ def export_graph(
         module.train(training)
         with _quiet(), torch.enable_grad():
             _materialise_lazy_parameters(module, example, locate)
+            luck = _python_luck()
             program = _trace(module, example, locate)
+        if training and _python_luck() != luck:
+            raise ExportProblem(
+                "unsupported",
+                "forward draws from Python's or NumPy's random while it trains, and a graph would keep that one draw: "
+                "a branch that is left out by chance would be missing from it. Hint: draw with torch, e.g. multiply "
+                "the branch by torch.empty(x.size(0), 1, 1, 1).bernoulli_(keep)",
+            )
         return _Encoder(module, program, example, training, pool, locate).encode()
     finally:
         for part, flag in flags:
@@ -2014,9 +2024,18 @@ def _unwrap(module: nn.Module) -> nn.Module:
         inner = getattr(module, name, None)
         if isinstance(inner, nn.Module):
             return inner
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ExportProblem("unsupported", "a scripted module cannot be exported; hand in the nn.Module itself")
+    for name, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            what = f"`{name[:80]}` is a scripted module, which" if name else "a scripted module"
+            raise ExportProblem("unsupported", f"{what} cannot be exported; leave out torch.jit.script")
     return module
+
+
+def _python_luck() -> tuple[Any, ...]:
+    """The states of the random generators that torch does not trace; they change when something draws from them."""
+    numpy = sys.modules.get("numpy")
+    state = numpy.random.get_state(legacy=False)["state"] if numpy else {}
+    return random.getstate(), state.get("pos"), bytes(state.get("key", b""))
 
 
 @contextmanager
@@ -2059,13 +2078,22 @@ def _trace(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]
         return torch.export.export(module, (example,), strict=False)
     except Exception as error:
         line = _line_of_text(str(error), locate) or _line_of_exception(error, locate)
-        reason = next((text for text in str(error).splitlines() if text.strip()), type(error).__name__)[:300]
+        reason = _reason(error)
         raise ExportProblem(
             "unsupported",
             f"forward runs, but torch.export cannot turn it into a graph: {reason} "
             "Hint: decisions on tensor values (if x.max() > 1, .item(), .numpy(), .data) cannot be part of a graph.",
             line,
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what torch says, or plain words for what it says in riddles."""
+    if "We found a fake tensor in the exported program constant's list" in str(error):
+        return "it uses a tensor's .data, which leaves the graph (.detach() stays in it)."
+    if "Could not guard on data-dependent expression" in str(error):
+        return "what it does next depends on the values of a tensor."
+    return next((text for text in str(error).splitlines() if text.strip()), type(error).__name__)[:300]
 
 
 def _batch_of(program: Any) -> int | str:
@@ -2212,7 +2240,7 @@ class _Encoder:
 
     def _call(self, graph_module: Any, node: Any, environment: dict[Any, Any], region: int) -> Any:
         target = node.target
-        name = f"operator.{target.__name__}" if getattr(target, "__module__", "") == "_operator" else str(target)
+        name = _name_of(target)
         if name in {"wrap_with_set_grad_enabled", "wrap_with_autocast"}:
             return self._region(name, graph_module, node, environment, region)
         if name == "operator.getitem" and isinstance(environment.get(node.args[0]), list):
@@ -2222,7 +2250,9 @@ class _Encoder:
         line = _line_of_text(node.meta.get("stack_trace") or "", self.locate)
         arguments = _bind(node)
         index = len(self.nodes)
-        if name in _REWRITES:
+        if name == "sym_float":  # of the number of images
+            name, arguments = "operator.truediv", [*arguments, 1]
+        elif name in _REWRITES:
             name = _REWRITES[name]
             arguments = arguments[: len(_overload(name)._schema.arguments)]  # empty has one more than zeros
         try:
@@ -2283,6 +2313,14 @@ class _Encoder:
             raise problems[0]
         order = {old: new for new, old in enumerate(sorted(live))}
         return [_renumber(self.nodes[old], order) for old in sorted(live)]
+
+
+def _name_of(target: Any) -> str:
+    """An operation's name: `aten.relu.default`, `operator.add`, `sym_float`. Never an address, which would differ each
+    time in what a student reads."""
+    if getattr(target, "__module__", "") == "_operator":
+        return f"operator.{target.__name__}"
+    return str(target) if isinstance(target, torch._ops.OperatorBase) else str(getattr(target, "__name__", "?"))
 
 
 def _bind(node: Any) -> list[Any]:
