@@ -175,6 +175,7 @@ def run_notebook(
 
     sys.path.insert(0, "")  # as in Jupyter: the notebook's own folder first
     shell = make_shell()
+    collect.seed_everything()  # what a cell draws, it may keep and show
     unfinished = []
     for cell in notebook["cells"]:
         step = f"cell-{cell['index']}"
