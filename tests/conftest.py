@@ -28,14 +28,14 @@ class GradedCourse:
     reports: Mapping[str, GradeReport]
 
 
-SAMPLES = ("tests/test_nbgrader.py", "tests/test_release.py", "tests/test_samples.py")
-DIVISIBLE = ("tests/test_exporter.py", "tests/test_graders.py", "tests/test_graph.py")
+SAMPLES = ("tests/test_determinism.py", "tests/test_nbgrader.py", "tests/test_release.py", "tests/test_samples.py")
+DIVISIBLE = ("tests/test_architectures.py", "tests/test_exporter.py", "tests/test_graders.py", "tests/test_graph.py")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Share the tests between processes: those that look at the graded samples stay in one, since grading them takes
-    minutes and is done once; other files stay whole for their fixtures' sake, but for the three largest."""
+    minutes and is done once; other files stay whole for their fixtures' sake, but for the four largest."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFixtures(LoadScopeScheduling):  # type: ignore[misc]
