@@ -16,7 +16,7 @@ from pathlib import Path
 from autograder.cache import digest_of
 
 FILE = "proof.json"
-# What decides how a design is judged; the rest (jail, gradebook, reports) has no part in it.
+# What decides how a design is judged; the rest (jail, cells, gradebook, reports) has no part in it.
 JUDGING = (
     "accuracy.py",
     "checkpoint.py",
@@ -30,7 +30,11 @@ JUDGING = (
     "operations.py",
     "probe_images.py",
     "runner.py",
-    "worker/*.py",
+    "worker/checkpoint.py",
+    "worker/collect.py",
+    "worker/exporter.py",
+    "worker/graph_*.py",
+    "worker/interpreter.py",
 )
 
 

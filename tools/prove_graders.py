@@ -23,6 +23,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -156,7 +157,8 @@ def main() -> int:
     began = time.monotonic()
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, mp_context=spawn, initializer=_open_runner) as pool:
-        outcomes = list(pool.map(_grade_in_pool, chosen))
+        graded = pool.map(_grade_in_pool, chosen)
+        outcomes = list(track(graded, "Grading", total=len(chosen), console=console, transient=True))
     console.print(outcomes_table(outcomes))
     wrong = [outcome for outcome in outcomes if outcome.complaints()]
     for outcome in wrong:
