@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tools.hidden_graders import IMPORTS, evidence_of, given, grade_check, open_runner, submitted
 from safetensors.numpy import load
 from safetensors.torch import save, save_file
 
@@ -20,6 +19,7 @@ from autograder.graph import ModelGraph
 from autograder.results import Status
 from autograder.worker.checkpoint import read_state_dict
 from autograder.worker.exporter import TensorPool, export_graph
+from tools.hidden_graders import IMPORTS, evidence_of, given, grade_check, open_runner, submitted
 
 MODERN = "04_modern_cnn"
 STEM = "modern_cnn"
