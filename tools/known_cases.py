@@ -2,7 +2,8 @@
 
 A design is a student's answer that must get full marks: a file in cells, each headed `# %% <name>`, where the name is a
 grade id or, for a cell of the student's own, anything else. The lines before the first cell are TOML in comments.
-Cells that are not there are the reference solution's.
+Cells that are not there are the reference solution's. The known architectures of `tests/architectures/` that are what
+the exercise asks for are designs, too: `expected.json` there marks them with "modern_cnn".
 
 A mutant is one mistake: a table of changes to the reference solution (or to a design, `base`), and what must come of
 it. Keys of both:
@@ -23,6 +24,8 @@ and of mutants only:
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -39,6 +42,8 @@ else:
     import tomli as tomllib
 
 DESIGNS, MUTANTS = ROOT / "tests" / "designs", ROOT / "tests" / "mutants"
+ARCHITECTURES = ROOT / "tests" / "architectures"
+ARCHITECTURE = "architecture_"  # begins the name of a design that is a known architecture
 CELL = re.compile(r"^# %% (\S.*)\n", re.MULTILINE)
 
 
@@ -84,13 +89,23 @@ class _Text:
 @cache
 def designs() -> tuple[Case, ...]:
     """Every correct design, by notebook and name. Raises BadCase."""
-    return tuple(_design(path) for path in sorted(DESIGNS.glob("*/*.py")))
+    return (*(_design(path) for path in sorted(DESIGNS.glob("*/*.py"))), *_architectures())
 
 
 @cache
 def mutants() -> tuple[Case, ...]:
     """Every known mistake, by notebook, in the order of its file. Raises BadCase."""
     return tuple(case for path in sorted(MUTANTS.glob("*.toml")) for case in _mutants(path))
+
+
+def _architectures() -> Iterator[Case]:
+    """Known architectures under the name that the exercise asks for."""
+    for name, expected in json.loads((ARCHITECTURES / "expected.json").read_text()).items():
+        if expected.get("modern_cnn"):
+            text = (ARCHITECTURES / f"{name}.py").read_text()
+            title = (ast.get_docstring(ast.parse(text)) or name).splitlines()[0]
+            cells = {"architecture": text, "modern-cnn-solution": "ModernCNN = Net"}
+            yield Case("04_modern_cnn", f"{ARCHITECTURE}{name}", title, cells)
 
 
 def _design(path: Path) -> Case:
