@@ -50,9 +50,9 @@ class CheckResult:
     hint: str = ""
     source_cell: int = 0
     place: str = ""
-    code: str = ""
     line: int = 0
     seconds: float = 0.0
+    code: str = ""
 
 
 @dataclass(frozen=True)
