@@ -1,10 +1,5 @@
 # title = "Pre-activation blocks"
 # %% deeper-cnn-solution
-def block(a, b, norm=True, pool=True, act=nn.ReLU):
-    parts = [nn.Conv2d(a, b, 3, padding=1)] + [nn.BatchNorm2d(b)] * norm + [act()] + [nn.MaxPool2d(2)] * pool
-    return nn.Sequential(*parts)
-
-
 class DeeperCNN(nn.Module):
     def __init__(self, num_classes=10):
         super().__init__()
@@ -32,6 +27,4 @@ class DeeperCNN(nn.Module):
     def forward(self, x):
         x = self.features(x)
         x = x.mean((2, 3))
-        x = self.classifier(self.dropout(x))
-
-        return x
+        return self.classifier(self.dropout(x))

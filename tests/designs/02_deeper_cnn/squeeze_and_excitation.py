@@ -1,8 +1,7 @@
 # title = "Squeeze and excitation"
 # %% deeper-cnn-solution
-def block(a, b, norm=True, pool=True, act=nn.ReLU):
-    parts = [nn.Conv2d(a, b, 3, padding=1)] + [nn.BatchNorm2d(b)] * norm + [act()] + [nn.MaxPool2d(2)] * pool
-    return nn.Sequential(*parts)
+def block(a, b):
+    return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
 
 
 class SE(nn.Module):
@@ -24,6 +23,4 @@ class DeeperCNN(nn.Module):
     def forward(self, x):
         x = self.features(x)
         x = x.mean((2, 3))
-        x = self.classifier(self.dropout(x))
-
-        return x
+        return self.classifier(self.dropout(x))

@@ -38,6 +38,4 @@ class ModernCNN(nn.Module):
     def forward(self, x):
         x = self.stages(self.stem(x))
         x = x.mean((2, 3))
-        x = self.classifier(x)
-
-        return x
+        return self.classifier(x)

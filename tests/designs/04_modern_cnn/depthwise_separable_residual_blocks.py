@@ -28,6 +28,4 @@ class ModernCNN(nn.Module):
     def forward(self, x):
         x = self.stages(self.stem(x))
         x = F.adaptive_avg_pool2d(x, (1, 1))[:, :, 0, 0]
-        x = self.classifier(x)
-
-        return x
+        return self.classifier(x)

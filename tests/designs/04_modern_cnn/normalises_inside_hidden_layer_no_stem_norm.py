@@ -12,6 +12,4 @@ class ModernCNN(nn.Module):
     def forward(self, x):
         x = self.stages(self.stem((x - 0.5) / 0.25))
         x = x.mean((2, 3))
-        x = self.classifier(x)
-
-        return x
+        return self.classifier(x)
