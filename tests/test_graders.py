@@ -57,11 +57,10 @@ def grade_answer(notebook: str, runner: Runner, *cells: str) -> Mapping[str, Che
 # Designs and mutants
 
 
-def quick_and_slow() -> Iterator[Any]:
+def quick_and_slow() -> list[Any]:
     """All designs; the known architectures, which are deep, are slow."""
-    for case in designs():
-        slow = case.name.startswith(ARCHITECTURE)
-        yield pytest.param(case, id=case.id, marks=pytest.mark.slow if slow else ())
+    deep = {case.id for case in designs() if case.name.startswith(ARCHITECTURE)}
+    return [pytest.param(c, id=c.id, marks=pytest.mark.slow if c.id in deep else ()) for c in designs()]
 
 
 @pytest.mark.parametrize("case", quick_and_slow())
