@@ -29,7 +29,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class _Text:
     """A design's file: what its heading says, and its cells."""
 
     heading: Mapping[str, Any]
-    cells: Mapping[str, str] = field(default_factory=dict)
+    cells: Mapping[str, str]
 
 
 @cache
