@@ -34,8 +34,9 @@ class Limits:
     Seconds are wall-clock seconds. A cell over `cell_seconds` is interrupted and costs itself; one that ignores the
     interrupt is killed and its notebook is run once more without it. `notebook_seconds` and `submission_seconds` end
     the notebook and the jail. `cpu_seconds` is CPU time per process. `memory_mib` bounds the private memory of each
-    process and, watched from outside, of the whole jail. `output_kib` is what one cell may print, `evidence_mib` all
-    that one submission may send. `scratch_mib` is the size of the working folder, `tmp_mib` of `/tmp` and `/dev/shm`.
+    process and, watched from outside, of the whole jail. `output_kib` is what one cell may print, `outputs` how many
+    displays it may make, `evidence_mib` and `records` all that one submission may send. `scratch_mib` is the size of
+    the working folder, `tmp_mib` of `/tmp` and of `/dev/shm`, `scratch_files` the number of files in all three.
     """
 
     cell_seconds: float = 60
@@ -47,9 +48,12 @@ class Limits:
     processes: int = 128
     file_mib: int = 128
     output_kib: int = 256
+    outputs: int = 200
     evidence_mib: int = 512
+    records: int = 20_000
     scratch_mib: int = 256
     tmp_mib: int = 256
+    scratch_files: int = 50_000
     grader_seconds: float = 1200
 
     def __post_init__(self) -> None:
