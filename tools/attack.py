@@ -1,0 +1,382 @@
+"""Run every hostile submission through `nbgrader autograde` and print what came of it: `make attack`.
+
+The course it runs in holds canaries where no submission may look: in the hidden graders, the grader's environment,
+another student's folder, the course's secret, the solutions and the gradebook. Afterwards each is searched for, also
+encoded, in every file that grading wrote; and the machine is compared with how it was before.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from html.parser import HTMLParser
+from pathlib import Path
+
+import click
+import psutil
+from nbgrader.api import Gradebook
+from rich.console import Console
+from rich.table import Table
+
+from autograder import data, reports
+from autograder.gradebook import read_marks
+from autograder.results import GradeReport, Status
+from tools.hostile import Attack, build, read_attacks, read_twins
+from tools.samples import ASSIGNMENT, ROOT, executable, make_course
+
+VICTIM = "victim"
+LIMITS = "cell_seconds=6, notebook_seconds=45, submission_seconds=90, probe_seconds=20, memory_mib=2048, processes=64"
+CONFIG = '''"""The course's configuration with tight limits, and with graders that hold a canary."""
+
+import dataclasses
+import runpy
+from pathlib import Path
+
+from autograder.config import Limits
+
+COURSE = runpy.run_path({path!r})["COURSE"]
+ASSIGNMENTS = {{
+    name: dataclasses.replace(assignment, graders=Path({graders!r})) for name, assignment in COURSE.assignments.items()
+}}
+COURSE = dataclasses.replace(COURSE, assignments=ASSIGNMENTS, data={data!r}, limits=Limits({limits}))
+'''
+WATCHED = ("/proc/sys/vm/swappiness", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/etc/passwd")
+SCRIPT_WORD = "pwned"  # attacks that plant script name it so
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one submission. `wrong` says in which it was graded otherwise than it must be."""
+
+    attack: Attack
+    earned: float
+    wrong: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
+
+    @property
+    def gained(self) -> float:
+        return max(0.0, round(self.earned - self.attack.points, 1)) if not self.attack.is_twin else 0.0
+
+    @property
+    def is_good(self) -> bool:
+        return not self.gained and not self.wrong and not self.effects
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcomes of one course, and effects that no single submission can be blamed for."""
+
+    outcomes: Sequence[Outcome]
+    effects: Sequence[str] = ()
+
+
+@dataclass
+class Course:
+    """A course with canaries and hostile submissions in a folder of its own."""
+
+    root: Path
+    attacks: Sequence[Attack]
+    data: str
+    canaries: dict[str, str] = field(default_factory=dict)  # where it was planted -> its text
+
+    @cached_property
+    def outside(self) -> Path:
+        """What lies beside the course: temporary files of the grader, and the places that attacks aim at."""
+        return self.root.with_name(self.root.name + "-outside")
+
+    def set_up(self, port: int) -> None:
+        """Generate the release, plant the canaries, build the submissions."""
+        make_course(self.root, {VICTIM: "reference"}, self.data)
+        shutil.rmtree(self.outside, ignore_errors=True)
+        (self.outside / "tmp").mkdir(parents=True)
+        (self.outside / "traces").mkdir()
+        (self.outside / "traces").chmod(0o1777)
+        graders = self.root / "hidden_graders"
+        shutil.copytree(ROOT / "autograder" / "graders", graders, ignore=shutil.ignore_patterns("__pycache__"))
+        config = {"path": str(ROOT / "grader_config.py"), "graders": str(graders), "data": self.data, "limits": LIMITS}
+        (self.root / "grader_config.py").write_text(CONFIG.format(**config))
+        self._plant(graders)
+        for attack in self.attacks:
+            folder = self.root / "submitted" / attack.name / ASSIGNMENT
+            build(attack, folder, self.data, self._places(attack, port))
+
+    def _places(self, attack: Attack, port: int) -> dict[str, str]:
+        trace = self.outside / "traces" / attack.name
+        return {"@TRACE@": str(trace), "@PORT@": str(port), "@COURSE@": str(self.root)}
+
+    def _plant(self, graders: Path) -> None:
+        self.canaries = {
+            place: f"canary-{place.replace(' ', '-')}-{secrets.token_hex(8)}"
+            for place in ("hidden graders", "environment", "another folder", "solutions", "gradebook")
+        }
+        for path in graders.glob("test_*.py"):
+            path.write_text(f'{path.read_text()}\n\nCANARY = "{self.canaries["hidden graders"]}"\n')
+        (self.root / "submitted" / VICTIM / ASSIGNMENT / "notes.txt").write_text(self.canaries["another folder"])
+        (self.root / "solutions" / ASSIGNMENT).mkdir(parents=True)
+        (self.root / "solutions" / ASSIGNMENT / "answers.txt").write_text(self.canaries["solutions"])
+        with Gradebook(f"sqlite:///{self.root / 'gradebook.db'}") as gradebook:
+            gradebook.add_student(VICTIM, last_name=self.canaries["gradebook"])
+        # The secret is its own canary.
+        (self.root / ".autograder").mkdir(exist_ok=True)
+        self.canaries["course secret"] = secrets.token_hex(32)
+        (self.root / ".autograder" / "secret").write_text(self.canaries["course secret"])
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command as an instructor gives it, with a canary in the environment."""
+        own = {"TMPDIR": str(self.outside / "tmp"), "LMS_TOKEN": self.canaries["environment"]}
+        return subprocess.run(command, cwd=self.root, env={**os.environ, **own}, capture_output=True, text=True)
+
+    def kept(self) -> dict[str, str]:
+        """Digests of what grading may not touch: everything of the course's, and every file that was handed in."""
+        folders = ("source", "release", "hidden_graders", "solutions", "submitted", "grader_config.py")
+        found = {}
+        for folder in (*folders, "nbgrader_config.py", ".autograder/secret"):
+            for path in _regular_files(self.root / folder):
+                if "__pycache__" in path.parts:
+                    continue
+                found[str(path.relative_to(self.root))] = _digest(path)
+        return found
+
+
+def _regular_files(place: Path) -> Iterator[Path]:
+    """Every regular file below a place; links are not followed, and folders too deep for a path end the way down."""
+    if place.is_file():
+        yield place
+    for folder, _, names in os.walk(place):
+        for name in names:
+            path = Path(folder, name)
+            with suppress(OSError):  # a name too long to be told
+                if path.is_file() and not path.is_symlink():
+                    yield path
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size > 1 << 28:  # sparse files of attacks: their size says enough
+            return str(os.fstat(file.fileno()).st_size)
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def attack(root: Path, attacks: Sequence[Attack], kind: str) -> Result:
+    """Grade these submissions in one course, and look for everything that they must not have done."""
+    course = Course(root, attacks, kind)
+    with listening() as (port, callers):
+        course.set_up(port)
+        before, processes, machine = course.kept(), set(psutil.pids()), _machine()
+        graded = course.run(executable("nbgrader"), "autograde", ASSIGNMENT)
+        course.run(executable("nbgrader"), "generate_feedback", ASSIGNMENT)
+        course.run(executable("autograder"), "report", ASSIGNMENT)
+    general = [f"somebody called from {caller}" for caller in callers]
+    general += [f"nbgrader autograde ended with {graded.returncode}: {graded.stderr[-500:]}"] * bool(graded.returncode)
+    general += [f"{name} changed" for name, value in _machine().items() if value != machine[name]]
+    general += [f"left in the temporary folder: {p.name}" for p in (course.outside / "tmp").iterdir()]
+    general += _left_processes(processes)
+    effects = _changed(before, course.kept()) + find_canaries(course) + find_script(course)
+    effects += [(f"traces/{p.name}", "a file outside the jail") for p in (course.outside / "traces").iterdir()]
+    outcomes = [_outcome(course, each, effects) for each in attacks]
+    blamed = {each.name for each in attacks}
+    general += [f"{what}: {path}" for path, what in effects if not blamed & set(re.split(r"[/.]", path))]
+    return Result(outcomes, general)
+
+
+def _machine() -> dict[str, str]:
+    return {name: Path(name).read_text() for name in WATCHED if Path(name).is_file()}
+
+
+def _left_processes(before: set[int]) -> list[str]:
+    """Processes of a jail that outlived the grader."""
+    left = []
+    for process in psutil.process_iter(["pid", "name", "cmdline"]):
+        words = " ".join(process.info["cmdline"] or [])
+        if process.info["pid"] not in before and ("autograder.worker" in words or "bwrap" in words):
+            left.append(f"a process outlived the grader: {process.info['name']}")
+    return left if not _grading_elsewhere() else []
+
+
+def _grading_elsewhere() -> bool:
+    """Whether another grader runs on this machine, whose jails are not ours to judge."""
+    words = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+    return any("nbgrader autograde" in text or "autograder grade" in text for text in words)
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(name, "changed") for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+
+
+def find_canaries(course: Course) -> list[tuple[str, str]]:
+    """Every file with a canary that does not lie where it was planted: its path in the course, and which it is."""
+    needles = {place: list(_spellings(text)) for place, text in course.canaries.items()}
+    found = []
+    for path in _regular_files(course.root):
+        name = str(path.relative_to(course.root))
+        if path.stat().st_size > 1 << 28 or name.startswith(("hidden_graders/", "solutions/", ".autograder/secret")):
+            continue
+        content = path.read_bytes()
+        for place, spellings in needles.items():
+            at_home = (place == "gradebook" and name == "gradebook.db") or f"/{VICTIM}/" in name
+            if not at_home and any(spelling in content for spelling in spellings):
+                found.append((name, f"holds the canary of the {place}"))
+    return found
+
+
+def _spellings(text: str) -> Iterator[bytes]:
+    """A text as it is, backwards, in hexadecimal digits, and in base64 at each of its three alignments."""
+    plain = text.encode()
+    yield from (plain, plain[::-1], plain.hex().encode())
+    for shift in range(3):
+        encoded = base64.b64encode(b"x" * shift + plain)
+        yield encoded[4 if shift else 0 : -4]
+
+
+class _ScriptFinder(HTMLParser):
+    """Whether a page holds script, a handler or an address that an attack planted."""
+
+    found = False
+    _in_script = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._in_script = tag in ("script", "iframe", "object", "style")
+        for name, value in attrs:
+            active = name.startswith("on") or "javascript:" in "".join((value or "").split()).lower()
+            self.found |= active and SCRIPT_WORD in (value or "")
+
+    def handle_data(self, text: str) -> None:
+        self.found |= self._in_script and SCRIPT_WORD in text
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_script = False
+
+
+def find_script(course: Course) -> list[tuple[str, str]]:
+    """Pages in which a browser would run what an attack planted, and logs with terminal escapes."""
+    found = []
+    for path in _regular_files(course.root):
+        if path.suffix == ".html" and "submitted" not in path.parts:
+            finder = _ScriptFinder()
+            finder.feed(path.read_text(errors="replace"))
+            if finder.found:
+                found.append((str(path.relative_to(course.root)), "runs script of the attack's"))
+    return found
+
+
+def _outcome(course: Course, attack: Attack, effects: Sequence[tuple[str, str]]) -> Outcome:
+    report = reports.load_report(course.root, ASSIGNMENT, attack.name)
+    own = tuple(f"{what}: {path}" for path, what in effects if attack.name in re.split(r"[/.]", path))
+    if report is None:
+        return Outcome(attack, 0.0, ("was not graded",), own)
+    url = f"sqlite:///{course.root / 'gradebook.db'}"
+    marks = read_marks(url, ASSIGNMENT, attack.name).get(attack.name, ())
+    earned = round(sum(mark.score for mark in marks), 1)
+    wrong = _differences(attack, report)
+    if earned != report.earned:
+        wrong.append(f"the gradebook has {earned:g} points, the report {report.earned:g}")
+    return Outcome(attack, earned, tuple(wrong), own)
+
+
+def _differences(attack: Attack, report: GradeReport) -> list[str]:
+    """In what the report of a submission is not as it must be."""
+    checks = {check.name: check for check in report.checks if check.notebook == attack.notebook}
+    wrong = [f"{c.name} is INTERNAL: {c.message[:120]}" for c in checks.values() if c.status is Status.INTERNAL]
+    if attack.is_twin:
+        lost = [c for c in checks.values() if c.status is not Status.PASSED and (attack.checkpoint or c.points < 20)]
+        return wrong + [f"{c.name} is {c.status.value}: {c.message[:120]}" for c in lost]
+    if report.earned < attack.points:
+        wrong.append(f"earned {report.earned:g}, but its honest part is worth {attack.points:g}")
+    for name, status in attack.statuses.items():
+        found = checks[name].status.value if name in checks else "no such check"
+        if found != status:
+            wrong.append(f"{name}: expected {status}, got {found}")
+    told = " ".join([*report.notes, *report.facts.values(), *(c.message for c in report.checks)])
+    shown = [cell.message for run in report.notebooks for cell in run.cells]
+    told = " ".join([told, *shown, *(run.message for run in report.notebooks)])
+    return wrong + [f"nothing says “{text}”" for text in attack.told if text not in told]
+
+
+@contextmanager
+def listening() -> Iterator[tuple[int, list[str]]]:
+    """A port of this machine at which nobody may call; yields it and the list of those who did."""
+    callers: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        ended = threading.Event()
+
+        def accept() -> None:
+            while not ended.is_set():
+                with suppress(TimeoutError):
+                    connection, address = server.accept()
+                    callers.append(str(address))
+                    connection.close()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1], callers
+        finally:
+            ended.set()
+            thread.join()
+
+
+def table_of(outcomes: Sequence[Outcome]) -> Table:
+    table = Table("attack", "aim", "stopped by", title="Hostile submissions and their honest twins", show_lines=True)
+    table.add_column("points gained", justify="right")
+    table.add_column("side effects, and what is not as it must be")
+    for outcome in outcomes:
+        attack = outcome.attack
+        trouble = [*outcome.effects, *outcome.wrong]
+        told = "[green]none[/green]" if not trouble else f"[red]{'; '.join(trouble)}[/red]"
+        name = f"[bold]{attack.name}[/bold]: {attack.title}"
+        gained = "–" if attack.is_twin else f"{outcome.gained:g}"
+        table.add_row(name, attack.aim, attack.stopped_by or "honest twin", gained, told)
+    return table
+
+
+@click.command()
+@click.option("--only", multiple=True, help="Run only attacks whose names hold this text.")
+@click.option("--jobs", default=2, show_default=True, help="Courses that are graded side by side.")
+@click.option("--keep", is_flag=True, help="Leave the courses in .attack/ to look at.")
+def main(only: Sequence[str], jobs: int, keep: bool) -> None:
+    """Attack the grader, and print a table of what came of it."""
+    console = Console()
+    source = data.find_source(allow_offline=True)
+    kind = "offline" if source.form == "offline" else "cifar10"
+    if kind == "cifar10" and source.path is not None:
+        os.environ["CIFAR10_ROOT"] = str(source.path.resolve())
+    chosen = [each for each in read_attacks() if not only or any(text in each.name for text in only)]
+    needed = {each.twin for each in chosen}
+    submissions = [*chosen, *(twin for twin in read_twins() if twin.name in needed)]
+    console.print(f"{len(chosen)} attacks and {len(submissions) - len(chosen)} honest twins, test set: {source}")
+    place = ROOT / ".attack"
+    shutil.rmtree(place, ignore_errors=True)
+    parts = [submissions[start::jobs] for start in range(jobs)]
+    with ThreadPoolExecutor(jobs) as pool:
+        results = list(pool.map(lambda i: attack(place / f"course-{i}", parts[i], kind), range(jobs)))
+    found = {outcome.attack.name: outcome for result in results for outcome in result.outcomes}
+    console.print(table_of([found[each.name] for each in submissions]))
+    general = [effect for result in results for effect in result.effects]
+    for effect in general:
+        console.print(f"[red]{effect}[/red]")
+    bad = [outcome for outcome in found.values() if not outcome.is_good]
+    gained = sum(outcome.gained for outcome in found.values())
+    console.print(
+        f"{len(chosen)} attacks: {gained:g} points gained, {len(bad)} not as they must be, "
+        f"{len(general)} other side effects; {len(submissions) - len(chosen)} honest twins."
+    )
+    if not keep:
+        shutil.rmtree(place, ignore_errors=True)
+    raise SystemExit(1 if bad or general else 0)
+
+
+if __name__ == "__main__":
+    main()
