@@ -345,8 +345,11 @@ def table_of(outcomes: Sequence[Outcome]) -> Table:
 @click.command()
 @click.option("--only", multiple=True, help="Run only attacks whose names hold this text.")
 @click.option("--jobs", default=2, show_default=True, help="Courses that are graded side by side.")
-@click.option("--keep", is_flag=True, help="Leave the courses in .attack/ to look at.")
-def main(only: Sequence[str], jobs: int, keep: bool) -> None:
+@click.option("--keep", is_flag=True, help="Leave the courses there to look at.")
+@click.option(
+    "--place", type=click.Path(path_type=Path), default=ROOT / ".attack", help="Where they lie (emptied first; .attack/)."
+)
+def main(only: Sequence[str], jobs: int, keep: bool, place: Path) -> None:
     """Attack the grader, and print a table of what came of it."""
     console = Console()
     source = data.find_source(allow_offline=True)
@@ -357,7 +360,7 @@ def main(only: Sequence[str], jobs: int, keep: bool) -> None:
     needed = {each.twin for each in chosen}
     submissions = [*chosen, *(twin for twin in read_twins() if twin.name in needed)]
     console.print(f"{len(chosen)} attacks and {len(submissions) - len(chosen)} honest twins, test set: {source}")
-    place = ROOT / ".attack"
+    place = place.resolve()
     shutil.rmtree(place, ignore_errors=True)
     parts = [submissions[start::jobs] for start in range(jobs)]
     with ThreadPoolExecutor(jobs) as pool:
