@@ -346,9 +346,7 @@ def table_of(outcomes: Sequence[Outcome]) -> Table:
 @click.option("--only", multiple=True, help="Run only attacks whose names hold this text.")
 @click.option("--jobs", default=2, show_default=True, help="Courses that are graded side by side.")
 @click.option("--keep", is_flag=True, help="Leave the courses there to look at.")
-@click.option(
-    "--place", type=click.Path(path_type=Path), default=ROOT / ".attack", help="Where they lie (emptied first; .attack/)."
-)
+@click.option("--place", type=click.Path(path_type=Path), default=ROOT / ".attack", help="Where; it is emptied first.")
 def main(only: Sequence[str], jobs: int, keep: bool, place: Path) -> None:
     """Attack the grader, and print a table of what came of it."""
     console = Console()
