@@ -54,6 +54,7 @@ def make_plan(assignment: Assignment, submission: Submission, limits: Limits, se
             "notebook_seconds": limits.notebook_seconds,
             "probe_seconds": limits.probe_seconds,
             "output_bytes": limits.output_kib << 10,
+            "outputs": limits.outputs,
         }
         notebooks.append(planned)
         keys[exercise.notebook] = digest_of(worker, submission.visible, json.dumps(planned, sort_keys=True))

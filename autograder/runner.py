@@ -401,7 +401,7 @@ class Runner:
 
     def _fail(self, status: str, message: str) -> NoReturn:
         """Give up on the process: what it still holds is of no use, and it may never answer again."""
-        if self._process is not None and self._process.memory_exceeded:
+        if self._process is not None and self._process.exceeded:
             status, message = "OUT_OF_MEMORY", "the model needs more memory than there is"
         if self._greeted:  # before that, _greet wants to read what the process said on standard error
             self.close()

@@ -61,6 +61,7 @@ def run_cells(
             "notebook_seconds": limits.notebook_seconds,
             "probe_seconds": limits.probe_seconds,
             "output_bytes": limits.output_kib << 10,
+            "outputs": limits.outputs,
         }
         for name, cells in notebooks.items()
     ]

@@ -313,11 +313,11 @@ class Impostor:
         os.close(write)
         assert self.process.stdin is not None
         self.stdin, self.records, self.limits = self.process.stdin, read, LIMITS
-        self.memory_exceeded = False
+        self.exceeded = ""
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
 
     def watch(self) -> bool:
-        return not self.memory_exceeded
+        return not self.exceeded
 
     def stderr_tail(self) -> str:
         return "a line of standard error"

@@ -21,13 +21,14 @@ from typing import IO
 import psutil
 
 from autograder.config import Limits
-from autograder.jail.seccomp import open_filter
+from autograder.jail.seccomp import denied_names, is_available, open_filter
 
 PACKAGE = Path(__file__).resolve().parent.parent
 HOME = "/home/student"
 SUBMISSION = "/submission"
 OLDEST_BWRAP = (0, 8)  # --disable-userns
 WATCH_SECONDS = 0.25
+KERNEL_MIB = 1024  # of a jail's control group, for page cache and the kernel's own
 
 
 class SandboxFault(RuntimeError):
@@ -36,19 +37,38 @@ class SandboxFault(RuntimeError):
 
 @dataclass(frozen=True)
 class Isolation:
-    """How student code is kept apart: `level` is "bubblewrap" or "none"; `problem` says why a jail is impossible."""
+    """How student code is kept apart: `level` is "bubblewrap" or "none"; `problem` says why a jail is impossible.
+
+    `scope` is "--user" or "--system" where systemd grants each jail a control group of its own.
+    """
 
     level: str
     bwrap: str = ""
     version: str = ""
     problem: str = ""
     remedy: str = ""
+    scope: str = ""
+
+    @property
+    def protections(self) -> tuple[str, ...]:
+        """What is active here, in words, for `autograder doctor` and every report."""
+        if self.level == "none":
+            return ("none: student code ran with the grader's own rights",)
+        filtered = f"{len(denied_names())} system calls denied" if is_available() else "no system call filter"
+        grouped = "memory and processes bounded by a control group" if self.scope else "memory and processes watched"
+        return (
+            f"bubblewrap {self.version}",
+            "unprivileged uid",
+            "no capabilities",
+            "no network",
+            "read-only system",
+            filtered,
+            grouped,
+        )
 
     def describe(self) -> str:
-        """For reports, e.g. "bubblewrap 0.8.0, unprivileged uid, no network"."""
-        if self.level == "none":
-            return "none: student code ran with the grader's own rights"
-        return f"bubblewrap {self.version}, unprivileged uid, no network"
+        """For reports, e.g. "bubblewrap 0.8.0, unprivileged uid, …"."""
+        return ", ".join(self.protections)
 
 
 @lru_cache
@@ -64,7 +84,7 @@ def find_isolation() -> Isolation:
     for binary, version in candidates:
         problem = _try_bwrap(binary)
         if not problem:
-            return Isolation("bubblewrap", binary, version)
+            return Isolation("bubblewrap", binary, version, scope=_find_scope())
     return Isolation("none", problem=problem, remedy=_remedy_for(problem))
 
 
@@ -92,6 +112,40 @@ def _try_bwrap(binary: str) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
     return "" if done.returncode == 0 else (done.stderr.strip() or f"bwrap ended with {done.returncode}")
+
+
+def _find_scope() -> str:
+    """Which systemd, if any, runs a program in a control group with limits; proved with one that reads a descriptor."""
+    program = shutil.which("systemd-run")
+    if program is None:
+        return ""
+    manager = "--user" if os.getuid() else "--system"
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"inherited")
+    os.close(write_end)
+    command = [*_scope_command(manager, Limits()), "/bin/sh", "-c", f"cat <&{read_end}"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=20, check=False, pass_fds=[read_end])
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    finally:
+        os.close(read_end)
+    return manager if done.stdout == b"inherited" else ""
+
+
+def _scope_command(manager: str, limits: Limits) -> list[str]:
+    """Run what follows in a control group: a backstop for what watching misses, memory of the kernel's say.
+
+    So its bound lies above the watched one: the files of a jail and the system's own share come on top.
+    """
+    files = limits.scratch_mib + 2 * limits.tmp_mib
+    bounds = {
+        "MemoryMax": f"{limits.memory_mib + files + KERNEL_MIB}M",
+        "MemorySwapMax": "0",
+        "TasksMax": str(4 * limits.processes),  # threads count, too
+    }
+    properties = [argument for name, value in bounds.items() for argument in ("-p", f"{name}={value}")]
+    return ["systemd-run", manager, "--scope", "--quiet", "--collect", *properties, "--"]
 
 
 def _remedy_for(problem: str) -> str:
@@ -176,19 +230,23 @@ class JailedProcess:
         assert process.stdin is not None
         self.process, self.records, self.limits = process, records, limits
         self.stdin: IO[bytes] = process.stdin
-        self.memory_exceeded = False
+        self.exceeded = ""  # what the jail had too much of, in words
         self._errors, self._home = errors, home
         self._next_watch = 0.0
 
     def watch(self) -> bool:
-        """Whether the jail is within its memory; kills it and says False when not. Cheap to call often."""
+        """Whether the jail is within its memory and number of files; kills it when not. Cheap to call often."""
         now = time.monotonic()
         if now >= self._next_watch:
             self._next_watch = now + WATCH_SECONDS
-            if _private_mib(self.process.pid) > self.limits.memory_mib:
-                self.memory_exceeded = True
+            pids = _process_tree(self.process.pid)
+            if sum(map(_read_pss_kib, pids)) / 1024 > self.limits.memory_mib:
+                self.exceeded = f"more than {self.limits.memory_mib} MiB of memory"
+            elif self._home is None and _count_files(pids) > self.limits.scratch_files:
+                self.exceeded = f"more than {self.limits.scratch_files:,} files"
+            if self.exceeded:
                 self.kill()
-        return not self.memory_exceeded
+        return not self.exceeded
 
     def kill(self) -> None:
         """End every process of the jail: bwrap's death ends the PID namespace, and with it all that lives in it."""
@@ -221,21 +279,34 @@ class JailedProcess:
         self.close()
 
 
-def _private_mib(pid: int) -> float:
-    """Proportional set size of a process and all below it, in MiB: pages shared after a fork count once."""
-    total = 0
+def _process_tree(pid: int) -> list[int]:
+    """A process and all below it, parents before their children."""
     with suppress(psutil.Error):
-        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            with suppress(psutil.Error, OSError):
-                total += _read_pss_kib(process.pid)
-    return total / 1024
+        return [pid, *(process.pid for process in psutil.Process(pid).children(recursive=True))]
+    return [pid]
 
 
 def _read_pss_kib(pid: int) -> int:
+    """Proportional set size of a process in KiB: pages shared after a fork count once in all."""
     # Only anonymous and shared memory (tmpfs): pages of library files belong to the machine, not to the student.
     fields = ("Pss_Anon:", "Pss_Shmem:")
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith(fields))
+    with suppress(OSError):  # it has ended
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith(fields))
+    return 0
+
+
+def _count_files(pids: list[int]) -> int:
+    """How many files lie where a jail may write: names take memory that no process is charged for."""
+    count = 0
+    for pid in pids[1:2]:  # the jail's own init, which lives as long as it does
+        root = f"/proc/{pid}/root"
+        with suppress(OSError):  # not mounted yet, or ended
+            if os.stat(root).st_dev == os.stat("/").st_dev:
+                continue  # it has not left the host's files yet
+            found = [os.statvfs(root + place) for place in ("/tmp", "/dev/shm", HOME)]
+            count += sum(each.f_files - each.f_ffree for each in found)
+    return count
 
 
 def start(
@@ -330,14 +401,16 @@ def _jail_command(
     inherited += [empty, passwd]
     files = ["--perms", "0444", "--ro-bind-data", str(empty), "/jail/autograder/__init__.py"]
     files += ["--perms", "0444", "--ro-bind-data", str(passwd), "/etc/passwd"]
-    command = [isolation.bwrap, *_namespace_arguments(), *_mount_arguments(limits, read_only, gpu), *files]
+    scope = _scope_command(isolation.scope, limits) if isolation.scope else []
+    command = [*scope, isolation.bwrap, *_namespace_arguments(), *_mount_arguments(limits, read_only, gpu), *files]
     command += ["--remount-ro", "/dev", "--remount-ro", "/"]
-    filtered = open_filter()
+    filtered = open_filter(gpu)
     if filtered is not None:
         command += ["--seccomp", str(filtered)]
         inherited.append(filtered)
     command += ["--clearenv"]
-    for name, value in {**variables, "AUTOGRADER_JAIL_UID": str(_jail_uid())}.items():
+    told = {"AUTOGRADER_JAIL_UID": str(_jail_uid()), "AUTOGRADER_FILTERED": str(int(filtered is not None))}
+    for name, value in {**variables, **told}.items():
         command += ["--setenv", name, value]
     return [*command, "--chdir", HOME, "--", *_python(module, "/jail")]
 

@@ -81,7 +81,7 @@ class FrameReader:
         """Append what there is to read; False at the end of the stream."""
         while True:
             if not self.process.watch():
-                raise StreamProblem(Status.OUT_OF_MEMORY, f"more than {self.process.limits.memory_mib} MiB of memory")
+                raise StreamProblem(Status.OUT_OF_MEMORY, self.process.exceeded)
             left = deadline - time.monotonic()
             if left <= 0:
                 raise StreamProblem(Status.TIMEOUT, "the time for the whole run was used up")

@@ -33,10 +33,10 @@ class OutputLimit(BaseException):
 
 
 class Recorder:
-    """What one cell shows, in order, as nbformat outputs, up to a number of bytes."""
+    """What one cell shows, in order, as nbformat outputs, up to a number of bytes and of outputs."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self.left = most_bytes
+    def __init__(self, most_bytes: int, most_outputs: int) -> None:
+        self.left, self.most_outputs = most_bytes, most_outputs
         self.outputs: list[dict[str, Any]] = []
 
     def _spend(self, size: int) -> None:
@@ -44,18 +44,23 @@ class Recorder:
         if self.left < 0:
             raise OutputLimit
 
+    def _add(self, output: dict[str, Any]) -> None:
+        """Keep an output while there is room; the one more tells the grader that some are missing."""
+        if len(self.outputs) <= self.most_outputs:
+            self.outputs.append(output)
+
     def stream(self, name: str, text: str) -> None:
         self._spend(len(text))
         if self.outputs and self.outputs[-1].get("name") == name:
             self.outputs[-1]["parts"].append(text)
         else:
-            self.outputs.append({"output_type": "stream", "name": name, "parts": [text]})
+            self._add({"output_type": "stream", "name": name, "parts": [text]})
 
     def rich(self, kind: str, data: dict[str, Any], count: int | None = None) -> None:
         text = {mime: value for mime, value in data.items() if isinstance(mime, str) and isinstance(value, str)}
         self._spend(sum(map(len, text.values())))
         output: dict[str, Any] = {"output_type": kind, "data": text, "metadata": {}}
-        self.outputs.append({**output, "execution_count": count} if kind == "execute_result" else output)
+        self._add({**output, "execution_count": count} if kind == "execute_result" else output)
 
     def error(self, name: str, value: str, lines: list[str]) -> None:
         self.outputs.append({"output_type": "error", "ename": name, "evalue": value[:2000], "traceback": lines[-60:]})
@@ -118,7 +123,7 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     compiler_class = _Compiler
     displayhook_class = _Hook
     display_pub_class = _Publisher
-    recorder = Recorder(0)
+    recorder = Recorder(0, 0)
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
         lines = [line for part in stb for line in str(part).splitlines()]
@@ -183,7 +188,7 @@ def run_notebook(
             ended = {"index": cell["index"], "seconds": 0.0, "outputs": [], **skipped[step]}
         else:
             announce(step, notebook["cell_seconds"])
-            ended = run_cell(shell, cell, notebook["cell_seconds"], notebook["output_bytes"])
+            ended = run_cell(shell, cell, notebook)
         send({"kind": "cell", **ended})
         if ended["status"] != "PASSED":
             unfinished.append({**cell, "status": ended["status"], "message": ended["message"]})
@@ -197,15 +202,15 @@ def run_notebook(
     announce("finished", 5)
 
 
-def run_cell(shell: Shell, cell: dict[str, Any], seconds: float, output_bytes: int) -> dict[str, Any]:
-    """Run one cell and say how it ended: status, message, seconds, outputs."""
-    Shell.recorder = recorder = Recorder(output_bytes)
+def run_cell(shell: Shell, cell: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
+    """Run one cell and say how it ended: status, message, seconds, outputs. `limits` are its notebook's in the plan."""
+    Shell.recorder = recorder = Recorder(limits["output_bytes"], limits["outputs"])
     shell.compile.current = cell["index"]
     own = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Stream("stdout", lambda: Shell.recorder), Stream("stderr", lambda: Shell.recorder)
     began, status, message = time.monotonic(), "PASSED", ""
     try:
-        with time_limit(seconds):
+        with time_limit(limits["cell_seconds"]):
             result = shell.run_cell(cell["source"], store_history=True)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:

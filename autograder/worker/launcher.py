@@ -9,6 +9,7 @@ import resource
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +19,11 @@ from typing import Any
 
 from autograder.worker.frames import write_frame
 
+WRITABLE = ("/proc", "/tmp", "/dev/shm", "/dev/pts")  # with the home, the only mounts of a jail that may be written to
+MOST_FILES_OPEN = 1024
+CLEANING_SECONDS = 60
+MOST_STEP_BYTES = 1000  # a step's announcement: its name and its seconds
+MOST_STEP_SECONDS = 1e6
 GRACE_SECONDS = 5.0  # for an interrupted cell to unwind, before its process is killed
 MOST_RUNS = 4  # of one notebook: the first, and one more for each of three steps that killed it
 POLL_SECONDS = 0.1
@@ -36,8 +42,8 @@ def main() -> None:
     records = int(os.environ["AUTOGRADER_RECORDS_FD"])
     jailed = "AUTOGRADER_JAIL_UID" in os.environ
     plan = json.loads(sys.stdin.buffer.read())
-    confine(jailed)
-    copy_submission(Path(os.environ.get("AUTOGRADER_SUBMISSION") or "/submission"), Path.home())
+    confine(jailed, records)
+    lay_out_submission()
     write_frame(records, {"kind": "ready", "uid": os.getuid(), "jailed": jailed})
     started = time.monotonic()
     import_libraries()
@@ -50,8 +56,15 @@ def main() -> None:
     write_frame(records, {"kind": "done"})
 
 
-def confine(jailed: bool) -> None:
-    """Drop to the unprivileged uid, set the limits, and prove it. Raises RuntimeError: then nothing has run yet."""
+def confine(jailed: bool, records: int) -> None:
+    """Drop to the unprivileged uid, set the limits, and prove it. Raises RuntimeError: then nothing has run yet.
+
+    Of all open files only the standard streams and `records` stay.
+    """
+    os.closerange(3, records)
+    os.closerange(records + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    if jailed:  # where the machine runs out of memory, this goes before the grader
+        Path("/proc/self/oom_score_adj").write_text("1000")
     if jailed and os.getuid() == 0:
         uid = int(os.environ["AUTOGRADER_JAIL_UID"])
         os.setgroups([])
@@ -66,6 +79,8 @@ def confine(jailed: bool) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     # Private writable memory; the address space (RLIMIT_AS) would count torch's reserved but unused ranges too.
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    # Pipes and sockets hold memory that no process is charged for.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES_OPEN, MOST_FILES_OPEN))
     if jailed:
         processes = int(os.environ["AUTOGRADER_PROCESSES"])
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
@@ -77,6 +92,8 @@ def confinement_problems() -> list[str]:
     """What is not as it must be before student code may run; empty when all is well."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     writable = [p for p in ("/", "/usr", "/dev", "/jail", "/proc/sys/kernel/core_pattern") if os.access(p, os.W_OK)]
+    writable += writable_mounts()
+    filtered = os.environ["AUTOGRADER_FILTERED"] == "1"
     interfaces = [line.split(":")[0].strip() for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]]
     checks = {
         "running as root": 0 in (os.getuid(), os.geteuid()),
@@ -85,14 +102,27 @@ def confinement_problems() -> list[str]:
         # Groups that have no name in a user namespace show as the overflow group.
         f"in groups {os.getgroups()}": bool(set(os.getgroups()) - {65534, os.getgid()}),
         f"writable: {writable}": bool(writable),
+        "system calls not filtered": filtered and status["Seccomp"].strip() != "2",
         "not in a PID namespace of its own": os.getpid() > 10,
         f"network interfaces {interfaces}": interfaces != ["lo"],
     }
     return [problem for problem, present in checks.items() if present]
 
 
-def copy_submission(source: Path, home: Path) -> None:
-    """Copy the staged submission into the scratch folder, where the notebooks may write."""
+def writable_mounts() -> list[str]:
+    """Mounts that are not read-only and should be; device files in `/dev` are written to by nature."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        place, options = line.split()[4:6]
+        allowed = place in (*WRITABLE, str(Path.home())) or (place.startswith("/dev/") and not Path(place).is_dir())
+        if "rw" in options.split(",") and not allowed:
+            found.append(place)
+    return found
+
+
+def lay_out_submission() -> None:
+    """Copy the staged submission into the scratch folder, where the notebooks may write, and go there."""
+    source, home = Path(os.environ.get("AUTOGRADER_SUBMISSION") or "/submission"), Path.home()
     for path in sorted(source.rglob("*")):
         target = home / path.relative_to(source)
         if path.is_dir():
@@ -100,6 +130,43 @@ def copy_submission(source: Path, home: Path) -> None:
         else:
             shutil.copyfile(path, target)
     os.chdir(home)
+
+
+def remove_traces() -> None:
+    """Take away all that a notebook left where it may write: the next one finds what was handed in, and no more.
+
+    Raises RuntimeError where something stays; then no further notebook runs.
+    """
+    places = [str(Path.home())]
+    if "AUTOGRADER_JAIL_UID" in os.environ:  # elsewhere these are the machine's own
+        places += ["/tmp", "/dev/shm"]
+    os.chdir("/")
+    # Programs rather than Python's rmtree: folders nested a hundred thousand deep, or closed to their owner, are a
+    # notebook's to make. What is mounted below (an environment in /tmp) stays.
+    clean = ["find", *places, "-xdev", "-mindepth", "1", "-delete"]
+    run_quietly(clean)
+    if remains(places):
+        run_quietly(["chmod", "-R", "u+rwx", *places])
+        run_quietly(clean)
+    left = remains(places)
+    if left:
+        raise RuntimeError(f"cannot remove {left[:3]}")
+    os.makedirs(os.environ["MPLCONFIGDIR"], exist_ok=True)
+    lay_out_submission()
+
+
+def remains(places: list[str]) -> list[str]:
+    """What lies in these places, but for folders on the way to something mounted."""
+    mounted = [f"{line.split()[4]}/" for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    found = run_quietly(["find", *places, "-xdev", "-mindepth", "1"]).decode(errors="replace").splitlines()
+    return [path for path in found if not any(place.startswith(f"{path}/") for place in mounted)]
+
+
+def run_quietly(command: list[str]) -> bytes:
+    """What a program prints; its errors show in what it leaves undone. Raises subprocess.TimeoutExpired."""
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, timeout=CLEANING_SECONDS
+    ).stdout
 
 
 def import_libraries() -> None:
@@ -187,6 +254,7 @@ def run_once(
     finally:
         kill_all(child)
         os.close(read)
+        remove_traces()
 
 
 def run_child(
@@ -212,8 +280,9 @@ def follow(child: int, progress: int, end: float) -> tuple[str, dict[str, str]]:
             text += os.read(progress, 4096)
             *lines, text = text.split(b"\n")
             for line in lines:
-                step, budget = line.decode().rsplit(" ", 1)
-                deadline = min(time.monotonic() + float(budget) + GRACE_SECONDS, end)
+                step, budget = parse_step(line)
+                deadline = min(time.monotonic() + budget + GRACE_SECONDS, end)
+            text = text[-MOST_STEP_BYTES:]
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             if step == "finished" and status == 0:
@@ -222,6 +291,16 @@ def follow(child: int, progress: int, end: float) -> tuple[str, dict[str, str]]:
         if time.monotonic() > deadline:
             late = "the notebook's time was used up" if time.monotonic() > end else "did not stop when interrupted"
             return step, {"status": "TIMEOUT", "message": late}
+
+
+def parse_step(line: bytes) -> tuple[str, float]:
+    """A step's name and seconds; the notebook's code can write to this pipe, too, and gets no time by it."""
+    name, _, seconds = line.decode(errors="replace").rpartition(" ")
+    try:
+        budget = float(seconds)
+    except ValueError:
+        budget = 0.0
+    return name, budget if 0 <= budget < MOST_STEP_SECONDS else 0.0
 
 
 def describe_death(status: int) -> str:
