@@ -54,6 +54,7 @@ COURSE = dataclasses.replace(COURSE, assignments=ASSIGNMENTS, data={data!r}, lim
 '''
 WATCHED = ("/proc/sys/vm/swappiness", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/etc/passwd")
 SCRIPT_WORD = "pwned"  # attacks that plant script name it so
+ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -176,19 +177,33 @@ def attack(root: Path, attacks: Sequence[Attack], kind: str) -> Result:
         course.set_up(port)
         before, processes, machine = course.kept(), set(psutil.pids()), _machine()
         graded = course.run(executable("nbgrader"), "autograde", ASSIGNMENT)
-        course.run(executable("nbgrader"), "generate_feedback", ASSIGNMENT)
-        course.run(executable("autograder"), "report", ASSIGNMENT)
+        feedback = course.run(executable("nbgrader"), "generate_feedback", ASSIGNMENT)
+        report = course.run(executable("autograder"), "report", ASSIGNMENT)
     general = [f"somebody called from {caller}" for caller in callers]
-    general += [f"nbgrader autograde ended with {graded.returncode}: {graded.stderr[-500:]}"] * bool(graded.returncode)
+    for done in (graded, feedback, report):
+        if done.returncode:
+            general.append(f"{' '.join(map(str, done.args))} ended with {done.returncode}: {done.stderr[-500:]}")
+    general += _harm_to_others(course)
     general += [f"{name} changed" for name, value in _machine().items() if value != machine[name]]
     general += [f"left in the temporary folder: {p.name}" for p in (course.outside / "tmp").iterdir()]
     general += _left_processes(processes)
+    told = "\n".join(done.stdout + done.stderr for done in (graded, feedback, report))
     effects = _changed(before, course.kept()) + find_canaries(course) + find_script(course)
+    effects += find_escapes(course, told)
     effects += [(f"traces/{p.name}", "a file outside the jail") for p in (course.outside / "traces").iterdir()]
     outcomes = [_outcome(course, each, effects) for each in attacks]
     blamed = {each.name for each in attacks}
     general += [f"{what}: {path}" for path, what in effects if not blamed & set(re.split(r"[/.]", path))]
     return Result(outcomes, general)
+
+
+def _harm_to_others(course: Course) -> list[str]:
+    """What the one honest student among all these lost."""
+    report = reports.load_report(course.root, ASSIGNMENT, VICTIM)
+    if report is None:
+        return ["the honest student was not graded"]
+    lost = [check for check in report.checks if check.status is not Status.PASSED]
+    return [f"the honest student lost {check.name}: {check.message}" for check in lost]
 
 
 def _machine() -> dict[str, str]:
@@ -218,6 +233,7 @@ def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[
 def find_canaries(course: Course) -> list[tuple[str, str]]:
     """Every file with a canary that does not lie where it was planted: its path in the course, and which it is."""
     needles = {place: list(_spellings(text)) for place, text in course.canaries.items()}
+    gradebook = (course.root / "gradebook.db").stat()
     found = []
     for path in _regular_files(course.root):
         name = str(path.relative_to(course.root))
@@ -225,7 +241,7 @@ def find_canaries(course: Course) -> list[tuple[str, str]]:
             continue
         content = path.read_bytes()
         for place, spellings in needles.items():
-            at_home = (place == "gradebook" and name == "gradebook.db") or f"/{VICTIM}/" in name
+            at_home = (place == "gradebook" and os.path.samestat(path.stat(), gradebook)) or f"/{VICTIM}/" in name
             if not at_home and any(spelling in content for spelling in spellings):
                 found.append((name, f"holds the canary of the {place}"))
     return found
@@ -260,7 +276,7 @@ class _ScriptFinder(HTMLParser):
 
 
 def find_script(course: Course) -> list[tuple[str, str]]:
-    """Pages in which a browser would run what an attack planted, and logs with terminal escapes."""
+    """Pages in which a browser would run what an attack planted."""
     found = []
     for path in _regular_files(course.root):
         if path.suffix == ".html" and "submitted" not in path.parts:
@@ -268,6 +284,18 @@ def find_script(course: Course) -> list[tuple[str, str]]:
             finder.feed(path.read_text(errors="replace"))
             if finder.found:
                 found.append((str(path.relative_to(course.root)), "runs script of the attack's"))
+    return found
+
+
+def find_escapes(course: Course, told: str) -> list[tuple[str, str]]:
+    """Lines on the terminal and in logs that would move the cursor, set a title or turn the writing direction."""
+    logs = [p for p in (course.root / ".autograder" / "logs", *course.root.glob(".*.log")) if p.exists()]
+    texts = [told, *(path.read_text(errors="replace") for log in logs for path in _regular_files(log))]
+    found = []
+    for line in "\n".join(texts).split("\n"):
+        if ESCAPES.search(line):
+            blamed = [each.name for each in course.attacks if each.name in line]
+            found.append((f"terminal/{max(blamed, key=len, default='')}", f"control characters in {line[:200]!a}"))
     return found
 
 

@@ -40,6 +40,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from autograder.repair import grade_id_of
 from tools.samples import ASSIGNMENT, ROOT, checkpoint_files, solved_cells
 
 if sys.version_info >= (3, 11):
@@ -123,7 +127,7 @@ def build(attack: Attack, target: Path, data: str, places: Mapping[str, str]) ->
     filled = solved_cells() if attack.base == "reference" else {}
     filled |= dict(attack.cells)
     for cell in notebook["cells"]:
-        cell["source"] = filled.get(grade_id(cell), cell["source"])
+        cell["source"] = filled.get(grade_id_of(cell), cell["source"])
     code = [[_code_cell(f"{place}-{i}", text) for i, text in enumerate(texts)]
             for place, texts in (("first", attack.first), ("last", attack.last))]  # fmt: skip
     notebook["cells"] = [*code[0], *notebook["cells"], *code[1]]
@@ -152,17 +156,12 @@ def _placed(argument: Any, places: Mapping[str, str]) -> Any:
     return argument
 
 
-def grade_id(cell: Mapping[str, Any]) -> str:
-    """A cell's nbgrader name, or nothing."""
-    return str(cell["metadata"].get("nbgrader", {}).get("grade_id", ""))
-
-
 def _code_cell(name: str, text: str) -> Notebook:
     return {"cell_type": "code", "id": name, "metadata": {}, "source": text, "outputs": [], "execution_count": None}
 
 
 def _cell(notebook: Notebook, name: str) -> Notebook:
-    return next(cell for cell in notebook["cells"] if grade_id(cell) == name)
+    return next(cell for cell in notebook["cells"] if grade_id_of(cell) == name)
 
 
 # What can be done to a notebook's data
@@ -208,9 +207,9 @@ def copy_cell(notebook: Notebook, name: str, source: str) -> None:
     notebook["cells"].append({**json.loads(json.dumps(_cell(notebook, name))), "source": source})
 
 
-def insert(notebook: Notebook, position: int, cell: dict[str, Any]) -> None:
-    """["insert", position, cell as data]"""
-    notebook["cells"].insert(position, cell)
+def insert(notebook: Notebook, position: int, cell: dict[str, Any] | str) -> None:
+    """["insert", position, cell as data, or as JSON where TOML has no such value]"""
+    notebook["cells"].insert(position, json.loads(cell) if isinstance(cell, str) else cell)
 
 
 def repeat(notebook: Notebook, count: int, text: str) -> None:
@@ -221,6 +220,22 @@ def repeat(notebook: Notebook, count: int, text: str) -> None:
 def attach(notebook: Notebook, name: str, attachments: dict[str, Any]) -> None:
     """["attach", grade id, attachments]"""
     _cell(notebook, name)["attachments"] = attachments
+
+
+def change_cell(notebook: Notebook, name: str, values: dict[str, Any]) -> None:
+    """["cell", grade id, {key: value}]: changes to the cell itself"""
+    _cell(notebook, name).update(values)
+
+
+def drop(notebook: Notebook, name: str, key: str) -> None:
+    """["drop", grade id, key]: of the cell itself"""
+    del _cell(notebook, name)[key]
+
+
+def add_long(notebook: Notebook, kind: str, text: str, times: int) -> None:
+    """["long", cell type, text, number]: a cell at the end that holds the text so many times"""
+    cell = _code_cell("long", text * times)
+    notebook["cells"].append(cell if kind == "code" else {**cell, "cell_type": kind})
 
 
 EDITS: Mapping[str, Callable[..., None]] = {
@@ -235,6 +250,9 @@ EDITS: Mapping[str, Callable[..., None]] = {
     "insert": insert,
     "repeat": repeat,
     "attach": attach,
+    "cell": change_cell,
+    "drop": drop,
+    "long": add_long,
 }
 
 
@@ -300,6 +318,33 @@ def make_deep(folder: Path, name: str, depth: int) -> None:
     os.close(here)
 
 
+def make_folder(folder: Path, name: str) -> None:
+    """["folder", name]: also in place of a file"""
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir(parents=True)
+
+
+def make_named(folder: Path, name: str, text: str) -> None:
+    """["named", name as hexadecimal digits, text]: for names that are no text, too"""
+    descriptor = os.open(os.fsencode(folder) + b"/" + bytes.fromhex(name), os.O_WRONLY | os.O_CREAT, 0o644)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def make_filled(folder: Path, name: str, text: str, times: int) -> None:
+    """["filled", name, text, number]: a file that holds the text so many times"""
+    with open(folder / name, "w") as file:
+        for _ in range(times):
+            file.write(text)
+
+
+def make_archive(folder: Path, name: str, entries: Mapping[str, str]) -> None:
+    """["zip", name, {entry: text}]"""
+    with zipfile.ZipFile(folder / name, "w") as archive:
+        for entry, text in entries.items():
+            archive.writestr(entry, text)
+
+
 def make_many(folder: Path, name: str, count: int) -> None:
     """["many", name, number]: so many empty files in a folder"""
     (folder / name).mkdir()
@@ -310,6 +355,20 @@ def make_many(folder: Path, name: str, count: int) -> None:
 def make_rename(folder: Path, name: str, other: str) -> None:
     """["rename", name, other name]"""
     os.rename(folder / name, folder / other)
+
+
+def make_swapped(folder: Path, name: str, old: str, new: str) -> None:
+    """["swap", text file, text, other]: where it first stands"""
+    text = (folder / name).read_text()
+    if old not in text:
+        raise BadAttack(f"{name} does not hold {old!r}")
+    (folder / name).write_text(text.replace(old, new, 1))
+
+
+def make_encoded(folder: Path, name: str, encoding: str) -> None:
+    """["encode", text file, character set]"""
+    text = (folder / name).read_text()
+    (folder / name).write_bytes(text.encode(encoding))
 
 
 def make_nested(folder: Path, name: str, depth: int) -> None:
@@ -354,6 +413,36 @@ def make_bomb(folder: Path, name: str, mib: int) -> None:
                 file.write(bytes(1 << 20))
 
 
+def make_tensors(folder: Path, name: str, header: str, room: int, stated: int = -1) -> None:
+    """["safetensors", name, header, bytes of data, (stated length of the header)]: by hand, as no library writes it"""
+    length = len(header) if stated < 0 else stated
+    (folder / name).write_bytes(length.to_bytes(8, "little") + header.encode() + bytes(room))
+
+
+def make_many_tensors(folder: Path, name: str, count: int) -> None:
+    """["many tensors", name, number]: so many tensors of one number each"""
+    header = {f"t{i}": {"dtype": "F32", "shape": [1], "data_offsets": [4 * i, 4 * i + 4]} for i in range(count)}
+    make_tensors(folder, name, json.dumps(header), 4 * count)
+
+
+def make_weights(folder: Path, name: str, change: str) -> None:
+    """["weights", name, one of WEIGHTS]: what becomes of a checkpoint's tensors"""
+    tensors = {key: WEIGHTS[change](value) for key, value in load_file(folder / name).items()}
+    prefix = "module._orig_mod." if change == "prefixed" else ""
+    save_file({prefix + key: np.ascontiguousarray(value) for key, value in tensors.items()}, folder / name)
+
+
+WEIGHTS: Mapping[str, Callable[[Any], Any]] = {
+    "nan": lambda value: value * value.dtype.type(float("nan")) if value.dtype.kind == "f" else value,
+    "infinite": lambda value: np.full_like(value, np.inf) if value.dtype.kind == "f" else value,
+    "huge": lambda value: np.full_like(value, 3e38) if value.dtype.kind == "f" else value,
+    "zero": np.zeros_like,
+    "half": lambda value: value.astype(np.float16) if value.dtype.kind == "f" else value,
+    "prefixed": lambda value: value,
+    "complex": lambda value: value.astype(np.complex64),
+}
+
+
 MAKERS: Mapping[str, Callable[..., None]] = {
     "symlink": make_link,
     "hardlink": make_hard_link,
@@ -370,4 +459,13 @@ MAKERS: Mapping[str, Callable[..., None]] = {
     "replace": make_replaced,
     "pickle": make_pickle,
     "bomb": make_bomb,
+    "folder": make_folder,
+    "named": make_named,
+    "filled": make_filled,
+    "zip": make_archive,
+    "swap": make_swapped,
+    "encode": make_encoded,
+    "safetensors": make_tensors,
+    "many tensors": make_many_tensors,
+    "weights": make_weights,
 }
