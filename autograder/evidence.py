@@ -17,6 +17,7 @@ from autograder.results import Status
 
 LINES_PER_CELL = 100_000  # as in worker/cells.py
 MOST_TEXT = 2000
+MOST_NAME = 200
 Array = np.ndarray[Any, Any]
 
 
@@ -169,6 +170,12 @@ def clean_text(value: object) -> str:
     text = value[:MOST_TEXT] if isinstance(value, str) else ""
     text = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def clean_name(value: object) -> str:
+    """A name that a student chose (of a file, a folder, a person) on one line: a line break in it would forge one."""
+    text = clean_text(value).replace("\n", "\N{REPLACEMENT CHARACTER}").replace("\t", " ")
+    return text if len(text) <= MOST_NAME else f"{text[:MOST_NAME]}…"
 
 
 def decode_problem(record: object) -> Problem:

@@ -20,6 +20,7 @@ from autograder.notebook_file import Notebook, UnreadableNotebook, read_notebook
 from autograder.repair import grade_id_of, work_of
 
 MOST_DEPTH = 8
+MOST_NESTED = 32  # folders deeper than this are not even looked into
 MOST_CANDIDATES = 40
 MOST_LOOKED_AT_MIB = 512  # of all candidates: reading them takes up to twenty seconds
 SUFFIX = re.compile(r"\.ipynb(\.txt|\.json)?", re.IGNORECASE)  # browsers add the second
@@ -78,18 +79,40 @@ class _Copy:
 
 
 def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every entry below a folder as (relative name, lstat), links neither followed nor left out."""
-    pending = [""]
+    """Every entry below a folder as (relative name, lstat), links neither followed nor left out.
+
+    Folders are looked into; one that cannot be entered, or lies more than MOST_NESTED deep, is an entry itself. Raises
+    OSError where `folder` itself cannot be read.
+    """
+    pending: list[tuple[str, os.stat_result | None]] = [("", None)]
     while pending:
-        prefix = pending.pop()
-        with os.scandir(folder / prefix) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                name = f"{prefix}{entry.name}"
-                found = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode):
-                    pending.append(f"{name}/")
-                else:
-                    yield name, found
+        prefix, itself = pending.pop()
+        try:
+            entries = _entries(folder, prefix)
+        except OSError:
+            if itself is None:
+                raise
+            yield prefix[:-1], itself  # no rights, a path that is too long, or a link that has taken its place
+            continue
+        for entry, found in entries:
+            name = f"{prefix}{entry}"
+            if stat.S_ISDIR(found.st_mode) and name.count("/") < MOST_NESTED:
+                pending.append((f"{name}/", found))
+            else:
+                yield name, found
+
+
+def _entries(folder: Path, prefix: str) -> list[tuple[str, os.stat_result]]:
+    """The entries of one folder by name. By its descriptor, since names deep down make longer paths than there can be.
+
+    Only the outermost folder may be a link: the course's own, by the staff's choice.
+    """
+    descriptor = os.open(folder / prefix, os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if prefix else 0))
+    try:
+        with os.scandir(descriptor) as entries:
+            return sorted(((e.name, e.stat(follow_symlinks=False)) for e in entries), key=lambda pair: pair[0])
+    finally:
+        os.close(descriptor)
 
 
 def find_notebooks(folder: Path, release: Path) -> Finding:

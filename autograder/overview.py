@@ -96,7 +96,7 @@ class Row:
             flags.append("the gradebook holds other scores: grade again")
         set_aside = sum("set aside" in note for note in self.report.notes)
         if set_aside:
-            flags.append(f"{set_aside} {'file' if set_aside == 1 else 'files'} set aside: no regular files")
+            flags.append("files were set aside" if set_aside > 1 else "a file was set aside")
         return (*flags, *self.incidents)
 
     def points_of(self, notebook: str) -> Points:

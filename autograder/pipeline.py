@@ -5,16 +5,20 @@ files → stage → plan → JAIL → frames → evidence → hidden graders (a 
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from autograder import __version__, data
-from autograder.cache import Cache, digest_of, engine_digest, read_secret
+from autograder.cache import BrokenSecret, Cache, digest_of, engine_digest, read_secret
 from autograder.changes import Changes
 from autograder.checks import Submitted
 from autograder.config import Assignment, ConfigError, Course, did_you_mean, load_course
@@ -24,13 +28,15 @@ from autograder.grading_process import GradingFault, GradingProcess
 from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
 from autograder.jobs import NotebookWork, Work, setup_record, wants_gpu
 from autograder.manual_marks import answers_of
-from autograder.plan import Plan, checkpoint_file, make_plan
+from autograder.plan import Plan, checkpoint_file, checkpoint_names, make_plan
 from autograder.proof import describe_graders
-from autograder.results import CheckResult, GradeReport, Status
+from autograder.results import CellRun, CheckResult, GradeReport, NotebookRun, Status
 from autograder.run import FLEETING, JailRun, run_plan
 from autograder.submission import Submission, grade_id_of, read_notebook, read_submission, test_cells
 
 MOST_CODE = 160  # characters of a student's line in a message
+ENDED_ITSELF = "ended itself"  # the launcher's words for a process that left by an exit status
+SCRATCH, IN_USE = "autograder-", ".in-use"
 
 
 class SetupError(RuntimeError):
@@ -56,7 +62,10 @@ class Grader:
 
     @cached_property
     def secret(self) -> bytes:
-        return read_secret(self.root)
+        try:
+            return read_secret(self.root)
+        except BrokenSecret as error:
+            raise SetupError(str(error)) from error
 
     @cached_property
     def data_identity(self) -> str:
@@ -126,7 +135,7 @@ def open_grader(
         release,
         root / "source" / name,
     )
-    _ = grader.data_identity  # a broken data set stops the batch here, before the first submission
+    _ = grader.data_identity, grader.secret  # what is broken stops the batch here, before the first submission
     return grader
 
 
@@ -175,8 +184,7 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
     becomes INTERNAL results; then no score may be recorded.
     """
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="autograder-") as scratch:
-        work = Path(scratch)
+    with scratch_folder() as work:
         submission, plan, key = read_folder(grader, student, folder, work)
         report = grader.cache.load_report(key)
         if report is None:
@@ -190,17 +198,40 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
     return replace(report, student=student, notes=notes, seconds=seconds, key=key, answers=answers)
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder that `remove_abandoned` knows to be in use as long as this process lives."""
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as name, open(Path(name) / IN_USE, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield Path(name)
+
+
+def remove_abandoned() -> None:
+    """Delete the scratch folders of graders that were killed: they hold copies of submissions.
+
+    A lock that can be had says that nobody is left; numbers of processes would not do where containers share `/tmp`.
+    """
+    for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*/{IN_USE}"):
+        with suppress(OSError):  # another grader tidies up too, or it is somebody else's
+            if path.parent.lstat().st_uid != os.getuid():
+                continue
+            with open(path, "r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path.parent)
+
+
 def submission_key(grader: Grader, folder: Path) -> str:
     """The `key` that a report of this folder would have now; nothing is run for it."""
-    with tempfile.TemporaryDirectory(prefix="autograder-") as scratch:
-        submission, _, key = read_folder(grader, "", folder, Path(scratch))
+    with scratch_folder() as work:
+        submission, _, key = read_folder(grader, "", folder, work)
     return digest_of(key, submission.content)
 
 
 def read_folder(grader: Grader, student: str, folder: Path, work: Path) -> tuple[Submission, Plan, str]:
     """A submission staged in `work`, the plan of its run, and the key of what its checks find."""
+    weights = checkpoint_names(grader.assignment)
     submission = read_submission(
-        student, folder, work / "files", grader.release, grader.course.limits, overlay=grader.overlay
+        student, folder, work / "files", grader.release, grader.course.limits, overlay=grader.overlay, weights=weights
     )
     plan = make_plan(grader.assignment, submission, grader.course.limits, grader.secret, grader.name)
     reasons = [f"{name}: {reason}" for name, reason in submission.unreadable.items()]  # checks repeat them
@@ -216,7 +247,23 @@ def is_settled(report: GradeReport) -> bool:
 
 
 def _grade_fresh(grader: Grader, submission: Submission, plan: Plan, work: Path) -> GradeReport:
-    """Run the notebooks in the jail, and the hidden graders on what came out."""
+    """Run the notebooks in the jail, and the hidden graders on what came out.
+
+    What was killed has to be killed twice before it costs points: the first time it may have been the machine, for
+    want of memory, or a person. Notebooks that ended well do not run again.
+    """
+    report = _grade_once(grader, submission, plan, work)
+    return _grade_once(grader, submission, plan, work) if _was_killed(report) else report
+
+
+def _was_killed(report: GradeReport) -> bool:
+    """Whether a process died in a way that code of the student's need not have caused."""
+    ends: list[CheckResult | NotebookRun | CellRun] = [*report.checks, *report.notebooks]
+    ends += [cell for run in report.notebooks for cell in run.cells]
+    return any(end.status is Status.CRASHED and ENDED_ITSELF not in end.message for end in ends)
+
+
+def _grade_once(grader: Grader, submission: Submission, plan: Plan, work: Path) -> GradeReport:
     limits = grader.course.limits
     try:
         with GradingProcess(grader.setup, work, limits.grader_seconds) as process:

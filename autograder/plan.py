@@ -122,12 +122,13 @@ def _plan_samples(probe: TransformProbe, secret: bytes, name: str) -> Iterator[d
         }
 
 
+def checkpoint_names(assignment: Assignment) -> list[str]:
+    """The names under which weights may be handed in, safetensors first: they are graded where both forms are there."""
+    stems = [exercise.checkpoint.stem for exercise in assignment.exercises if exercise.checkpoint is not None]
+    return [f"{stem}{suffix}" for stem in stems for suffix in (".safetensors", ".pt")]
+
+
 def checkpoint_file(assignment: Assignment, submission: Submission) -> StagedFile | None:
-    """The checkpoint that is graded: safetensors where both forms were handed in."""
-    for exercise in assignment.exercises:
-        if exercise.checkpoint is not None:
-            for suffix in (".safetensors", ".pt"):
-                found = submission.files.get(exercise.checkpoint.stem + suffix)
-                if found is not None:
-                    return found
-    return None
+    """The checkpoint that is graded."""
+    found = (submission.files.get(name) for name in checkpoint_names(assignment))
+    return next((file for file in found if file is not None), None)

@@ -6,14 +6,25 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.config import Limits
-from autograder.evidence import clean_text
 from autograder.finder import MOST_DEPTH, Finding, find_notebooks, is_notebook_name, notebook_in, walk
 from autograder.notebook_file import MOST_NOTEBOOK_MIB, Notebook, UnreadableNotebook, read_notebook
+from autograder.quarantine import (
+    MOST_FILES,
+    MOST_NAME,
+    Surroundings,
+    blocks,
+    describe_kind,
+    left_out,
+    parents,
+    quarantine,
+    quarantined,
+    refused,
+)
 from autograder.repair import (
     grade_id_of,
     is_run,
@@ -27,11 +38,14 @@ from autograder.repair import (
 
 __all__ = [
     "MOST_DEPTH",
+    "MOST_FILES",
+    "MOST_NAME",
     "MOST_NOTEBOOK_MIB",
     "Finding",
     "Notebook",
     "StagedFile",
     "Submission",
+    "Surroundings",
     "UnreadableNotebook",
     "describe_kind",
     "find_notebooks",
@@ -41,6 +55,7 @@ __all__ = [
     "load_found",
     "load_notebook",
     "notebook_in",
+    "own_files",
     "quarantine",
     "quarantined",
     "read_notebook",
@@ -52,9 +67,6 @@ __all__ = [
     "unread_answers",
     "walk",
 ]
-
-MOST_FILES = 2000
-MOST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -89,62 +101,49 @@ class Submission:
         return hashlib.sha256(told.encode()).hexdigest()
 
 
-def describe_kind(mode: int) -> str:
-    """What a directory entry that is no regular file is, in words."""
-    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device file")
-
-
-def quarantine(folder: Path, place: Path) -> list[str]:
-    """Move everything that is no regular file out of a submission, before anything follows it. Returns notes.
-
-    nbgrader copies what a link points to into folders that are published; the entry itself is kept under `place`.
-    """
-    for name, found in list(walk(folder)):
-        if not stat.S_ISREG(found.st_mode):
-            target = place / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
-            os.rename(folder / name, target)
-    return quarantined(place)
-
-
-def quarantined(place: Path) -> list[str]:
-    """Notes about everything of a submission that was ever set aside."""
-    entries = walk(place) if place.is_dir() else ()
-    return [f"`{clean_text(name)}` is {describe_kind(found.st_mode)}: set aside, not graded" for name, found in entries]
-
-
 def stage(
-    folder: Path, target: Path, limits: Limits, *, overlay: Path | None = None, beside: Sequence[str] = ()
+    folder: Path,
+    target: Path,
+    limits: Limits,
+    *,
+    overlay: Path | None = None,
+    weights: Sequence[str] = (),
+    beside: Sequence[str] = (),
 ) -> tuple[dict[str, StagedFile], list[str]]:
     """Copy the regular files of a submission, world-readable, to `target`; then the course's own over them.
 
     Returns the submission's files by name, and notes about what was left out. Notebooks are not copied: they are run
-    from their repaired form. What lies in one of the folders `beside` (a checkpoint in a folder that was handed in
-    together with its notebook) gets the name that it has there, unless another file has it.
+    from their repaired form. Neither are `weights` of the course's: whoever tried the source notebooks left some there.
+    What lies in one of the folders `beside` (a checkpoint in a folder that was handed in together with its notebook)
+    gets the name that it has there, unless another file has it.
     """
     files: dict[str, StagedFile] = {}
-    notes: list[str] = []
-    room = limits.scratch_mib << 20
+    own = own_files(overlay, weights)
+    around = Surroundings(own=own, own_bytes=sum(map(blocks, own.values())))
+    problems = refused(folder, limits, around)
     target.mkdir(parents=True, exist_ok=True)
-    found = {name: entry for name, entry in walk(folder) if not is_notebook_name(name)}
+    found = {name: entry for name, entry in walk(folder) if not is_notebook_name(name) and name not in problems}
     for name, entry in found.items():
-        reason = _refuse(name, entry, len(files), room)
-        if reason:
-            notes.append(f"`{clean_text(name)}` {reason}: left out")
-            continue
         shown = _shown_name(name, beside)
-        shown = name if shown in found or shown in files else shown
-        files[shown] = _copy(folder / name, target / shown, shown)
-        room -= files[shown].size
-    if overlay is not None and overlay.is_dir():
-        for name, entry in walk(overlay):
-            if stat.S_ISREG(entry.st_mode) and not name.endswith(".ipynb"):
-                _copy(overlay / name, target / name, name)
+        shown = name if shown in found or shown in files or _is_blocked(shown, target, own) else shown
+        try:
+            files[shown] = _copy(folder / name, target / shown, shown, entry.st_size)
+        except _UnreadableFile as error:
+            problems[name] = f"cannot be read ({error})"
+    for name in own:
+        assert overlay is not None
+        _copy(overlay / name, target / name, name, own[name])
     for place in [target, *(p for p in target.rglob("*") if p.is_dir())]:
         place.chmod(0o755)
-    return files, notes
+    return files, left_out(problems, "left out")
+
+
+def own_files(overlay: Path | None, weights: Sequence[str] = ()) -> dict[str, int]:
+    """The course's own files that are laid over a submission, with their sizes: no notebooks, no weights."""
+    if overlay is None or not overlay.is_dir():
+        return {}
+    entries = ((name, found) for name, found in walk(overlay) if stat.S_ISREG(found.st_mode))
+    return {name: f.st_size for name, f in entries if not name.endswith(".ipynb") and name not in weights}
 
 
 def _shown_name(name: str, beside: Sequence[str]) -> str:
@@ -152,27 +151,31 @@ def _shown_name(name: str, beside: Sequence[str]) -> str:
     return next((name.removeprefix(folder) for folder in beside if name.startswith(folder)), name)
 
 
-def _refuse(name: str, found: os.stat_result, count: int, room: int) -> str:
-    if not stat.S_ISREG(found.st_mode):
-        return f"is {describe_kind(found.st_mode)}"
-    if len(name) > MOST_NAME or not name.isprintable():
-        return "has a name that is too long or holds control characters"
-    if name.count("/") >= MOST_DEPTH:
-        return f"lies more than {MOST_DEPTH} folders deep"
-    if count >= MOST_FILES:
-        return f"is one of more than {MOST_FILES} files"
-    if found.st_size > room:
-        return f"({found.st_size >> 20} MiB) does not fit into the working folder"
-    return ""
+def _is_blocked(name: str, target: Path, own: Collection[str]) -> bool:
+    """Whether a file would have to be a folder, or a folder a file, for this name to be given."""
+    folders = {folder for other in own for folder in parents(other)}
+    above = parents(name)
+    return (target / name).is_dir() or name in folders or any((target / p).is_file() or p in own for p in above)
 
 
-def _copy(source: Path, target: Path, name: str) -> StagedFile:
-    """Copy one file without following a link that may have taken its place since it was looked at."""
+class _UnreadableFile(Exception):
+    """A file of a submission that cannot be opened; the message says why."""
+
+
+def _copy(source: Path, target: Path, name: str, size: int) -> StagedFile:
+    """Copy one file, `size` bytes of it: it may still grow. A link that has taken its place meanwhile is not followed,
+    a pipe does not hang."""
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise _UnreadableFile(error.strerror) from error
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as reader, open(target, "wb") as writer:
-        while chunk := reader.read(1 << 20):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _UnreadableFile("no regular file")
+        while size > 0 and (chunk := reader.read(min(1 << 20, size))):
+            size -= len(chunk)
             digest.update(chunk)
             writer.write(chunk)
     target.chmod(0o644)
@@ -180,11 +183,18 @@ def _copy(source: Path, target: Path, name: str) -> StagedFile:
 
 
 def read_submission(
-    student: str, folder: Path, target: Path, release: Path, limits: Limits, *, overlay: Path | None = None
+    student: str,
+    folder: Path,
+    target: Path,
+    release: Path,
+    limits: Limits,
+    *,
+    overlay: Path | None = None,
+    weights: Sequence[str] = (),
 ) -> Submission:
     """Stage the files of a submission and read every notebook that the release has, whatever its file is called."""
     finding = find_notebooks(folder, release)
-    files, notes = stage(folder, target, limits, overlay=overlay, beside=finding.folders)
+    files, notes = stage(folder, target, limits, overlay=overlay, weights=weights, beside=finding.folders)
     notes += finding.remarks
     notebooks: dict[str, Notebook] = {}
     unreadable: dict[str, str] = {}
