@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,11 @@ from autograder.jail import (
     decode_frames,
     encode_frames,
     find_isolation,
+    sandbox,
     start,
 )
 from autograder.jail.sandbox import _remedy_for
+from autograder.jail.seccomp import denied_names
 from autograder.plan import Plan
 from autograder.results import Status
 from autograder.run import JailRun, run_plan
@@ -124,7 +128,33 @@ def mount():
         raise OSError(ctypes.get_errno(), "mount")
 attempt("user namespace", unshare)
 attempt("mount", mount)
-import socket
+import errno, fcntl, socket, struct
+NUMBERS = {"x86_64": (319, 29, 56, 101, 298, 425, 321, 250), "aarch64": (279, 194, 220, 117, 241, 425, 280, 219)}
+NAMES = "memfd_create shmget clone ptrace perf_event_open io_uring_setup bpf keyctl".split()
+numbers = dict(zip(NAMES, NUMBERS[os.uname().machine]))
+def call(name, *arguments):
+    def calling():
+        found = libc.syscall(numbers[name], *arguments)
+        if found == 0 and name == "clone":
+            os._exit(0)
+        # Whatever the arguments, a filtered call fails before they are looked at.
+        if found >= 0 or ctypes.get_errno() != errno.EPERM:
+            raise SystemExit(f"DONE {name}: {found}, {ctypes.get_errno()}")
+        raise OSError(ctypes.get_errno(), name)
+    return calling
+attempt("hidden memory", call("memfd_create", b"x", 0))
+attempt("System V memory", call("shmget", 0, 4096, 0o1600))
+attempt("namespace by clone", call("clone", 0x10000000 | 17, 0, 0, 0, 0))
+attempt("tracing", call("ptrace", 16, os.getppid(), 0, 0))
+attempt("perf", call("perf_event_open", b"", 0, -1, -1, 0))
+attempt("io_uring", call("io_uring_setup", 1, b"x" * 120))
+attempt("bpf", call("bpf", 0, b"x" * 72, 72))
+attempt("keys", call("keyctl", 0, -3, 1))
+for family, kind in ((40, 1), (17, 3), (38, 5), (16, 3), (2, 3), (1, 3)):  # vsock, packet, alg, netlink, raw
+    attempt(f"socket {family}, {kind}", lambda: socket.socket(family, kind))
+def type_into_terminal():
+    fcntl.ioctl(0, 0x5412, b"x")
+attempt("typing", type_into_terminal)
 attempt("network", lambda: socket.create_connection(("192.0.2.1", 80), timeout=2))
 def forks():
     for _ in range(100_000):
@@ -156,11 +186,13 @@ def test_jail_shows_nothing_of_the_grader(
     system = {"bin", "dev", "etc", "home", "jail", "lib", "lib32", "lib64", "proc", "sbin", "submission", "tmp", "usr"}
     assert set(seen["root"]) <= system | python
     # Standard streams, the record stream and the launcher's progress pipe: no file, no socket, no folder of the host.
+    assert len(seen["descriptors"]) <= 6  # with the one that lists them
     kinds = {place.split(":")[0] for place in seen["descriptors"].values() if not place.startswith("/proc/")}
     assert kinds <= {"/dev/null", "pipe"}
     attempts = text_of(run, "look", 1)
     assert "DONE" not in attempts
-    assert attempts.count("refused") == 11
+    assert attempts.count("refused") == 26, attempts
+    assert "SystemExit" not in attempts  # refused by the filter, not for the arguments
 
 
 def test_cells_that_misbehave_cost_only_themselves(isolation: Isolation, tmp_path: Path) -> None:
@@ -193,6 +225,57 @@ def test_cells_that_misbehave_cost_only_themselves(isolation: Isolation, tmp_pat
     after = {name: values(run, name)["after"] for name in notebooks}
     assert after == {"endless": 1, "stubborn": 2, "exits": 3, "hungry": 4, "noisy": 5, "daemon": 6}
     assert {notebook.status for notebook in run.notebooks.values()} == {Status.PASSED}
+
+
+LEAVE_TRACES = """
+import os
+for place in (".", "/tmp", "/dev/shm"):
+    open(f"{place}/trace", "w").write("from the first notebook")
+    os.makedirs(f"{place}/closed/inner")
+    os.chmod(f"{place}/closed", 0)
+open("handed_in.txt", "w").write("changed")
+here = os.open("/tmp", os.O_RDONLY)
+for _ in range(3000):
+    os.mkdir("deep", dir_fd=here)
+    below = os.open("deep", os.O_RDONLY, dir_fd=here)
+    os.close(here)
+    here = below
+"""
+LOOK_FOR_TRACES = """
+import os
+found = [f"{place}/{name}" for place in (".", "/tmp", "/dev/shm") for name in os.listdir(place)]
+print(sorted(found), open("handed_in.txt").read())
+"""
+
+
+def test_a_notebook_leaves_nothing_for_the_next(isolation: Isolation, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "handed_in.txt").write_text("as handed in")
+    run = run_cells(isolation, tmp_path, {"first": [LEAVE_TRACES], "second": [LOOK_FOR_TRACES]})
+    assert run.notebooks["first"].cells[0].status is Status.PASSED, run.notebooks["first"].cells[0].message
+    assert text_of(run, "second", 0).strip() == "['./handed_in.txt', '/tmp/ipython', '/tmp/matplotlib'] as handed in"
+
+
+def test_a_second_run_of_a_notebook_finds_nothing_of_the_first(isolation: Isolation, tmp_path: Path) -> None:
+    cells = ["import os\nbefore = os.path.exists('left')\nopen('left', 'w').close()", "os._exit(0)"]
+    run = run_cells(isolation, tmp_path, {"again": cells}, answers=["before"])
+    assert run.notebooks["again"].cells[1].status is Status.CRASHED
+    assert values(run, "again") == {"before": False}
+
+
+def test_files_without_end_are_the_students_fault(isolation: Isolation, tmp_path: Path) -> None:
+    limits = Limits(cell_seconds=20, notebook_seconds=20, submission_seconds=40, scratch_files=2000)
+    cells = ["import os\nos.mkdir('many')\nfor i in range(10**6): open(f'many/{i}', 'w').close()"]
+    run = run_cells(isolation, tmp_path, {"files": cells}, limits=limits)
+    assert run.notebooks["files"].status is Status.OUT_OF_MEMORY
+    assert "2,000 files" in run.notebooks["files"].message
+
+
+def test_displays_without_end_are_cut(isolation: Isolation, tmp_path: Path) -> None:
+    cells = ["from IPython.display import display\nfor i in range(10_000): display(i)", "after = 1"]
+    run = run_cells(isolation, tmp_path, {"shows": cells}, answers=["after"])
+    assert len(run.notebooks["shows"].cells[0].outputs) <= LIMITS.outputs + 1
+    assert values(run, "shows") == {"after": 1}
 
 
 def test_outputs_are_rebuilt_from_an_allow_list(isolation: Isolation, tmp_path: Path) -> None:
@@ -245,12 +328,107 @@ def test_a_garbled_record_stream_is_the_students_fault(
     assert run.notebooks["forges"].status is status
 
 
+DAEMONS = """
+import os, signal, subprocess, sys, time
+def live_on(stop):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+                signal.signal(number, signal.SIG_IGN)
+            if stop:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            os.execv("/bin/sleep", ["MARK", "300"])
+        os._exit(0)
+    os.wait()
+live_on(stop=False)
+live_on(stop=True)
+subprocess.Popen(["MARK", "300"], executable="/bin/sleep", start_new_session=True)
+"""
+
+
+def processes_named(mark: str) -> str:
+    return subprocess.run(["pgrep", "-f", mark], capture_output=True, text=True, check=False).stdout
+
+
+def test_no_process_survives_its_notebook(isolation: Isolation, tmp_path: Path) -> None:
+    mark = f"outlives-{tmp_path.name}"
+    look = "import os\nprint([p for p in os.listdir('/proc') if p.isdigit()])"
+    run = run_cells(isolation, tmp_path, {"first": [DAEMONS.replace("MARK", mark)], "second": [look]})
+    assert run.notebooks["first"].status is Status.PASSED, run.notebooks["first"].cells
+    assert text_of(run, "second", 0).count("'") == 6  # the namespace's first, the launcher, and the notebook
+    assert not processes_named(mark)
+
+
 def test_nothing_survives_the_jail(isolation: Isolation) -> None:
     with start("launcher", LIMITS, isolation) as jail:
         pid = jail.process.pid
         time.sleep(0.5)
     alive = subprocess.run(["pgrep", "-g", str(pid)], capture_output=True, text=True, check=False).stdout
     assert not alive
+
+
+def test_a_killed_grader_takes_its_jail_along(isolation: Isolation, tmp_path: Path) -> None:
+    mark = f"grader-{tmp_path.name}"
+    code = (
+        "import time; from autograder.config import Limits; from autograder.jail import find_isolation, start\n"
+        f"jail = start('launcher', Limits(), find_isolation(), environment={{'MARK': {mark!r}}})\n"
+        "print('started', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as grader:
+        assert grader.stdout is not None
+        assert grader.stdout.readline() == b"started\n"
+        time.sleep(1)
+        assert processes_named(mark)
+        grader.kill()
+    ended = time.monotonic() + 10
+    while processes_named(mark) and time.monotonic() < ended:
+        time.sleep(0.1)
+    assert not processes_named(mark)
+
+
+SYSTEMD_RUN = """#!/bin/sh
+# Stands in for systemd-run --scope, which has the program take its own place.
+echo "$@" >> {log}
+while [ "$1" != "--" ]; do shift; done
+shift
+exec "$@"
+"""
+
+
+def test_a_control_group_is_used_where_systemd_grants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: Isolation
+) -> None:
+    program, log = tmp_path / "bin" / "systemd-run", tmp_path / "log"
+    program.parent.mkdir()
+    program.write_text(SYSTEMD_RUN.format(log=log))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    scope = sandbox._find_scope()
+    assert scope == ("--user" if os.getuid() else "--system")
+    inside = replace(isolation, scope=scope)
+    run = run_cells(inside, tmp_path, {"plain": ["answer = 42"]}, answers=["answer"])
+    assert values(run, "plain") == {"answer": 42}
+    asked = log.read_text().splitlines()[-1]
+    assert "--scope" in asked
+    assert f"TasksMax={4 * LIMITS.processes}" in asked
+    assert "MemorySwapMax=0" in asked
+    assert "control group" in inside.describe()
+
+
+@pytest.mark.parametrize("script", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\nexec </dev/null 3<&- 4<&- 5<&-\n"])
+def test_a_systemd_that_refuses_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    program = tmp_path / "systemd-run"
+    program.write_text(script)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert sandbox._find_scope() == ""
+
+
+def test_what_is_not_filtered_is_said(isolation: Isolation, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert f"{len(denied_names())} system calls denied" in isolation.describe()
+    monkeypatch.setattr(sandbox, "is_available", lambda: False)
+    assert "no system call filter" in isolation.describe()
 
 
 def test_a_silent_stream_ends_at_its_deadline(isolation: Isolation) -> None:

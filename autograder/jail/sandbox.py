@@ -123,7 +123,7 @@ def _find_scope() -> str:
     read_end, write_end = os.pipe()
     os.write(write_end, b"inherited")
     os.close(write_end)
-    command = [*_scope_command(manager, Limits()), "/bin/sh", "-c", f"cat <&{read_end}"]
+    command = [*_scope_command(manager, Limits()), "/bin/cat", f"/dev/fd/{read_end}"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=20, check=False, pass_fds=[read_end])
     except (OSError, subprocess.SubprocessError):
