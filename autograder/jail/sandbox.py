@@ -116,8 +116,7 @@ def _try_bwrap(binary: str) -> str:
 
 def _find_scope() -> str:
     """Which systemd, if any, runs a program in a control group with limits; proved with one that reads a descriptor."""
-    program = shutil.which("systemd-run")
-    if program is None:
+    if shutil.which("systemd-run") is None:
         return ""
     manager = "--user" if os.getuid() else "--system"
     read_end, write_end = os.pipe()
@@ -125,7 +124,9 @@ def _find_scope() -> str:
     os.close(write_end)
     command = [*_scope_command(manager, Limits()), "/bin/cat", f"/dev/fd/{read_end}"]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=20, check=False, pass_fds=[read_end])
+        done = subprocess.run(
+            command, env=_bus_environment(), pass_fds=[read_end], capture_output=True, timeout=20, check=False
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     finally:
@@ -145,7 +146,12 @@ def _scope_command(manager: str, limits: Limits) -> list[str]:
         "TasksMax": str(4 * limits.processes),  # threads count, too
     }
     properties = [argument for name, value in bounds.items() for argument in ("-p", f"{name}={value}")]
-    return ["systemd-run", manager, "--scope", "--quiet", "--collect", *properties, "--"]
+    return [str(shutil.which("systemd-run")), manager, "--scope", "--quiet", "--collect", *properties, "--"]
+
+
+def _bus_environment() -> dict[str, str]:
+    """Where a user's systemd listens; nothing else of the grader's environment comes near a jail."""
+    return {name: os.environ[name] for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS") if name in os.environ}
 
 
 def _remedy_for(problem: str) -> str:
@@ -339,7 +345,7 @@ def start(
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env=variables,
+            env=variables | (_bus_environment() if isolation.scope else {}),
             pass_fds=inherited,
             start_new_session=True,
             cwd=home or "/",
