@@ -28,10 +28,8 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.LimitOutput",
     "autograder.markup.SafeMarkup",
     "autograder.nbgrader_plugin.WriteScores",
-    "nbgrader.preprocessors.SaveAutoGrades",
-    "autograder.nbgrader_plugin.FlagForPerson",
-    "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
+    "autograder.nbgrader_plugin.RecordSubmission",  # in one transaction, what nbgrader's own steps commit cell by cell
 ]
 
 # What students wrote must not run script in formgrader, which can set scores, or in a feedback page.

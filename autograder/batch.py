@@ -23,21 +23,19 @@ from nbgrader.converters.base import NbGraderException
 from nbgrader.utils import temp_attrs
 from sqlalchemy.exc import SQLAlchemyError
 
-from autograder import nbgrader_plugin, pipeline
+from autograder import pipeline
+from autograder.cache import remove_parts
+from autograder.course_lock import CourseBusy, lock_course
 from autograder.gradebook import Marks, absolute_url, check_gradebook, read_marks
 from autograder.grading import internal_results, own_fault
 from autograder.manual_marks import carry_over, decided
-from autograder.overview import Row
-from autograder.pipeline import Grader, SetupError, grade_submission, submission_key
+from autograder.nbgrader_plugin import WIRING_REMEDY, missing_wiring
+from autograder.pipeline import Grader, SetupError, grade_submission, remove_abandoned
+from autograder.recording import clear_scores, settle, standing_report
 from autograder.reports import load_report, report_path, save_report
 from autograder.results import GradeReport, Status
 from autograder.submission import find_notebooks, notebook_in, stage
 
-NEEDED = (
-    "autograder.nbgrader_plugin.GradeInJail",
-    "autograder.markup.SafeMarkup",
-    "autograder.nbgrader_plugin.WriteScores",
-)
 MOST_PROBLEM = 300
 GLOB_CHARACTERS = re.compile(r"[*?\[\]]")
 
@@ -127,20 +125,9 @@ def check_wiring(course: NbCourse) -> None:
 
     Raises SetupError.
     """
-    converter = Autograde(coursedir=course.app.coursedir, parent=course.app)
-    names = [step if isinstance(step, str) else _dotted(step) for step in converter.autograde_preprocessors]
-    missing = [name for name in NEEDED if name not in names]
-    if converter.exporter_class is not nbgrader_plugin.SafeExporter:
-        missing.append(_dotted(nbgrader_plugin.SafeExporter))
+    missing = missing_wiring(Autograde(coursedir=course.app.coursedir, parent=course.app))
     if missing:
-        raise SetupError(
-            f"nbgrader_config.py does not wire in {', '.join(missing)}: take over the settings of `c.Autograde` from "
-            "the autograder's own nbgrader_config.py (a syntax error in the file has the same effect)"
-        )
-
-
-def _dotted(found: type) -> str:
-    return f"{found.__module__}.{found.__qualname__}"
+        raise SetupError(f"nbgrader_config.py does not wire in {', '.join(missing)}: {WIRING_REMEDY}")
 
 
 def open_grader(course: NbCourse, name: str, isolation: str = "", device: str = "", older_marks: str = "") -> Grader:
@@ -172,13 +159,13 @@ def grade_batch(
     set, and the scores in the gradebook.
     """
     outcomes = []
-    marks = read_marks(course.db_url, grader.name)
     chosen = {
         "AUTOGRADER_ISOLATION": grader.course.isolation,
         "AUTOGRADER_DEVICE": grader.course.device,
         "AUTOGRADER_OLDER_MARKS": grader.course.older_marks,
     }
-    with _logged(course) as errors, _environment(chosen):
+    with _alone(course), _logged(course) as errors, _environment(chosen):
+        marks = read_marks(course.db_url, grader.name)
         for student, folder in submissions.items():
             on_start(student)
             errors.clear()
@@ -188,13 +175,28 @@ def grade_batch(
     return Batch(tuple(outcomes), course.log_path)
 
 
+@contextmanager
+def _alone(course: NbCourse) -> Iterator[None]:
+    """Grade with no other grader beside, and without what killed ones have left. Raises SetupError."""
+    try:
+        lock = lock_course(course.root)
+    except (CourseBusy, OSError) as error:
+        raise SetupError(f"nothing was graded: {error}") from error
+    with lock:
+        remove_abandoned()
+        remove_parts(course.root / ".autograder")
+        yield
+
+
 def _grade_one(
     course: NbCourse, grader: Grader, student: str, folder: Path, marks: Marks, errors: list[str], force: bool
 ) -> Outcome:
     problem, remarks = _look_over(grader, student, folder)
     if problem:
         return Outcome(student, State.EMPTY, problem=problem, remarks=remarks)
-    kept = None if force else _current_report(course, grader, student, folder, marks)
+    settle(grader.root, course.db_url, grader.name, student)
+    autograded = Path(course.folder("autograded", student, grader.name))
+    kept = None if force else standing_report(grader, student, folder, autograded, marks.get(student, ()))
     if kept is not None:
         return Outcome(student, State.UNCHANGED, kept, remarks=remarks)
     place = report_path(grader.root, grader.name, student)
@@ -224,19 +226,6 @@ def _look_over(grader: Grader, student: str, folder: Path) -> tuple[str, tuple[s
     graded = {exercise.notebook for exercise in grader.assignment.exercises}
     problem = "" if graded & set(finding.files) else "no notebook of the assignment was handed in"
     return problem, tuple(finding.remarks)
-
-
-def _current_report(course: NbCourse, grader: Grader, student: str, folder: Path, marks: Marks) -> GradeReport | None:
-    """The latest report where it still stands, in the gradebook and in formgrader's folder too."""
-    report = load_report(grader.root, grader.name, student)
-    if report is None or not report.key or report.is_internal:
-        return None
-    row = Row(report, marks.get(student, ()))
-    if row.older_marks and grader.course.older_marks != "review":
-        return None  # there is something to decide
-    recorded = row.is_recorded
-    shown = Path(course.folder("autograded", student, grader.name)).is_dir()
-    return report if recorded and shown and report.key == submission_key(grader, folder) else None
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -291,7 +280,7 @@ def _record_fault(
     report = carry_over(report, last)
     save_report(grader.root, report)
     try:
-        nbgrader_plugin.clear_scores(course.db_url, grader.name, student)
+        clear_scores(course.db_url, grader.name, student)
     except SQLAlchemyError as error:
         course.app.log.error("older scores of %s could not be taken back: %s", student, error)
         return replace(report, notes=[*report.notes, "older scores may still stand in the gradebook: grade again"])

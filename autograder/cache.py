@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,12 @@ from autograder.jail import Frame, StreamProblem, decode_frames, encode_frames
 from autograder.results import GradeReport
 
 LIBRARIES = ("torch", "torchvision", "numpy", "safetensors", "pytest", "ipython")
+SECRET_BYTES = 32
+PART_SECONDS = 86_400  # a file that has been in the making for a day was left by a process that was killed
+
+
+class BrokenSecret(ValueError):
+    """The course's secret is not what was once made; the message has the remedy."""
 
 
 def digest_of(*parts: str) -> str:
@@ -31,17 +38,26 @@ def read_secret(root: Path) -> bytes:
     """The course's secret, made on first use; whoever knows it can hard-code against the probes.
 
     It lies in `.autograder/secret`, readable by its owner only, and is never committed. Two graders that start at
-    once agree on one: the first to link its file wins.
+    once agree on one: the first to link its file wins. Raises BrokenSecret: an empty file, as a full disk or a power
+    cut can leave it, would make probes that everybody can compute.
     """
     path = root / ".autograder" / "secret"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix="secret-", delete=False) as file:
-            file.write(secrets.token_hex(32))
+        made = _write_part(path, secrets.token_hex(SECRET_BYTES).encode(), durable=True)
         with suppress(FileExistsError):
-            os.link(file.name, path)
-        os.unlink(file.name)
-    return bytes.fromhex(path.read_text().strip())
+            os.link(made, path)
+        made.unlink()
+    try:
+        secret = bytes.fromhex(path.read_text().strip())
+    except ValueError:
+        secret = b""
+    if len(secret) != SECRET_BYTES:
+        raise BrokenSecret(
+            f"{path} must hold {2 * SECRET_BYTES} hexadecimal digits, and does not: put back a copy, or delete it; "
+            "then a new secret is made, probes are others, and every submission is graded again"
+        )
+    return secret
 
 
 def engine_digest(graders: Path, config: Path) -> str:
@@ -58,32 +74,87 @@ def engine_digest(graders: Path, config: Path) -> str:
 
 @dataclass(frozen=True)
 class Cache:
-    """Files named by content below one folder; a broken entry counts as absent, writing is atomic."""
+    """Files named by content below one folder; writing is atomic, and a broken entry counts as absent.
+
+    Each begins with a digest of its own name and content: an entry that was cut off between two records, or that
+    belongs to another submission, would read well and cost somebody points.
+    """
 
     folder: Path
 
     def load_report(self, key: str) -> GradeReport | None:
         """The report kept under a key, None where there is none that can be read."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            return GradeReport.from_json((self.folder / f"{key}.report.json").read_text())
+        with suppress(ValueError, KeyError, TypeError):
+            content = self._load(f"{key}.report.json")
+            return None if content is None else GradeReport.from_json(content.decode())
         return None
 
     def save_report(self, key: str, report: GradeReport) -> None:
-        write_atomically(self.folder / f"{key}.report.json", report.to_json().encode())
+        self._save(f"{key}.report.json", report.to_json().encode())
 
     def load_frames(self, key: str) -> list[Frame] | None:
         """The frames of an identical notebook that ran before, None where there are none that can be read."""
-        with suppress(OSError, StreamProblem):
-            return decode_frames((self.folder / f"{key}.frames").read_bytes())
+        with suppress(StreamProblem):
+            content = self._load(f"{key}.frames")
+            return None if content is None else decode_frames(content)
         return None
 
     def save_frames(self, key: str, frames: list[Frame]) -> None:
-        write_atomically(self.folder / f"{key}.frames", encode_frames(frames))
+        self._save(f"{key}.frames", encode_frames(frames))
+
+    def _load(self, name: str) -> bytes | None:
+        try:
+            seal, _, content = (self.folder / name).read_bytes().partition(b"\n")
+        except OSError:
+            return None
+        return content if seal == _seal(name, content) else None
+
+    def _save(self, name: str, content: bytes) -> None:
+        write_atomically(self.folder / name, _seal(name, content) + b"\n" + content)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a kill at any moment, sees the old one or the new one."""
+def _seal(name: str, content: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + content).hexdigest().encode()
+
+
+def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file so that a reader, or a kill at any moment, sees the old one or the new one.
+
+    `durable`: so that this holds for a power cut, too, which can otherwise leave an empty file under the new name. It
+    costs a few milliseconds, and is for what cannot be computed again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(_write_part(path, content, durable=durable), path)
+    if durable:
+        _sync(path.parent)
+
+
+def _write_part(path: Path, content: bytes, *, durable: bool) -> Path:
+    """A new file beside `path` with the content; none is left where it cannot be written (a full disk)."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
-        file.write(content)
-    os.replace(file.name, path)
+        try:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    return Path(file.name)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete what `write_atomically` left below a folder in a process that was killed; young files may be in use."""
+    for path in folder.rglob(".part-*"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - PART_SECONDS:
+                path.unlink()

@@ -37,6 +37,7 @@ class Mark:
     score: float
     needs_person: bool
     extra_credit: float | None = None
+    penalty: float | None = None  # of its whole notebook, for being late
 
     @property
     def is_manual(self) -> bool:
@@ -123,9 +124,14 @@ def read_marks(db_url: str, name: str, student: str | None = None) -> Marks:
                     submissions = [gradebook.find_submission(name, student)]
             except MissingEntry:
                 return {}
-            return {s.student.id: tuple(_mark(g) for n in s.notebooks for g in n.grades) for s in submissions}
+            return {submission.student.id: marks_of(submission) for submission in submissions}
     except DatabaseError as error:
         raise GradebookError(f"the gradebook cannot be read ({error.orig})") from error
+
+
+def marks_of(submission: Any) -> tuple[Mark, ...]:
+    """The marks of one of nbgrader's submissions."""
+    return tuple(_mark(grade) for notebook in submission.notebooks for grade in notebook.grades)
 
 
 def _mark(grade: Any) -> Mark:
@@ -139,4 +145,5 @@ def _mark(grade: Any) -> Mark:
         score=float(grade.score),
         needs_person=bool(grade.needs_manual_grade),
         extra_credit=grade.extra_credit,
+        penalty=notebook.late_submission_penalty,
     )

@@ -129,20 +129,19 @@ def carry_over(report: GradeReport, before: GradeReport | None) -> GradeReport:
     return replace(report, answers=before.answers, manual=before.manual) if before else report
 
 
-def record_marks(db_url: str, report: GradeReport, notebook: str) -> None:
+def record_marks(gradebook: Gradebook, report: GradeReport, notebook: str) -> None:
     """Bring one notebook's grades in line: cleared marks go (comments stay), and the flag `needs_manual_grade` stands
-    where a person has to look: at older marks, at undecided checks without a mark, and at what has no score."""
+    where a person has to look: at older marks, at undecided checks without a mark, and at what has no score.
+
+    The caller commits, together with the scores: without the flag an older mark would pass for one given again.
+    """
     manual = {m.cell: m for m in report.manual if m.notebook == notebook}
     undecided = {s.cell for s in report.cell_scores() if s.notebook == notebook and s.needs_person}
-    if not manual and not undecided:
-        return
-    with Gradebook(db_url) as gradebook:
-        for cell in {**manual, **dict.fromkeys(undecided)}:
-            grade = gradebook.find_grade(cell, notebook, report.assignment, report.student)
-            mark = manual.get(cell)
-            held = (grade.manual_score, grade.extra_credit)
-            if mark is not None and mark.is_cleared and held == (mark.score, mark.extra_credit):
-                grade.manual_score = grade.extra_credit = None
-            unmarked = grade.manual_score is None and (grade.auto_score is None or cell in undecided)
-            grade.needs_manual_grade = unmarked or (mark is not None and mark.is_older)
-        gradebook.db.commit()
+    for cell in {**manual, **dict.fromkeys(undecided)}:
+        grade = gradebook.find_grade(cell, notebook, report.assignment, report.student)
+        mark = manual.get(cell)
+        held = (grade.manual_score, grade.extra_credit)
+        if mark is not None and mark.is_cleared and held == (mark.score, mark.extra_credit):
+            grade.manual_score = grade.extra_credit = None
+        unmarked = grade.manual_score is None and (grade.auto_score is None or cell in undecided)
+        grade.needs_manual_grade = unmarked or (mark is not None and mark.is_older)

@@ -3,16 +3,17 @@
 Wired by dotted names in `nbgrader_config.py`; nothing in nbgrader is patched. The chain is
 
     sanitize   SafeExporter (quarantine, limits, repair) → ClearOutput → DeduplicateIds → OverwriteCells → …
-    autograde  GradeInJail → LimitOutput → SafeMarkup → WriteScores → SaveAutoGrades → FlagForPerson → …
+    autograde  GradeInJail → LimitOutput → SafeMarkup → WriteScores → CheckCellMetadata → RecordSubmission
 
-All notebooks of a submission are graded when the first one reaches `GradeInJail`, so that a fault never leaves half a
-submission recorded.
+All notebooks of a submission are graded when the first one reaches `GradeInJail`, and all are recorded at once when the
+last one reaches `RecordSubmission`, so that neither a fault nor a kill leaves half a submission.
 """
 
 from __future__ import annotations
 
 import glob
 import os
+import weakref
 from dataclasses import replace
 from datetime import datetime
 from fnmatch import fnmatch
@@ -21,14 +22,17 @@ from typing import Any
 
 import nbformat
 from nbconvert.exporters import NotebookExporter
-from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters.base import NbGraderException
-from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.preprocessors import AssignLatePenalties, NbGraderPreprocessor
+from nbgrader.utils import rmtree
+from traitlets.config import Application
 
-from autograder import manual_marks, outputs, pipeline
+from autograder import manual_marks, outputs, pipeline, recording
+from autograder.cache import remove_parts
 from autograder.config import ConfigError, load_course
+from autograder.course_lock import CourseBusy, CourseLock, lock_course
 from autograder.data import DataError
-from autograder.gradebook import read_marks
+from autograder.gradebook import GradebookError, Marks, read_marks
 from autograder.reports import load_report, save_report
 from autograder.results import CellScore, GradeReport
 from autograder.submission import (
@@ -48,6 +52,17 @@ from autograder.submission import (
 Notebook = Any
 Resources = dict[str, Any]
 
+WIRING_REMEDY = (
+    "take over the settings of `c.Autograde` from the autograder's own nbgrader_config.py (a syntax error in the file "
+    "has the same effect)"
+)
+NEEDED = (
+    "autograder.nbgrader_plugin.GradeInJail",
+    "autograder.markup.SafeMarkup",
+    "autograder.nbgrader_plugin.WriteScores",
+    "autograder.nbgrader_plugin.RecordSubmission",
+)
+
 
 class SafeExporter(NotebookExporter):  # type: ignore[misc]
     """Reads submitted notebooks with limits and repairs them before any preprocessor sees them.
@@ -61,12 +76,34 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.grader = _open(self)
         self.graded: dict[str, GradeReport] = {}  # by student, for the notebooks after the first
+        self._lock, self.marks = _begin(self)  # marks as they were before nbgrader touched any
+        self.converted: dict[str, recording.Converted] = {}  # by notebook, of the present student
+        self._texts: dict[str, str] = {}
         self._findings: dict[str, Finding] = {}  # by submitted folder
         for folder in submitted_folders(self.parent):
             student = student_of(self.parent, folder)
             for note in quarantine(Path(folder), _quarantine_place(self.grader, student)):
                 self.log.warning("%s: %s", student, note)
             self._take_up(folder)
+            if folder in self.parent.assignments:
+                self._look_back(folder, student)
+
+    def _look_back(self, folder: str, student: str) -> None:
+        """Settle what a kill cut off, and let nbgrader grade again what does not stand.
+
+        nbgrader skips a submission of which there is an autograded folder, be it half of one, and goes by time stamps,
+        which a student's clock makes.
+        """
+        course, name = self.parent.coursedir, self.grader.name
+        recording.settle(self.grader.root, course.db_url, name, student)
+        autograded = Path(course.format_path(course.autograded_directory, student, name))
+        excluded = student in course.student_id_exclude.split(",")
+        if self.parent.force or excluded or course.notebook_id != "*" or not autograded.is_dir():
+            return
+        marks = self.marks.get(student, ())
+        if recording.standing_report(self.grader, student, Path(folder), autograded, marks) is None:
+            self.log.info("%s has to be graded again: files, engine or marks are not as they were recorded", student)
+            rmtree(autograded)
 
     def _take_up(self, folder: str) -> None:
         """Let nbgrader convert notebooks that were handed in under other names, too: under the names of the release.
@@ -108,8 +145,30 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
             data, notes = repair(released, released)
         for note in notes if self.parent._sanitizing else []:
             self.log.warning("%s, %s: %s", resources["nbgrader"]["student"], path.stem, note)
-        notebook: tuple[str, Resources] = self.from_notebook_node(nbformat.from_dict(data), resources, **kw)
-        return notebook
+        student, ended = resources["nbgrader"]["student"], True
+        try:
+            converted: tuple[str, Resources] = self.from_notebook_node(nbformat.from_dict(data), resources, **kw)
+            ended = not self.parent._sanitizing and self._end_of(path.stem, converted[0], student)
+        finally:
+            if ended:
+                self._texts, self.converted = {}, {}
+                self._release_after(student)
+        return converted
+
+    def _end_of(self, notebook: str, text: str, student: str) -> bool:
+        """After a notebook's last step, when nbgrader only writes its text: whether it was the submission's last."""
+        self._texts[notebook] = text
+        if is_last(self.parent, notebook):
+            recording.remember_shown(self.grader.root, self.grader.name, student, self._texts)
+            return True
+        return False
+
+    def _release_after(self, student: str) -> None:
+        """Give back the right to grade after the last submission. A command keeps it until its process ends, after
+        nbgrader's last step; formgrader's process lives on, and must not lock everybody out."""
+        is_command = isinstance(self.parent.parent, Application)
+        if not is_command and student == student_of(self.parent, max(self.parent.assignments)):
+            self._lock.release()
 
 
 def submitted_folders(converter: Any) -> list[str]:
@@ -125,6 +184,22 @@ def student_of(converter: Any, folder: str) -> str:
     return str(resources["nbgrader"]["student"])
 
 
+def is_last(converter: Any, notebook: str) -> bool:
+    """Whether this is the last notebook of its submission that nbgrader converts."""
+    return Path(converter.notebooks[-1]).stem == notebook
+
+
+def missing_wiring(converter: Any) -> list[str]:
+    """The parts of this engine that a course's `nbgrader_config.py` has to name and does not."""
+    names = [step if isinstance(step, str) else _dotted(step) for step in converter.autograde_preprocessors]
+    missing = [name for name in NEEDED if name not in names]
+    return missing if converter.exporter_class is SafeExporter else [*missing, _dotted(SafeExporter)]
+
+
+def _dotted(found: type) -> str:
+    return f"{found.__module__}.{found.__qualname__}"
+
+
 def _quarantine_place(grader: pipeline.Grader, student: str) -> Path:
     return grader.root / ".autograder" / "quarantine" / grader.name / student
 
@@ -135,12 +210,31 @@ def _open(exporter: Any) -> pipeline.Grader:
     name = course.assignment_id
     release = Path(course.format_path(course.release_directory, ".", name))
     try:
+        if missing := missing_wiring(exporter.parent):
+            raise pipeline.SetupError(f"nbgrader_config.py does not wire in {', '.join(missing)}: {WIRING_REMEDY}")
         options = ("isolation", "device", "older_marks")
         chosen = {option: os.environ.get(f"AUTOGRADER_{option.upper()}", "") for option in options}
         return pipeline.open_grader(Path(course.root), name, release=release, **chosen)
     except (ConfigError, pipeline.SetupError, DataError) as error:
-        exporter.log.error("Nothing was graded: %s", error)
-        raise NbGraderException(str(error)) from error
+        raise _nothing_graded(exporter, error) from error
+
+
+def _nothing_graded(exporter: Any, error: Exception) -> NbGraderException:
+    exporter.log.error("Nothing was graded: %s", error)
+    return NbGraderException(str(error))
+
+
+def _begin(exporter: Any) -> tuple[CourseLock, Marks]:
+    """Take the right to grade in the course, tidy up after graders that were killed, and read the marks there are."""
+    root = exporter.grader.root
+    try:
+        lock = lock_course(root)
+        weakref.finalize(exporter, lock.release)  # at the end of the process at the latest
+        pipeline.remove_abandoned()
+        remove_parts(root / ".autograder")
+        return lock, read_marks(exporter.parent.coursedir.db_url, exporter.grader.name)
+    except (CourseBusy, GradebookError) as error:
+        raise _nothing_graded(exporter, error) from error
 
 
 class GradeInJail(NbGraderPreprocessor):  # type: ignore[misc]
@@ -169,22 +263,20 @@ class GradeInJail(NbGraderPreprocessor):  # type: ignore[misc]
         known: dict[str, GradeReport] = self.parent.graded
         if student in known:
             return known[student]  # a second run could end otherwise, a time-out say
+        db_url = resources["nbgrader"]["db_url"]
+        recording.put_back(db_url, grader.name, student, self.parent.marks.get(student, ()))
         folder = Path(course.format_path(course.submitted_directory, student, grader.name))
         self.log.info("Grading %s in the jail (%s)", student, grader.isolation.describe())
         report = pipeline.grade_submission(
             grader, student, folder, notes=quarantined(_quarantine_place(grader, student))
         )
-        db_url = resources["nbgrader"]["db_url"]
         report = self._with_manual_marks(grader, report, db_url)
-        save_report(grader.root, report)
         if report.is_internal:
-            clear_scores(db_url, grader.name, student)
+            save_report(grader.root, report)
+            recording.clear_scores(db_url, grader.name, student)
             faults = {check.message for check in report.checks if check.status.value == "INTERNAL"}
             raise GradersFault(f"no score recorded for {student}: {'; '.join(sorted(faults))}")
         known[student] = report
-        for name, answers in report.answers.items():
-            if manual_marks.MISSING in answers.values():
-                manual_marks.record_marks(db_url, report, name)  # no preprocessor sees a notebook that is not there
         return report
 
     def _with_manual_marks(self, grader: pipeline.Grader, report: GradeReport, db_url: str) -> GradeReport:
@@ -207,7 +299,7 @@ class GradersFault(RuntimeError):
 class WriteScores(NbGraderPreprocessor):  # type: ignore[misc]
     """Writes an explicit plain score for every test cell: nbgrader takes silence for full points.
 
-    Last before SaveAutoGrades, so that nothing can change the output that is read as the score.
+    Nothing may come between it and RecordSubmission that could change the output that is read as the score.
     """
 
     def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
@@ -229,37 +321,32 @@ def clamped(score: CellScore, cell: Notebook) -> float:
     return min(max(float(score.earned), 0.0), float(cell.metadata.nbgrader.points))
 
 
-class FlagForPerson(NbGraderPreprocessor):  # type: ignore[misc]
-    """Sets nbgrader's `needs_manual_grade` where a check was undecided (no valid program gets a silent zero) and where
-    a manual mark was given to an earlier submission; takes back the flag where the mark was given to this very answer.
-    An answer that is as released, which nbgrader scores 0, gets it where the student wrote text elsewhere.
+class RecordSubmission(AssignLatePenalties):  # type: ignore[misc]
+    """Records a submission when its last notebook has come this far: scores, comments, flags and late penalties.
+
+    It stands for nbgrader's SaveAutoGrades and AssignLatePenalties (with whose settings it knows the course's plugin
+    for penalties), which commit step by step. nbgrader's `needs_manual_grade` is set where a check was undecided, where
+    a manual mark was given to an earlier submission, and where an answer that is as released, which nbgrader scores 0,
+    has its text elsewhere; it is taken back where the mark was given to this very answer.
     """
 
     def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
-        own = resources["nbgrader"]
-        manual_marks.record_marks(own["db_url"], resources["autograder"], own["notebook"])
-        released = read_notebook(self.parent.grader.release / f"{own['notebook']}.ipynb")
+        own, exporter = resources["nbgrader"], self.parent
+        name = own["notebook"]
+        released = read_notebook(exporter.grader.release / f"{name}.ipynb")
         unread = unread_answers(notebook.cells, released)
-        with Gradebook(own["db_url"]) as gradebook:
-            for cell in unread:
-                grade = gradebook.find_grade(cell, own["notebook"], own["assignment"], own["student"])
-                grade.needs_manual_grade = grade.needs_manual_grade or grade.manual_score is None
-            gradebook.db.commit()
+        exporter.converted[name] = recording.Converted(notebook.cells, unread)
+        if is_last(exporter.parent, name):
+            self.init_plugin()
+            recording.record_submission(
+                exporter.grader.root,
+                own["db_url"],
+                resources["autograder"],
+                exporter.converted,
+                self.plugin_inst.late_submission_penalty,
+                self.log,
+            )
         return notebook, resources
-
-
-def clear_scores(db_url: str, assignment: str, student: str) -> None:
-    """Take back automatic scores of an earlier run: after a fault of the grader no score may stand."""
-    with Gradebook(db_url) as gradebook:
-        try:
-            submission = gradebook.find_submission(assignment, student)
-        except MissingEntry:
-            return
-        for notebook in submission.notebooks:
-            for grade in notebook.grades:
-                grade.auto_score = None
-                grade.needs_manual_grade = True
-        gradebook.db.commit()
 
 
 def withhold_checkpoints(assignment: str, student: str, notebooks: list[str]) -> None:

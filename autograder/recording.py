@@ -1,0 +1,215 @@
+"""Record a graded submission: all its marks in one transaction, so that nobody ever sees a part of them.
+
+nbgrader's own steps commit cell by cell. A grader that is killed in between would leave a mix of old and new marks,
+and a manual mark without the flag that a person has to look at it. Here it goes like this:
+
+    announce   the report, and what the gradebook will hold, in `.autograder/recording`
+    commit     scores, comments, flags and penalties of all notebooks at once
+    confirm    the report becomes the student's latest; the announcement goes
+
+Whatever comes between, the next run knows by the gradebook on which side of the commit it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from logging import Logger
+from pathlib import Path
+from typing import Any
+
+from nbgrader import utils
+from nbgrader.api import Gradebook, MissingEntry
+
+from autograder import manual_marks
+from autograder.cache import write_atomically
+from autograder.gradebook import Mark, marks_of, read_marks
+from autograder.overview import Row
+from autograder.pipeline import Grader, submission_key
+from autograder.reports import load_report, parse_report, save_report
+from autograder.results import GradeReport
+
+Penalty = Callable[[str, float, float], float | None]  # student, score, seconds late
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A graded notebook as nbgrader will show it, and the cells whose released text stands where an answer was due."""
+
+    cells: Sequence[Any]
+    unread: Sequence[str] = ()
+
+
+def record_submission(
+    root: Path, db_url: str, report: GradeReport, notebooks: Mapping[str, Converted], penalty: Penalty, log: Logger
+) -> None:
+    """Write every mark of a submission to the gradebook, all or none, and make its report the latest."""
+    with Gradebook(db_url) as gradebook:
+        submission = gradebook.find_submission(report.assignment, report.student)
+        for name, notebook in notebooks.items():
+            _write_scores(gradebook, report, name, notebook, log)
+        for name, answers in report.answers.items():
+            if name not in notebooks and manual_marks.MISSING in answers.values():
+                _write_missing(gradebook, report, name)
+        gradebook.db.flush()
+        gradebook.db.expire_all()  # scores of notebooks are computed by the database
+        for name in notebooks:
+            _write_penalty(gradebook, submission, name, penalty, log)
+        gradebook.db.flush()
+        _announce(root, report, marks_of(submission))
+        gradebook.db.commit()
+    _confirm(root, report)
+
+
+def _write_scores(gradebook: Gradebook, report: GradeReport, name: str, notebook: Converted, log: Logger) -> None:
+    """What nbgrader's SaveAutoGrades would write for one notebook, and the flags for a person."""
+    place = (name, report.assignment, report.student)
+    for cell in notebook.cells:
+        if utils.is_grade(cell):
+            grade = gradebook.find_grade(cell.metadata.nbgrader.grade_id, *place)
+            grade.auto_score = utils.determine_grade(cell, log)[0]
+            grade.needs_manual_grade = grade.manual_score is not None or grade.auto_score is None
+        if utils.is_solution(cell) or utils.is_task(cell):
+            comment = gradebook.find_comment(cell.metadata.nbgrader.grade_id, *place)
+            untouched = cell.metadata.nbgrader.get("checksum") == utils.compute_checksum(cell)
+            comment.auto_comment = "No response." if untouched and not utils.is_task(cell) else None
+    manual_marks.record_marks(gradebook, report, name)
+    for answer in notebook.unread:
+        grade = gradebook.find_grade(answer, *place)
+        grade.needs_manual_grade = grade.needs_manual_grade or grade.manual_score is None
+
+
+def _write_missing(gradebook: Gradebook, report: GradeReport, name: str) -> None:
+    """What nbgrader writes for a notebook that was not handed in: 0 points."""
+    for grade in gradebook.find_submission_notebook(name, report.assignment, report.student).grades:
+        grade.auto_score, grade.needs_manual_grade = 0, False
+    manual_marks.record_marks(gradebook, report, name)
+
+
+def _write_penalty(gradebook: Gradebook, submission: Any, name: str, penalty: Penalty, log: Logger) -> None:
+    notebook = gradebook.find_submission_notebook(name, submission.assignment.name, submission.student.id)
+    late = submission.total_seconds_late
+    points = penalty(submission.student.id, notebook.score, late) if late > 0 else None
+    if points is not None:
+        points = min(max(points, 0), notebook.score)
+        log.warning("%s of %s is %s seconds late: a penalty of %g points", name, submission.student.id, late, points)
+    notebook.late_submission_penalty = points
+
+
+def put_back(db_url: str, assignment: str, student: str, before: Sequence[Mark]) -> None:
+    """Undo that nbgrader gives 0 points for notebooks that it sees no file of, before anything is graded.
+
+    The new marks come in one piece, later; until then the old ones stand (none for a new submission).
+    """
+    known = {(mark.notebook, mark.cell): (mark.automatic, mark.needs_person) for mark in before}
+    with Gradebook(db_url) as gradebook:
+        for notebook in gradebook.find_submission(assignment, student).notebooks:
+            for grade in notebook.grades:
+                if (grade.auto_score, grade.needs_manual_grade) == (0, False):
+                    old = known.get((notebook.name, grade.cell.name), (None, False))
+                    grade.auto_score, grade.needs_manual_grade = old
+        gradebook.db.commit()
+
+
+def clear_scores(db_url: str, assignment: str, student: str) -> None:
+    """Take back automatic scores of an earlier run: after a fault of the grader no score may stand."""
+    with Gradebook(db_url) as gradebook:
+        try:
+            submission = gradebook.find_submission(assignment, student)
+        except MissingEntry:
+            return
+        for notebook in submission.notebooks:
+            for grade in notebook.grades:
+                grade.auto_score = None
+                grade.needs_manual_grade = True
+        gradebook.db.commit()
+
+
+# What a kill may have cut off
+
+
+def _announcement(root: Path, assignment: str, student: str) -> Path:
+    return root / ".autograder" / "recording" / assignment / f"{student}.json"
+
+
+def _announce(root: Path, report: GradeReport, marks: Sequence[Mark]) -> None:
+    content = {"report": report.to_json(), "marks": [_held(mark) for mark in marks]}
+    path = _announcement(root, report.assignment, report.student)
+    write_atomically(path, json.dumps(content).encode(), durable=True)
+
+
+def _held(mark: Mark) -> list[Any]:
+    kept = (mark.automatic, mark.manual, mark.extra_credit)
+    return [mark.notebook, mark.cell, *kept, mark.needs_person, mark.penalty]
+
+
+def _confirm(root: Path, report: GradeReport) -> None:
+    save_report(root, report)
+    _announcement(root, report.assignment, report.student).unlink()
+
+
+def settle(root: Path, db_url: str, assignment: str, student: str) -> None:
+    """Finish, or forget, what was announced when a grader was killed: the gradebook says whether it was recorded.
+
+    Without this, a mark that was cleared would leave no trace, and one that was given to an earlier answer could pass
+    for given again.
+    """
+    path = _announcement(root, assignment, student)
+    try:
+        content = json.loads(path.read_text())
+        report, announced = parse_report(content["report"]), content["marks"]
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        path.unlink()  # it is written in one piece: whoever broke it, the gradebook and the latest report are whole
+        return
+    marks = read_marks(db_url, assignment, student).get(student, ())
+    if announced == [_held(mark) for mark in marks]:
+        _confirm(root, report)
+    else:
+        path.unlink()
+
+
+# Whether what is recorded still stands
+
+
+def remember_shown(root: Path, assignment: str, student: str, texts: Mapping[str, str]) -> None:
+    """Keep digests of the graded notebooks that nbgrader is about to write; the last of its steps."""
+    digests = {name: _digest(text.encode()) for name, text in texts.items()}
+    write_atomically(_shown_path(root, assignment, student), json.dumps(digests).encode())
+
+
+def _shown_path(root: Path, assignment: str, student: str) -> Path:
+    return root / ".autograder" / "shown" / assignment / f"{student}.json"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def is_shown(root: Path, assignment: str, student: str, autograded: Path) -> bool:
+    """Whether formgrader's folder holds the graded notebooks that were recorded: all, whole, and no others."""
+    try:
+        wanted = json.loads(_shown_path(root, assignment, student).read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(wanted) and wanted == {path.stem: _digest(path.read_bytes()) for path in autograded.glob("*.ipynb")}
+
+
+def standing_report(
+    grader: Grader, student: str, folder: Path, autograded: Path, marks: Sequence[Mark]
+) -> GradeReport | None:
+    """The latest report where nothing has to be graded again: it was recorded to the end, all that is recorded is
+    still there, and the submission, engine, graders, configuration and data set are the same."""
+    report = load_report(grader.root, grader.name, student)
+    if report is None or not report.key or report.is_internal:
+        return None
+    if _announcement(grader.root, grader.name, student).exists():
+        return None
+    row = Row(report, marks)
+    if row.older_marks and grader.course.older_marks != "review":
+        return None  # there is something to decide
+    recorded = row.is_recorded and is_shown(grader.root, grader.name, student, autograded)
+    return report if recorded and report.key == submission_key(grader, folder) else None
