@@ -20,7 +20,7 @@ import psutil
 from autograder import __version__, data
 from autograder.config import CONFIG_FILE, Assignment, ConfigError, Course, Limits, load_course
 from autograder.jail import FrameReader, Isolation, SandboxFault, StreamProblem, find_isolation, start
-from autograder.jail.seccomp import DENIED, open_filter
+from autograder.jail.seccomp import is_available
 from autograder.pipeline import check_points
 
 OLDEST_PYTHON = (3, 10)
@@ -63,6 +63,7 @@ def examine(root: Path, *, course_expected: bool) -> Iterator[Finding]:
     yield check_isolation(isolation, course)
     if isolation.level != "none":
         yield check_jail(isolation, course.limits if course else Limits())
+    yield check_limits(course.limits if course else Limits())
     yield check_memory()
     yield check_data(course, root)
     yield finding
@@ -147,15 +148,21 @@ def check_jail(isolation: Isolation, limits: Limits) -> Finding:
     if "done" not in frames:
         remedy = "torch must be importable in the jail: is it installed outside the Python environment's folder?"
         return Finding("jail", State.MISSING, f"it starts, but importing torch in it fails: {said}", remedy)
-    protections = [f"uid {frames['ready'].get('uid')}", "no capabilities", "no network", "read-only system"]
-    seconds = f"started in {time.monotonic() - began:.0f} s"
-    filtered = open_filter()
-    if filtered is None:
-        found = f"{', '.join(protections)}, no system call filter; {seconds}"
+    own = [f"as uid {frames['ready'].get('uid')}", f"started in {time.monotonic() - began:.0f} s"]
+    found = ", ".join([*isolation.protections[1:], *own])
+    if not is_available():
         return Finding("jail", State.WARN, found, "pip install pyseccomp, and libseccomp (apt install libseccomp2)")
-    os.close(filtered)
-    protections.append(f"{sum(map(len, DENIED.values()))} system calls denied")
-    return Finding("jail", State.OK, f"{', '.join(protections)}; {seconds}")
+    return Finding("jail", State.OK, found)
+
+
+def check_limits(limits: Limits) -> Finding:
+    """What one submission may use."""
+    found = (
+        f"{limits.cell_seconds:g} s a cell, {limits.notebook_seconds:g} s a notebook, {limits.submission_seconds:g} s "
+        f"a submission; {limits.memory_mib:,} MiB of memory, {limits.processes} processes, {limits.file_mib} MiB a "
+        f"file, {limits.scratch_files:,} files; {limits.output_kib} KiB and {limits.outputs} displays a cell"
+    )
+    return Finding("limits", State.OK, found)
 
 
 def check_memory() -> Finding:
