@@ -365,6 +365,11 @@ def make_swapped(folder: Path, name: str, old: str, new: str) -> None:
     (folder / name).write_text(text.replace(old, new, 1))
 
 
+def make_stuffed(folder: Path, name: str, old: str, new: str, times: int) -> None:
+    """["stuff", text file, text, other, number]: the other so many times in its place"""
+    make_swapped(folder, name, old, new * times)
+
+
 def make_encoded(folder: Path, name: str, encoding: str) -> None:
     """["encode", text file, character set]"""
     text = (folder / name).read_text()
@@ -464,6 +469,7 @@ MAKERS: Mapping[str, Callable[..., None]] = {
     "filled": make_filled,
     "zip": make_archive,
     "swap": make_swapped,
+    "stuff": make_stuffed,
     "encode": make_encoded,
     "safetensors": make_tensors,
     "many tensors": make_many_tensors,
