@@ -175,7 +175,11 @@ def run_notebook(
     def announce(step: str, seconds: float) -> None:
         os.write(progress, f"{step} {seconds}\n".encode())
 
+    process = os.getpid()
+
     def send(header: dict[str, Any], payload: bytes = b"") -> None:
+        if os.getpid() != process:  # forked by a cell that did not end it: it would run the rest of the notebook, too
+            os._exit(0)
         write_frame(records, {"notebook": notebook["name"], "run": run, **header}, payload)
 
     sys.path.insert(0, "")  # as in Jupyter: the notebook's own folder first
