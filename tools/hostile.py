@@ -391,6 +391,15 @@ def make_replaced(folder: Path, name: str, old: str, new: str) -> None:
     (folder / name).write_bytes(content.replace(bytes.fromhex(old), bytes.fromhex(new)))
 
 
+def make_beside(folder: Path, notebook: str) -> None:
+    """["beside", notebook]: another notebook, solved as in the reference"""
+    solved = json.loads((ROOT / "release" / ASSIGNMENT / f"{notebook}.ipynb").read_text())
+    filled = solved_cells()
+    for cell in solved["cells"]:
+        cell["source"] = filled.get(grade_id_of(cell), cell["source"])
+    (folder / f"{notebook}.ipynb").write_text(json.dumps(solved, indent=1))
+
+
 class _OpensAFile:
     """Unpickling this creates a file."""
 
@@ -462,6 +471,7 @@ MAKERS: Mapping[str, Callable[..., None]] = {
     "rename": make_rename,
     "nested": make_nested,
     "replace": make_replaced,
+    "beside": make_beside,
     "pickle": make_pickle,
     "bomb": make_bomb,
     "folder": make_folder,
