@@ -135,6 +135,7 @@ MODERN_CNN = Exercise(
         "accuracy_zero": 0.65,  # no points up to here
         "accuracy_full": 0.75,  # all points from here on
         "accuracy_points": 20,
+        "suspicious_accuracy": 0.97,  # the staff are told; costs no points
         "most_parameters": 12_000_000,
         "most_macs": 1_500_000_000,  # multiply-accumulates per 32x32 image
     },

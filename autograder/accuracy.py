@@ -89,14 +89,14 @@ def measure_accuracy(
     logits = np.empty((len(images), classes), np.float32)
     for start in range(0, len(images), CHUNK_IMAGES):
         chosen = order[start : start + CHUNK_IMAGES]
-        logits[chosen] = _classify(evaluate, images[chosen], sizes[0], classes)
+        logits[chosen] = classify(evaluate, images[chosen], sizes[0], classes)
     again = draws.permutation(len(images))[: min(RECHECKED_IMAGES, len(images))]
-    _compare(logits[again], _classify(evaluate, images[again], sizes[1], classes))
+    _compare(logits[again], classify(evaluate, images[again], sizes[1], classes))
     return _count(logits, labels, classes, len(again))
 
 
-def _classify(evaluate: Evaluate, images: Images, batch_size: int, classes: int) -> Logits:
-    """Logits (N, classes). The last batch is filled up with copies, since the batch may be fixed."""
+def classify(evaluate: Evaluate, images: Images, batch_size: int, classes: int = 10) -> Logits:
+    """Logits (N, classes). The last batch is filled up with copies, since the batch may be fixed. Raises NotLogits."""
     filled = np.concatenate([images, np.repeat(images[:1], -len(images) % batch_size, axis=0)])
     logits = evaluate(filled, batch_size)
     if logits.shape != (len(filled), classes):

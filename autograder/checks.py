@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -12,7 +12,7 @@ import pytest
 from autograder.config import Exercise
 from autograder.data import Dataset
 from autograder.evidence import LINES_PER_CELL, Evidence, Problem
-from autograder.results import Status
+from autograder.results import Flag, Status
 from autograder.runner import Runner
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -83,7 +83,9 @@ class Graded:
     """What a hidden test may look at, the fixture `graded`.
 
     `files` are the submission's other files by name; `converted` is what the jail made of a `.pt` checkpoint: the
-    bytes of a safetensors file, or a Problem; `test_set` loads the test images and labels (uint8, int64).
+    bytes of a safetensors file, or a Problem; `test_set` loads the test images and labels (uint8, int64). `notes` are
+    told to the student, `flags` to the staff only. `training_images` draws that many training images by the secret;
+    None where the data set comes without.
     """
 
     exercise: Exercise
@@ -94,3 +96,5 @@ class Graded:
     test_set: Callable[[], Dataset]
     secret: bytes
     notes: list[str]
+    flags: list[Flag] = field(default_factory=list)
+    training_images: Callable[[int], Dataset | None] = lambda count: None

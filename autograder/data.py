@@ -8,6 +8,7 @@ arrays are kept in a cache. See docs/data.md.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import io
 import json
 import os
@@ -35,6 +36,7 @@ from PIL import Image
 from autograder import offline_images
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+OFFLINE_NAME = "built-in offline set"
 IMAGE_COUNTS = {"train": 50_000, "test": 10_000}
 
 Split = Literal["train", "test"]
@@ -76,7 +78,7 @@ class Source:
 
     def __str__(self) -> str:
         forms = {"batches": "torchvision's folder", "tree": "image folders", "zip": "zip of image folders"}
-        return "built-in offline set" if self.form == "offline" else f"{self.path} ({forms[self.form]})"
+        return OFFLINE_NAME if self.form == "offline" else f"{self.path} ({forms[self.form]})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +145,7 @@ def load(source: Source, split: Split, *, cache_folder: Path | None = None, any_
     if source.form == "offline":
         count = {"train": offline_images.TRAIN_IMAGES, "test": offline_images.TEST_IMAGES}[split]
         images, labels = offline_images.render(split, count)
-        return _dataset("built-in offline set", offline_images.CLASSES, images, labels, split)
+        return _dataset(OFFLINE_NAME, offline_images.CLASSES, images, labels, split)
     try:
         decoded = _load_cached(source, split, cache_folder or default_cache_folder())
     except OSError as error:
@@ -152,6 +154,43 @@ def load(source: Source, split: Split, *, cache_folder: Path | None = None, any_
     if not any_size:
         _check_complete(dataset, source)
     return dataset
+
+
+def load_sample(
+    source: Source, split: Split, count: int, secret: bytes, *, cache_folder: Path | None = None
+) -> Dataset:
+    """`count` images of a split, drawn by the secret of a course: the same for every submission of it.
+
+    They are cached apart: all training images would cost each submission most of a second, these cost hundredths.
+    The first use decodes the split, as `load` does. Raises DataError.
+    """
+    folder = cache_folder or default_cache_folder()
+    tag = hmac.new(secret, f"sample/{split}/{count}".encode(), hashlib.sha256).digest()
+    place = "offline" if source.form == "offline" else _cache_place(source, split)
+    path = folder / f"sample-{split}-{place}-{_sample_fingerprint(source, split)}-{tag.hex()[:16]}.npz"
+    sample = _read_cache(path)
+    if sample is None:
+        if source.form == "offline":  # rendering all of them takes seconds; the first ones hold every class alike
+            images, labels = offline_images.render(split, 2 * count)
+            name = OFFLINE_NAME
+        else:
+            whole = load(source, split, cache_folder=folder)
+            name, images, labels = whole.name, whole.images, whole.labels
+        chosen = np.random.RandomState(np.frombuffer(tag, "<u4")).permutation(len(labels))[:count]
+        sample = _Decoded(name, images[chosen], labels[chosen])
+        _try_write_cache(path, sample, outdated=f"sample-{split}-{place}-*-{tag.hex()[:16]}.npz")
+    classes = offline_images.CLASSES if source.form == "offline" else CLASSES
+    return _dataset(sample.name, classes, sample.images, sample.labels, split)
+
+
+def _sample_fingerprint(source: Source, split: Split) -> str:
+    """As `_fingerprint`, from names, sizes and times only: to read 50,000 files would take longer than a sample saves.
+    Nothing but a flag depends on it."""
+    try:
+        seen = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in _files_of(source, split)]
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error}") from error
+    return hashlib.sha256(json.dumps([_CACHE_VERSION, PIL.__version__, seen]).encode()).hexdigest()[:32]
 
 
 def download(folder: Path = Path("data")) -> Source:
@@ -429,10 +468,7 @@ def _load_cached(source: Source, split: Split, folder: Path) -> _Decoded:
     decoded = _read_cache(path)
     if decoded is None:
         decoded = _decode(source, split)
-        try:
-            _write_cache(path, decoded, outdated=f"{split}-{place}-*.npz")
-        except OSError as error:  # a read-only or full home costs a second per run, not the run
-            warnings.warn(f"decoded images could not be cached in {folder}: {error}", stacklevel=2)
+        _try_write_cache(path, decoded, outdated=f"{split}-{place}-*.npz")
     return decoded
 
 
@@ -442,13 +478,7 @@ def _cache_place(source: Source, split: Split) -> str:
 
 def _fingerprint(source: Source, split: Split) -> str:
     """Changes with the name, size, time or content of any file that is decoded, and with what decodes it."""
-    path = _path(source)
-    if source.form == "batches":
-        files = _batch_files(path, split)
-    elif source.form == "tree":
-        files = sorted(Path(file.name) for file in _files_of_tree(path, split))
-    else:
-        files = [path]
+    files = _files_of(source, split)
     total = hashlib.sha256(json.dumps([_CACHE_VERSION, split, PIL.__version__]).encode())
     for file in files:
         status, content = file.stat(), hashlib.sha256()
@@ -457,6 +487,16 @@ def _fingerprint(source: Source, split: Split) -> str:
                 content.update(part)
         total.update(json.dumps([str(file), status.st_size, status.st_mtime_ns, content.hexdigest()]).encode())
     return total.hexdigest()[:32]
+
+
+def _files_of(source: Source, split: Split) -> list[Path]:
+    """The files that hold a split; none for the offline set."""
+    if source.form == "offline":
+        return []
+    path = _path(source)
+    if source.form == "batches":
+        return _batch_files(path, split)
+    return sorted(Path(file.name) for file in _files_of_tree(path, split)) if source.form == "tree" else [path]
 
 
 def _read_cache(path: Path) -> _Decoded | None:
@@ -472,6 +512,14 @@ def _read_cache(path: Path) -> _Decoded | None:
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
     return _Decoded(name, images, labels)
+
+
+def _try_write_cache(path: Path, decoded: _Decoded, outdated: str) -> None:
+    """A read-only or full home costs a second per run, not the run."""
+    try:
+        _write_cache(path, decoded, outdated)
+    except OSError as error:
+        warnings.warn(f"decoded images could not be cached in {path.parent}: {error}", stacklevel=3)
 
 
 def _write_cache(path: Path, decoded: _Decoded, outdated: str) -> None:

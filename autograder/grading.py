@@ -23,7 +23,7 @@ from autograder.checks import CheckEnded, Graded
 from autograder.config import Exercise
 from autograder.evidence import LINES_PER_CELL, clean_text
 from autograder.jobs import Job, read_job
-from autograder.results import CheckResult, Status
+from autograder.results import CheckResult, Flag, Status
 from autograder.runner import Runner, RunnerFault, RunnerProblem
 
 ARGUMENTS = ["--assert=plain", "--noconftest", "--strict-markers", "--import-mode=importlib"]
@@ -46,23 +46,25 @@ def main() -> int:
         with Runner(job.open_runner, device=job.course.device) as runner:
             runner.warm_up()
             for line in sys.stdin:
-                results, notes = grade(job.with_work(json.loads(line)), runner)
+                results, notes, flags = grade(job.with_work(json.loads(line)), runner)
                 facts = {"device": runner.device_name}
                 answer = {"checks": [asdict(result) for result in results], "notes": notes, "facts": facts}
+                answer["flags"] = [asdict(flag) for flag in flags]
                 results_out.write(json.dumps(answer) + "\n")
                 results_out.flush()
                 runner.forget()
     return 0
 
 
-def grade(job: Job, runner: Runner) -> tuple[list[CheckResult], list[str]]:
+def grade(job: Job, runner: Runner) -> tuple[list[CheckResult], list[str], list[Flag]]:
     """Run the hidden graders of every exercise on its evidence."""
     results: list[CheckResult] = []
     notes: list[str] = []
+    flags: list[Flag] = []
     for exercise in job.assignment.exercises:
-        graded = job.graded(exercise, runner, notes)
+        graded = job.graded(exercise, runner, notes, flags)
         results += run_graders(Path(job.assignment.graders) / exercise.grader, graded)
-    return results, notes
+    return results, notes, flags
 
 
 def run_graders(path: Path, graded: Graded) -> list[CheckResult]:

@@ -14,7 +14,7 @@ from autograder.checks import Graded, Submitted
 from autograder.config import Assignment, Course, Exercise
 from autograder.evidence import Problem, decode_evidence
 from autograder.jail import Isolation, JailedProcess, decode_frames, start
-from autograder.results import Status
+from autograder.results import Flag, Status
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,14 @@ class Job:
             converted = Path(converted)
         return replace(self, work=Work(notebooks, files, converted))
 
-    def graded(self, exercise: Exercise, runner: Any, notes: list[str]) -> Graded:
+    def training_images(self, count: int) -> data.Dataset | None:
+        """A secret sample of the training images; None where the test set came without them."""
+        try:
+            return data.load_sample(self.source, "train", count, self.secret)
+        except data.DataError:  # not needed for grading: the test set alone is enough
+            return None
+
+    def graded(self, exercise: Exercise, runner: Any, notes: list[str], flags: list[Flag]) -> Graded:
         """What the hidden tests of one exercise look at."""
         notebook = self.work.notebooks[exercise.notebook]
         frames = decode_frames(notebook.frames.read_bytes()) if notebook.frames else []
@@ -84,6 +91,8 @@ class Job:
             test_set=lambda: self.test_set,
             secret=self.secret,
             notes=notes,
+            flags=flags,
+            training_images=self.training_images,
         )
 
 

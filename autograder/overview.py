@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autograder.evidence import clean_text
+from autograder.flags import KINDS
 from autograder.gradebook import Mark, Marks
 from autograder.results import GradeReport, ManualMark, Status
 
@@ -97,6 +98,8 @@ class Row:
         set_aside = sum("set aside" in note for note in self.report.notes)
         if set_aside:
             flags.append("files were set aside" if set_aside > 1 else "a file was set aside")
+        kinds = dict.fromkeys(flag.kind for flag in self.report.flags)
+        flags += [f"worth a look: {KINDS.get(kind, kind)}" for kind in kinds]
         return (*flags, *self.incidents)
 
     def points_of(self, notebook: str) -> Points:

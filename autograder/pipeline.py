@@ -23,6 +23,7 @@ from autograder.changes import Changes
 from autograder.checks import Submitted
 from autograder.config import Assignment, ConfigError, Course, did_you_mean, load_course
 from autograder.evidence import Problem, clean_text
+from autograder.flags.hidden_data import notebook_flags
 from autograder.grading import from_records, internal_results, own_fault
 from autograder.grading_process import GradingFault, GradingProcess
 from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
@@ -30,7 +31,7 @@ from autograder.jobs import NotebookWork, Work, setup_record, wants_gpu
 from autograder.manual_marks import answers_of
 from autograder.plan import Plan, checkpoint_file, checkpoint_names, make_plan
 from autograder.proof import describe_graders
-from autograder.results import CellRun, CheckResult, GradeReport, NotebookRun, Status
+from autograder.results import CellRun, CheckResult, Flag, GradeReport, NotebookRun, Status
 from autograder.run import FLEETING, JailRun, run_plan
 from autograder.submission import Submission, grade_id_of, read_notebook, read_submission, test_cells
 
@@ -193,9 +194,11 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
                 grader.cache.save_report(key, report)
     seconds = round(time.monotonic() - began, 2)
     notes = [*notes, *submission.notes, *report.notes]
+    # Cells that do not run are no part of the key under which a report is kept.
+    flags = [*notebook_flags(submission.notebooks), *report.flags]
     answers = answers_of(submission, grader.release, grader.assignment)
     key = digest_of(key, submission.content)
-    return replace(report, student=student, notes=notes, seconds=seconds, key=key, answers=answers)
+    return replace(report, student=student, notes=notes, seconds=seconds, key=key, answers=answers, flags=flags)
 
 
 @contextmanager
@@ -283,7 +286,8 @@ def grade_run(
     except GradingFault as fault:
         return _report(grader, submission, jail, *_faulty(grader, fault))
     checks = [_placed(check, submission) for check in from_records(answer["checks"])]
-    return _report(grader, submission, jail, checks, answer["notes"], answer["facts"])
+    report = _report(grader, submission, jail, checks, answer["notes"], answer["facts"])
+    return replace(report, flags=[Flag(**flag) for flag in answer["flags"]])
 
 
 def _faulty(grader: Grader, fault: Exception) -> tuple[list[CheckResult], list[str]]:

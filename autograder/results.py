@@ -123,6 +123,18 @@ class ManualMark:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """Something valid that the staff should look at: `text` says what was seen, in figures, and what to ask.
+
+    It costs no points and is shown to the staff only. `kind` is one of autograder.flags.KINDS.
+    """
+
+    kind: str
+    notebook: str
+    text: str
+
+
+@dataclass(frozen=True)
 class GradeReport:
     """All that is known of one graded submission. `facts` hold isolation, device, data set, versions, file hashes.
 
@@ -141,6 +153,7 @@ class GradeReport:
     key: str = ""
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # notebook -> grade cell -> digest
     manual: Sequence[ManualMark] = ()
+    flags: Sequence[Flag] = ()
 
     def cell_scores(self) -> list[CellScore]:
         """One score for every declared grade cell, also for those that no check reached (they earn 0)."""
@@ -176,7 +189,8 @@ class GradeReport:
         checks = [CheckResult(**{**c, "status": Status(c["status"])}) for c in data.pop("checks")]
         runs = [notebook_run_from(n) for n in data.pop("notebooks")]
         manual = [ManualMark(**mark) for mark in data.pop("manual", ())]
-        return cls(checks=checks, notebooks=runs, manual=manual, **data)
+        flags = [Flag(**flag) for flag in data.pop("flags", ())]
+        return cls(checks=checks, notebooks=runs, manual=manual, flags=flags, **data)
 
 
 def notebook_run_from(data: Mapping[str, Any]) -> NotebookRun:

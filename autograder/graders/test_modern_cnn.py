@@ -9,11 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autograder.accuracy import Accuracy, NotLogits, accuracy_points, measure_accuracy
+from autograder.accuracy import Accuracy, Evaluate, NotLogits, accuracy_points, measure_accuracy
 from autograder.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.checks import CheckEnded, Graded, award, expect, fail, points
 from autograder.data import Images as TestImages
 from autograder.evidence import Problem, Sample, Samples
+from autograder.flags.images import SUSPICIOUS_ACCURACY, image_flags
+from autograder.flags.library import library_flags
+from autograder.flags.lookups import lookup_flags
 from autograder.graders.answers import answered, evidence_for
 from autograder.graders.models import (
     EXPORTED_BATCH,
@@ -45,7 +48,11 @@ TRAIN, TEST = "train_transform", "test_transform"
 @pytest.fixture(scope="module")
 def builds(graded: Graded) -> list[Network]:
     """`ModernCNN` with the default and with another number of classes."""
-    return networks(graded, "ModernCNN")
+    found = networks(graded, "ModernCNN")
+    graph = found[0].problem_or_graph(False, found[0].size)
+    if isinstance(graph, ModelGraph):
+        graded.flags.extend(library_flags(graded.exercise.notebook, "ModernCNN", graph))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -308,6 +315,8 @@ def test_accuracy(graded: Graded, modern_cnn: Network) -> None:
     """Test accuracy of the handed-in weights reaches 75 %"""
     settings = graded.exercise.settings
     graph = modern_cnn.graph(False, modern_cnn.size)
+    shapes = modern_cnn.evaluation.shapes
+    graded.flags.extend(lookup_flags(graded.exercise.notebook, modern_cnn.evaluation.graph, shapes))
     expect_within_budget(graph, modern_cnn.evaluation, settings["most_parameters"], settings["most_macs"])
     checkpoint, tensors = bound_checkpoint(graded, graph, modern_cnn.build.tensors)
     normalisation = normalisation_of(graded)
@@ -399,8 +408,27 @@ def evaluate(
         )
 
     try:
-        return measure_accuracy(logits, test_set.images, test_set.labels, graded.secret, batch_size=batch_size)
+        found = measure_accuracy(logits, test_set.images, test_set.labels, graded.secret, batch_size=batch_size)
+        if found.accuracy > graded.exercise.settings["accuracy_zero"]:
+            add_image_flags(graded, logits, found, batch_size)
+        return found
     except NotLogits as problem:
         fail(str(problem))
     finally:
         graded.runner.release(handle)
+
+
+def add_image_flags(graded: Graded, logits: Evaluate, accuracy: Accuracy, batch_size: int | None) -> None:
+    """Tell the staff where the weights seem to know the test images. No points depend on it."""
+    graded.flags.extend(
+        image_flags(
+            graded.exercise.notebook,
+            logits,
+            accuracy,
+            graded.test_set(),
+            graded.training_images,
+            graded.secret,
+            batch_size=batch_size or 500,
+            suspicious_accuracy=graded.exercise.settings.get("suspicious_accuracy", SUSPICIOUS_ACCURACY),
+        )
+    )

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from autograder import __version__
 from autograder.cache import write_atomically
 from autograder.evidence import clean_text
+from autograder.flags import KINDS
 from autograder.gradebook import Mark, Marks
 from autograder.outputs import ANSI, where
 from autograder.overview import Points, Row, notebooks_of, rows_of, status_words
@@ -87,6 +88,7 @@ def render_report(assignment: str, reports: Sequence[GradeReport], marks: Marks,
         parts=[[_part(row, notebook) for notebook in notebooks] for row in rows],
         facts=_common_facts(reports),
         own_facts=OWN_FACTS,
+        kinds=KINDS,
         has_marks=bool(marks),
         unjailed=[row for row in rows if row.report.facts.get("isolation", "").startswith("none")],
     )
