@@ -67,7 +67,9 @@ class GradingProcess:
                 stderr=log,
                 text=True,
                 cwd=self._folder,
-                env={k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))},
+                # What its runner leaves lies in its own folder and goes with that, however the process ends.
+                env={k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))}
+                | {"TMPDIR": str(self._folder.absolute())},
             )
         try:
             _write(self._process, json.dumps(self._setup) + "\n")

@@ -331,7 +331,9 @@ def start(
     """
     read_end, write_end = os.pipe()
     errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by JailedProcess.close
-    home = tempfile.mkdtemp(prefix="autograder-") if isolation.level == "none" else None
+    # Beside the staged submission where there is one: what is left after a kill of the grader goes with that folder.
+    beside = read_only[SUBMISSION].parent if read_only and SUBMISSION in read_only else None
+    home = tempfile.mkdtemp(prefix="autograder-", dir=beside) if isolation.level == "none" else None
     variables = _environment(limits, write_end) | dict(environment or {})
     inherited = [write_end]
     try:
