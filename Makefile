@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test graders release lint bench clean
+.PHONY: help demo test graders attack faults fuzz release lint bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -24,6 +24,15 @@ test: lint ## run the tests on two cores (and the lint before them)
 graders: $(INSTALLED) ## grade all correct designs and known mistakes, and print what came of each
 	@$(BIN)/python -m tools.prove_graders
 
+attack: $(INSTALLED) ## grade every hostile submission and print what came of each
+	@$(BIN)/python -m tools.attack
+
+faults: $(INSTALLED) ## kill the grader, fill the disk, break files; print what was left after a restart
+	@$(BIN)/python -m tools.faults
+
+fuzz: $(INSTALLED) ## 10,000 broken notebooks, records, graphs and configurations each
+	@$(BIN)/python -m tools.fuzz
+
 release: $(INSTALLED) ## generate release/ and solutions/ from source/
 	@$(BIN)/python -m tools.release
 
@@ -35,5 +44,5 @@ bench: $(INSTALLED) ## measure how long grading takes (prints figures, asserts n
 	@$(BIN)/python -m bench.grading
 
 clean: ## remove what the demonstration and the tools left; .venv and the gradebook stay
-	rm -rf .demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .demo .attack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -73,7 +73,8 @@ def _print(seconds: dict[tuple[str, str], list[float]], grader: pipeline.Grader)
     table.add_row("all", f"{totals[0]:.2f}", f"{totals[1]:.2f}", f"{totals[0] / totals[1] - 1:+.1%}")
     cores = len(os.sched_getaffinity(0))
     rounds = len(next(iter(seconds.values())))
-    console.print(f"{cores} cores, Python {platform.python_version()}, torch {version('torch')}, {grader.data_identity}")
+    versions = f"Python {platform.python_version()}, torch {version('torch')}"
+    console.print(f"{cores} cores, {versions}, {grader.data_identity}")
     console.print(f"{rounds} rounds; the jail: {grader.isolation.describe()}")
     console.print(table)
 
