@@ -37,7 +37,7 @@ from autograder.results import GradeReport, Status
 from autograder.submission import find_notebooks, notebook_in, stage
 
 MOST_PROBLEM = 300
-GLOB_CHARACTERS = re.compile(r"[*?\[\]]")
+UNFIT_NAME = re.compile(r"[*?\[\]\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class State(str, Enum):
@@ -94,7 +94,7 @@ class NbCourse:
 
     def submissions(self, assignment: str) -> dict[str, Path]:
         """The folders that were handed in, by student, in order of their names."""
-        pattern = re.compile(self.folder("submitted", "(?P<student>.*)", assignment, escape=True))
+        pattern = re.compile(self.folder("submitted", "(?P<student>.*)", assignment, escape=True), re.DOTALL)
         paths = [Path(path) for path in sorted(glob.glob(self.folder("submitted", "*", assignment)))]
         found = {match["student"]: path for path in paths if (match := pattern.fullmatch(str(path)))}
         return {student: path for student, path in found.items() if path.is_dir()}
@@ -220,8 +220,8 @@ def _fault_in(report: GradeReport) -> str:
 
 def _look_over(grader: Grader, student: str, folder: Path) -> tuple[str, tuple[str, ...]]:
     """Why there is nothing to grade in a folder (or nothing), and remarks on how its notebooks were found."""
-    if GLOB_CHARACTERS.search(student):
-        return "nbgrader cannot handle *, ?, [ or ] in a student's name: rename the folder", ()
+    if UNFIT_NAME.search(student):
+        return "nbgrader cannot handle *, ?, [, ] or control characters in a student's name: rename the folder", ()
     finding = find_notebooks(folder, grader.release)
     graded = {exercise.notebook for exercise in grader.assignment.exercises}
     problem = "" if graded & set(finding.files) else "no notebook of the assignment was handed in"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import glob
 import os
+import unicodedata
 import weakref
 from dataclasses import replace
 from datetime import datetime
@@ -32,16 +33,20 @@ from autograder.cache import remove_parts
 from autograder.config import ConfigError, load_course
 from autograder.course_lock import CourseBusy, CourseLock, lock_course
 from autograder.data import DataError
-from autograder.gradebook import GradebookError, Marks, read_marks
+from autograder.evidence import clean_text
+from autograder.gradebook import GradebookError, Marks, database_path, read_marks
+from autograder.plan import checkpoint_names
 from autograder.reports import load_report, save_report
 from autograder.results import CellScore, GradeReport
 from autograder.submission import (
     Finding,
+    Surroundings,
     UnreadableNotebook,
     find_notebooks,
     is_test_cell,
     load_found,
     load_notebook,
+    own_files,
     quarantine,
     quarantined,
     read_notebook,
@@ -80,13 +85,48 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         self.converted: dict[str, recording.Converted] = {}  # by notebook, of the present student
         self._texts: dict[str, str] = {}
         self._findings: dict[str, Finding] = {}  # by submitted folder
+        around = self._surroundings()
         for folder in submitted_folders(self.parent):
-            student = student_of(self.parent, folder)
-            for note in quarantine(Path(folder), _quarantine_place(self.grader, student)):
-                self.log.warning("%s: %s", student, note)
+            student = self._set_aside(folder, around)
             self._take_up(folder)
             if folder in self.parent.assignments:
                 self._look_back(folder, student)
+
+    def _surroundings(self) -> Surroundings:
+        """What a submission must not collide with. Weights beside the source notebooks are no part of the course.
+
+        Whoever tried those notebooks left some there: nbgrader would lay them over the student's own, and hand them out
+        with the feedback.
+        """
+        grader, course = self.grader, self.parent.coursedir
+        weights = checkpoint_names(grader.assignment)
+        kept = self.parent.exclude_overwriting
+        self.parent.exclude_overwriting = {**kept, grader.name: [*kept.get(grader.name, ()), *weights]}
+        own = own_files(grader.overlay, weights)
+        staff = [grader.root / ".autograder" / name for name in ("secret", "cache", "reports")]
+        folders = [grader.overlay.parent, grader.root / course.solution_directory, Path(grader.assignment.graders)]
+        gradebook = database_path(course.db_url, grader.root)
+        private = [*staff, *folders, *([gradebook] if gradebook else [])]
+        return Surroundings(own, [path.stem for path in grader.release.glob("*.ipynb")], private, sum(own.values()))
+
+    def _set_aside(self, folder: str, around: Surroundings) -> str:
+        """Move away what nbgrader must not copy; returns the student.
+
+        Raises NbGraderException where a submission cannot be made safe.
+        """
+        try:
+            if any(unicodedata.category(c) in ("Cc", "Cs") for c in folder):
+                raise OSError("control characters in its name: rename it")  # nbgrader would not find the student in it
+            student = student_of(self.parent, folder)
+            limits, place = self.grader.course.limits, _quarantine_place(self.grader, student)
+            notes = quarantine(Path(folder), place, limits, around)
+        except OSError as error:
+            problem = f"{clean_text(folder)} cannot be taken as it is: {clean_text(str(error))}"
+            self.log.error("Nothing was graded: %s", problem)
+            raise NbGraderException(problem) from error
+        for note in notes:
+            self.log.warning("%s: %s", student, note)
+        return student
 
     def _look_back(self, folder: str, student: str) -> None:
         """Settle what a kill cut off, and let nbgrader grade again what does not stand.
