@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import ijson
 import nbformat
 
+from autograder.evidence import clean_name
+
 MOST_NOTEBOOK_MIB = 256  # a stream of this size with one endless string takes twice as much memory, and ten seconds
 WHOLE_MIB = 8  # Python objects take up to twenty times the space of their JSON
 CHUNK = 1 << 20
@@ -49,34 +51,38 @@ def read_notebook(path: Path) -> Notebook:
 
     A file that ends early gives the cells that are whole, and says so under `ends_early`. Raises UnreadableNotebook.
     """
-    with _open(path) as file:
+    name = clean_name(path.name)  # messages go to terminals and pages, and a name may be no text at all
+    with _open(path, name) as file:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
-            raise UnreadableNotebook(f"{path.name} is empty (0 bytes): {UPLOAD_AGAIN}")
+            raise UnreadableNotebook(f"{name} is empty (0 bytes): {UPLOAD_AGAIN}")
         if size > MOST_NOTEBOOK_MIB << 20:
-            too_large = f"{path.name} has {size >> 20} MiB, and at most {MOST_NOTEBOOK_MIB} are read"
+            too_large = f"{name} has {size >> 20} MiB, and at most {MOST_NOTEBOOK_MIB} are read"
             raise UnreadableNotebook(f"{too_large}: clear its outputs (Edit → Clear All Outputs) and hand in again")
         try:
-            data, notes = _parse(file, path.name)
+            data, notes = _parse(file, name)
         except _EndsEarly as early:
-            return _cut_off(path.name, early.value)
-    cells = _cells_of(data, path.name)
+            return _cut_off(name, early.value)
+    entries = _cells_of(data, name)
+    cells = [entry for entry in entries if isinstance(entry, dict)]
+    if len(cells) < len(entries):
+        notes.append("some of what stands among its cells is no cell, and was left out")
     if len(cells) > MOST_CELLS:
         notes.append(f"it has {len(cells):,} cells: those after the first {MOST_CELLS:,} were left out")
     return {"cells": cells[:MOST_CELLS], "notes": notes}
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path, name: str) -> BinaryIO:
     """The file, where it is a regular one: a link is not followed, a pipe does not hang."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError as error:
-        raise UnreadableNotebook(f"{path.name} was not handed in") from error
+        raise UnreadableNotebook(f"{name} was not handed in") from error
     except OSError as error:
-        raise UnreadableNotebook(f"{path.name} cannot be opened: {error.strerror}") from error
+        raise UnreadableNotebook(f"{name} cannot be opened: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise UnreadableNotebook(f"{path.name} is not a regular file")
+        raise UnreadableNotebook(f"{name} is not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -206,8 +212,8 @@ def _cut_off(name: str, value: object) -> Notebook:
     return {"cells": cells[:MOST_CELLS], "notes": [problem], "ends_early": problem}
 
 
-def _cells_of(data: Any, name: str) -> list[dict[str, Any]]:
-    """The cells of a notebook of any format. Raises UnreadableNotebook."""
+def _cells_of(data: Any, name: str) -> list[Any]:
+    """The cells of a notebook of any format, and whatever else was put among them. Raises UnreadableNotebook."""
     problem = f"{name} cannot be read as a notebook"
     if not isinstance(data, dict) or type(data.get("nbformat")) is not int:
         raise UnreadableNotebook(f"{problem}: it is no notebook, whatever its name says; {AGAIN}")
@@ -217,7 +223,7 @@ def _cells_of(data: Any, name: str) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, nbformat.ValidationError) as error:
             raise UnreadableNotebook(f"{problem} (format {data['nbformat']}, which is old); {AGAIN}") from error
     cells = data.get("cells")
-    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+    if not isinstance(cells, list) or (cells and not any(isinstance(cell, dict) for cell in cells)):
         newer = f" (format {data['nbformat']}, which is newer than {CURRENT_FORMAT})"
         raise UnreadableNotebook(f"{problem}{newer * (data['nbformat'] > CURRENT_FORMAT)}: no cells in it; {AGAIN}")
     return cells
