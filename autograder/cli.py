@@ -22,7 +22,7 @@ from autograder import __version__, batch, doctor, intake, whatif
 from autograder.changes import Changes, WrongSetting, load_changed, parse_settings
 from autograder.config import CONFIG_FILE, ConfigError, Course, did_you_mean, load_course
 from autograder.data import DataError
-from autograder.evidence import clean_text
+from autograder.evidence import clean_name, clean_text
 from autograder.gradebook import GradebookError, read_marks
 from autograder.intake.screen import show as show_intake
 from autograder.intake.times import EXAMPLE as DEADLINE_EXAMPLE
@@ -31,6 +31,7 @@ from autograder.jail import SandboxFault
 from autograder.outputs import details
 from autograder.overview import Row, notebooks_of, rows_of, status_words
 from autograder.pipeline import SetupError, open_grader
+from autograder.printable import printable
 from autograder.report import write_report
 from autograder.reports import BrokenReport, load_reports
 from autograder.results import GradeReport, Status
@@ -81,7 +82,7 @@ class Commands(click.Group):
 
 def complain(message: str) -> None:
     """Say on standard error what went wrong."""
-    click.secho(clean_text(message), fg="red", err=True)
+    click.secho(printable(message), fg="red", err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -229,12 +230,12 @@ def run_batch(
         task = progress.add_task("", total=len(submissions))
 
         def on_start(student: str) -> None:
-            progress.update(task, description=Text(clean_text(student)).markup)
+            progress.update(task, description=Text(clean_name(student)).markup)
 
         def on_end(outcome: batch.Outcome) -> None:
             progress.advance(task)
             if not console.is_terminal:
-                console.print(Text(f"  {clean_text(outcome.student)}: {outcome.state.value}"))
+                console.print(Text(f"  {clean_name(outcome.student)}: {outcome.state.value}"))
 
         return batch.grade_batch(course, grader, submissions, force=force, on_start=on_start, on_end=on_end)
 
@@ -246,13 +247,13 @@ def conclude(console: Console, done: batch.Batch) -> None:
         console.print(f"{unchanged} unchanged since they were graded; --force grades them again.")
     for outcome in done.outcomes:
         for remark in outcome.remarks:
-            console.print(Text(f"{clean_text(outcome.student)}: {clean_text(remark)}", "yellow"))
+            console.print(Text(f"{clean_name(outcome.student)}: {clean_text(remark)}", "yellow"))
         if outcome.state is batch.State.EMPTY:
-            console.print(Text(f"{clean_text(outcome.student)}: nothing to grade: {outcome.problem}", "yellow"))
+            console.print(Text(f"{clean_name(outcome.student)}: nothing to grade: {outcome.problem}", "yellow"))
     if done.faults:
         complain(f"Not graded, through the grader's own fault ({count(done.faults, 'submission')}, no score recorded):")
         for problem in dict.fromkeys(outcome.problem for outcome in done.faults):
-            students = [outcome.student for outcome in done.faults if outcome.problem == problem]
+            students = [clean_name(outcome.student) for outcome in done.faults if outcome.problem == problem]
             complain(f"  {', '.join(students)}: {problem}")
 
 
@@ -340,9 +341,9 @@ def collect_command(
     console = make_console()
     if assumed:
         console.print(Text(assumed, "yellow"))
-    with console.status(f"Reading {file.name} …") as status:
+    with console.status(Text(f"Reading {clean_name(file.name)} …")) as status:
         found = intake.collect(
-            file, place, options, lambda student, total: status.update(Text(f"{clean_text(student)} (of {total}) …"))
+            file, place, options, lambda student, total: status.update(Text(f"{clean_name(student)} (of {total}) …"))
         )
     show_intake(console, found, zone)
     if not found.is_whole:
@@ -389,7 +390,7 @@ def check_command(
     name = choose_assignment_of(root, course, notebook, assignment)
     grader = open_grader(root, name, isolation=isolation or "", device=device or "")
     console = make_console()
-    with console.status(f"Grading {notebook.name} …"):
+    with console.status(Text(f"Grading {clean_name(notebook.name)} …")):
         report = batch.grade_notebook(grader, notebook)
     console.print(checks_table(report))
     for note in report.notes:
@@ -510,7 +511,7 @@ def whatif_command(
             course.submissions(name),
             recorded,
             marks,
-            lambda student: status.update(Text(f"Looking at kept evidence: {clean_text(student)} …")),
+            lambda student: status.update(Text(f"Looking at kept evidence: {clean_name(student)} …")),
         )
     show_comparisons(console, found, limits, shows_all)
     pairs = whatif.message_pairs(found)
@@ -590,12 +591,12 @@ def comparisons_table(found: Sequence[whatif.Comparison], boundaries: Sequence[f
         lines = [f"{change}" + ("" if change.counts else " (does not count)") for change in comparison.moves]
         style = "green" if comparison.difference > 0 else "red" if comparison.difference < 0 else ""
         table.add_row(
-            Text(clean_text(comparison.student)),
+            Text(clean_name(comparison.student)),
             str(comparison.before),
             str(comparison.after),
             Text(f"{comparison.difference:+g}" if comparison.difference else "0", style),
             Text("\n".join(crossings), style),
-            Text(clean_text("\n".join([*lines, *comparison.overridden]))),
+            Text(printable("\n".join([*lines, *comparison.overridden]))),
         )
     return table
 
@@ -606,8 +607,8 @@ def messages_table(pairs: dict[tuple[str, str, str], list[str]]) -> Table:
     for heading in ("Now", "Then", "Students"):
         table.add_column(heading, overflow="fold")
     for (notebook, before, after), students in pairs.items():
-        names = ", ".join(clean_text(student) for student in students)
-        table.add_row(Text(notebook), Text(before), Text(after), Text(names))
+        names = ", ".join(clean_name(student) for student in students)
+        table.add_row(Text(notebook), Text(printable(before)), Text(printable(after)), Text(names))
     return table
 
 
@@ -616,8 +617,8 @@ def conclude_comparison(console: Console, found: Sequence[whatif.Comparison]) ->
     problems = [c for c in found if c.problem]
     console.print("Nothing was recorded.")
     for problem in dict.fromkeys(c.problem for c in problems):
-        students = ", ".join(clean_text(c.student) for c in problems if c.problem == problem)
-        click.secho(f"Not compared: {students}: {clean_text(problem)}", fg="red", err=True)  # not cut: a class is long
+        students = ", ".join(clean_name(c.student) for c in problems if c.problem == problem)
+        complain(f"Not compared: {students}: {problem}")
     if len(problems) == len(found):
         return NOTHING_GRADED
     return NOT_ALL_GRADED if problems else 0
@@ -649,10 +650,10 @@ def choose_assignment_of(root: Path, course: Course, notebook: Path, wanted: str
     if len(found) == 1:
         return found[0]
     if found:
-        raise click.UsageError(f"{notebook.stem!r} is in {', '.join(found)}: choose with --assignment")
+        raise click.UsageError(f"{clean_name(notebook.stem)!r} is in {', '.join(found)}: choose with --assignment")
     known = [exercise.notebook for name in names for exercise in course.assignments[name].exercises]
     raise click.UsageError(
-        f"{notebook.name} is no graded notebook: {', '.join(known)}" + did_you_mean(notebook.stem, known)
+        f"{clean_name(notebook.name)} is no graded notebook: {', '.join(known)}" + did_you_mean(notebook.stem, known)
     )
 
 
@@ -702,7 +703,7 @@ def checks_table(report: GradeReport) -> Table:
         style = STATUS_STYLES.get(check.status, "red")
         words = Text(status_words(check.status), style)
         for detail in details(check):
-            words.append(f"\n{detail}", "default")
+            words.append(f"\n{printable(detail)}", "default")
         table.add_row(Text(clean_text(check.title)), f"{check.earned:g} / {check.points:g}", words)
     return table
 

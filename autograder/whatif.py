@@ -27,13 +27,13 @@ from autograder.outputs import details
 from autograder.overview import Points, status_words
 from autograder.pipeline import Grader, grade_run, is_settled, read_folder
 from autograder.plan import plan_probes
+from autograder.printable import csv_cell
 from autograder.results import CheckResult, GradeReport, Status
 from autograder.run import FLEETING, kept_run, recall
 from autograder.submission import read_notebook, test_cells
 
 PASS_MARK = 50.0
 TOLERANCE = 1e-9  # points are rounded to 0.1: only floating-point noise lies below
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -394,13 +394,8 @@ def write_csv(path: Path, comparisons: Sequence[Comparison], boundaries: Sequenc
         numbers = (before.earned, before.maximum, after.earned, after.maximum) if before and after else ("",) * 4
         difference = "" if comparison.problem else comparison.difference
         words = ["; ".join(map(str, comparison.moves)), "; ".join(comparison.overridden), comparison.problem]
-        table.writerow([_plain(comparison.student), *numbers, difference, up, down, *map(_plain, words)])
+        table.writerow([csv_cell(comparison.student), *numbers, difference, up, down, *map(csv_cell, words)])
     _write(path, text.getvalue())
-
-
-def _plain(text: str) -> str:
-    """Text that a spreadsheet shows: an apostrophe stands before what it would calculate (OWASP, CSV injection)."""
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _write(path: Path, text: str) -> None:

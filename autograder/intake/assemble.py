@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from autograder.evidence import clean_text
+from autograder.evidence import clean_name
 from autograder.intake.archive import (
     BadArchive,
     BadFile,
@@ -93,7 +93,7 @@ class Assembled:
     refusal: str = ""
 
     def note(self, name: str, remark: str) -> None:
-        self.remarks.append(f"{clean_text(name)} {remark}")
+        self.remarks.append(f"{clean_name(name)} {remark}")
 
     @property
     def taken(self) -> list[Arrived]:
@@ -220,7 +220,7 @@ def _unpack(done: Assembled, item: Arrived, scratch: Path, room: int) -> dict[st
             except TooLarge as error:
                 raise BadArchive(f"unpacks to more than {most >> 20} MiB") from error
             except BadFile as error:
-                remarks.append(f"{clean_text(name)} {error}: left out")
+                remarks.append(f"{clean_name(name)} {error}: left out")
                 continue
             room -= files[name].copied.size
     if not files:
@@ -316,5 +316,5 @@ def _look_over(done: Assembled, room: int) -> None:
             f"has {len(done.files)} files with {size >> 20} MiB: at most {MOST_FILES} files and {room >> 20} MiB"
         )
     elif not done.files and not done.late:
-        refused = [f"{clean_text(item.upload.name)} {item.remark}" for item in done.arrived if item.remark]
+        refused = [f"{clean_name(item.upload.name)} {item.remark}" for item in done.arrived if item.remark]
         done.refusal = "; ".join(dict.fromkeys([*refused, *done.remarks])) or "there is no file in it"

@@ -17,7 +17,7 @@ from pathlib import Path
 from nbgrader.utils import parse_utc
 
 from autograder.config import Assignment
-from autograder.evidence import clean_text
+from autograder.evidence import clean_name
 from autograder.finder import walk
 from autograder.intake.archive import MOST_EXPORT_FILES, BadArchive, Member, Source, open_source
 from autograder.intake.assemble import RESERVED, Arrived, Assembled, Rules, assemble, has_time, write_files
@@ -218,7 +218,7 @@ def _nothing_in(file: Path, found: Sorted, members: Sequence[Member], place: Pla
             if _sort(members, place, other, zipped=not file.is_dir()).uploads:
                 return f"{file.name} is no export of the form {options.system!r}: try --from {system}"
     first = (found.unmatched or found.ignored or [Listed(members[0].name, members[0].problem)])[0]
-    return f"{file.name} holds no submission of the form {options.system!r}: {clean_text(first.name)} {first.reason}"
+    return f"{file.name} holds no submission of the form {options.system!r}: {clean_name(first.name)} {first.reason}"
 
 
 def _match(found: Sorted, roster: Roster) -> dict[str, list[Upload]]:
@@ -269,7 +269,7 @@ def _collect_one(
         remarks = [*remarks, "handed in after the deadline"]
     for remark in remarks:
         _note(record, "remark", student=student, remark=remark)
-    late = tuple(clean_text(item.upload.member.name) for item in done.late)
+    late = tuple(clean_name(item.upload.member.name) for item in done.late)
     return Outcome(student, state, len(done.files), done.submitted_at, _few(remarks), late, is_bound=marked)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from autograder.evidence import clean_text
+from autograder.evidence import clean_name
 from autograder.intake.archive import Copied
 from autograder.intake.roster import Held
 from autograder.submission import MOST_FILES
@@ -58,12 +58,12 @@ def check_receipt(path: Path, files: Mapping[str, Copied]) -> list[str]:
         return [f"{RECEIPT} cannot be read ({type(error).__name__}), so nothing proves what was packed: {REMEDY}"]
     remarks = []
     for name in packed.keys() - files.keys():
-        remarks.append(f"{clean_text(name)} is missing, though the receipt lists it: {REMEDY}")
+        remarks.append(f"{clean_name(name)} is missing, though the receipt lists it: {REMEDY}")
     for name in files.keys() - packed.keys():
-        remarks.append(f"{clean_text(name)} was added after packing: the receipt does not list it")
+        remarks.append(f"{clean_name(name)} was added after packing: the receipt does not list it")
     for name in packed.keys() & files.keys():
         if packed[name] != files[name]:
-            remarks.append(f"{clean_text(name)} was changed after packing: {REMEDY}")
+            remarks.append(f"{clean_name(name)} was changed after packing: {REMEDY}")
     return sorted(remarks)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
-from autograder.evidence import clean_text
+from autograder.printable import csv_cell
 
 COLUMNS = (
     "kind",  # upload: as it arrived; file: as it lies in the folder; remark: on both; receipt: as the student holds it
@@ -36,7 +36,7 @@ class Record:
     def write(self, kind: str, **values: str | int) -> None:
         """Add a row, at once: what is in the record was done, whatever happens next."""
         row = {"kind": kind, **values}
-        csv.writer(self.file).writerow([_cell(row.get(column, "")) for column in COLUMNS])
+        csv.writer(self.file).writerow([csv_cell(row.get(column, "")) for column in COLUMNS])
         self.file.flush()
 
 
@@ -62,9 +62,3 @@ def unused(stem: Path, suffix: str = "") -> Path:
         number += 1
         path = stem.with_name(f"{stem.name}-{number}{suffix}")
     return path
-
-
-def _cell(value: str | int) -> str:
-    """A value as text that no spreadsheet takes for a formula: students choose names."""
-    text = clean_text(str(value)).replace("\n", " ")
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

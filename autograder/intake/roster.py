@@ -16,6 +16,7 @@ from pathlib import Path
 from autograder.config import did_you_mean
 from autograder.evidence import clean_text
 from autograder.intake.exports import Person
+from autograder.printable import FORMULA_SIGNS
 
 COLUMNS = {
     "student": "nbgrader's id of the student (the name of their folder in submitted/)",
@@ -101,8 +102,8 @@ def id_problem(student: str) -> str:
         return f"{shown} is no student id: it is empty, or has spaces around it or control characters in it"
     if re.search(r"[*?\[\]]", student):
         return f"{shown} is no student id: nbgrader takes *, ?, [ and ] for patterns"
-    if re.search(r"[/\\+]", student) or student.startswith((".", "-")):
-        return f"{shown} is no student id: it must not hold /, \\ or +, nor begin with . or -"
+    if re.search(r"[/\\+<>\"`]", student) or student.startswith((".", *FORMULA_SIGNS)):
+        return f"{shown} is no student id: it must not hold /, \\, +, <, >, \" or `, nor begin with ., -, = or @"
     if len(student) > MOST_ID or len(student.encode()) > 2 * MOST_ID:
         return f"{shown} is no student id: it has more than {MOST_ID} characters"
     return ""

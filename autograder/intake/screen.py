@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autograder.evidence import clean_text
+from autograder.evidence import clean_name
 from autograder.intake.collect import Intake, Outcome, State
 from autograder.intake.exports import Listed
 from autograder.intake.receipts import Receipt
+from autograder.printable import one_line, printable
 
 MOST_LISTED = 200
 STYLES = {
@@ -33,11 +34,11 @@ def show(console: Console, intake: Intake, zone: tzinfo | None) -> None:
     for title, lines in _lists(intake):
         console.print(Text(f"{title}:", "bold"))
         for line in lines[:MOST_LISTED]:
-            console.print(Text(f"  {line}"))
+            console.print(Text(f"  {one_line(line)}"))
         if len(lines) > MOST_LISTED:
             console.print(Text(f"  … and {len(lines) - MOST_LISTED} more, all in the record"))
     for note in intake.notes:
-        console.print(Text(note, "yellow"))
+        console.print(Text(printable(note), "yellow"))
     if intake.record is None:
         console.print("Dry run: nothing was written.")
     else:
@@ -53,11 +54,11 @@ def outcomes_table(intake: Intake, zone: tzinfo | None) -> Table:
     table.add_column("Remarks", overflow="fold")
     for outcome in intake.outcomes:
         table.add_row(
-            Text(clean_text(outcome.student)),
+            Text(clean_name(outcome.student)),
             str(outcome.files or "–"),
             _shown_time(outcome, zone),
             Text(outcome.state.value, STYLES[outcome.state]),
-            Text(clean_text("\n".join(outcome.remarks)), "yellow" if outcome.remarks else ""),
+            Text(printable("\n".join(outcome.remarks)), "yellow" if outcome.remarks else ""),
         )
     return table
 
@@ -75,7 +76,7 @@ def _summary(intake: Intake) -> str:
 
 
 def _lists(intake: Intake) -> Iterator[tuple[str, list[str]]]:
-    late = [f"{clean_text(o.student)}: {', '.join(o.late)}{_end_of_late(o)}" for o in intake.outcomes if o.late]
+    late = [f"{clean_name(o.student)}: {', '.join(o.late)}{_end_of_late(o)}" for o in intake.outcomes if o.late]
     if late:
         yield "After the deadline, not taken", late
     if intake.receipts:
@@ -83,14 +84,14 @@ def _lists(intake: Intake) -> Iterator[tuple[str, list[str]]]:
     if intake.unmatched:
         yield "Not matched to a student, not collected", [_unmatched_line(one) for one in intake.unmatched]
     if intake.ignored:
-        yield "Ignored", [f"{clean_text(one.name)}: {clean_text(one.reason)}" for one in intake.ignored]
+        yield "Ignored", [f"{clean_name(one.name)}: {one_line(one.reason)}" for one in intake.ignored]
     if intake.absent:
-        yield "In the roster, without a submission", [", ".join(clean_text(student) for student in intake.absent)]
+        yield "In the roster, without a submission", [", ".join(clean_name(student) for student in intake.absent)]
 
 
 def _unmatched_line(listed: Listed) -> str:
     files = f", {len(listed.files)} file{'s' * (len(listed.files) != 1)}" if listed.files else ""
-    return f"{clean_text(listed.name)}{files}: {clean_text(listed.reason)}"
+    return f"{clean_name(listed.name)}{files}: {one_line(listed.reason)}"
 
 
 def _end_of_late(outcome: Outcome) -> str:
@@ -104,4 +105,4 @@ def _receipt_line(student: str, verdict: Receipt) -> str:
         Receipt.DIFFERS: ": ask the student for the zip that they packed, and compare the receipt again",
         Receipt.MISSING: ": ask whether it was uploaded, and look into the system itself",
     }
-    return f"{clean_text(student)}: {verdict.value}{remedies[verdict]}"
+    return f"{clean_name(student)}: {verdict.value}{remedies[verdict]}"
