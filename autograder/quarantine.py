@@ -26,6 +26,8 @@ MOST_NAME = 200
 MOST_NOTED = 20
 BLOCK = 4096  # a file in the jail's memory takes whole pages, and one for itself
 LIST = "set-aside.jsonl"
+TIMESTAMP = "timestamp.txt"
+MOST_TIMESTAMP = 100  # bytes
 KINDS = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a named pipe",
@@ -146,7 +148,20 @@ def parents(name: str) -> set[str]:
 def refused(folder: Path, limits: Limits, around: Surroundings) -> dict[str, str]:
     """The entries of a submission that are not taken, each with its reason, e.g. "is a symbolic link"."""
     judge = _Judge(limits, around, (limits.scratch_mib << 20) - around.own_bytes)
-    return {name: reason for name, found in walk(folder) if (reason := judge.problem(name, found))}
+    problems = {name: reason for name, found in walk(folder) if (reason := judge.problem(name, found))}
+    if TIMESTAMP not in problems and os.path.lexists(folder / TIMESTAMP) and not _is_time(folder / TIMESTAMP):
+        problems[TIMESTAMP] = "holds no time"
+    return problems
+
+
+def _is_time(path: Path) -> bool:
+    """Whether nbgrader can read a time stamp; at one that it cannot, it stops and leaves the submission ungraded."""
+    from nbgrader.utils import parse_utc  # takes a second to import, and few submissions have this file
+
+    try:
+        return path.stat().st_size <= MOST_TIMESTAMP and parse_utc(path.read_text(encoding="utf-8").strip()) is not None
+    except (OSError, ValueError, OverflowError):
+        return False
 
 
 def left_out(problems: dict[str, str], end: str) -> list[str]:
