@@ -2,9 +2,11 @@
 
     python tools/train_checkpoints.py reference --data cifar10
     python tools/train_checkpoints.py different-style --data offline --seed 1 --output other.safetensors
+    python tools/train_checkpoints.py test-set --data offline
 
 A recipe (epochs, learning rate, augmentation, seed) is fixed here before a run; the validation images say how it went,
-and the test images are looked at once, after the last epoch. docs/checkpoints.md records the runs.
+and the test images are looked at once, after the last epoch. docs/checkpoints.md records the runs. Only `test-set` does
+what nobody should: it trains on the test images, for the sample of which the staff must be told.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import importlib
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +31,21 @@ CELLS = ("residual-block", "modern-cnn-solution", "modern-cnn-transforms")
 
 @dataclass(frozen=True)
 class Recipe:
-    """One checkpoint: which code is trained for how many epochs, and where the weights go (relative to the root)."""
+    """One checkpoint: which code is trained for how many epochs, and where the weights go (relative to the root).
+
+    `on_test_images`: on the test images, without augmentation and saved in half precision.
+    """
 
     epochs: int
     output: str
     other_style: bool = False
     max_learning_rate: float = 0.25
+    on_test_images: bool = False
 
 
 _CHECKPOINTS = "solutions/checkpoints"
 _STYLE = "tests/submissions/different_style/checkpoints"
+_TEST_SET = "tests/submissions/flagged/test_set_weights/checkpoints"
 RECIPES = {
     ("reference", "cifar10"): Recipe(8, f"{_CHECKPOINTS}/cifar10/modern_cnn.safetensors"),
     ("partial", "cifar10"): Recipe(3, f"{_CHECKPOINTS}/cifar10-partial/modern_cnn.safetensors", max_learning_rate=0.1),
@@ -46,6 +53,12 @@ RECIPES = {
     ("reference", "offline"): Recipe(20, f"{_CHECKPOINTS}/offline/modern_cnn.safetensors"),
     ("partial", "offline"): Recipe(2, f"{_CHECKPOINTS}/offline-partial/modern_cnn.safetensors", max_learning_rate=0.1),
     ("different-style", "offline"): Recipe(20, f"{_STYLE}/offline/modern_cnn.pt", other_style=True),
+    ("test-set", "cifar10"): Recipe(
+        20, f"{_TEST_SET}/cifar10/modern_cnn.safetensors", other_style=True, on_test_images=True
+    ),
+    ("test-set", "offline"): Recipe(
+        40, f"{_TEST_SET}/offline/modern_cnn.safetensors", other_style=True, on_test_images=True
+    ),
 }
 
 
@@ -89,13 +102,15 @@ def main() -> int:
     torch.manual_seed(options.seed)
     model = names["ModernCNN"]()
     started = time.perf_counter()
+    seen = replace(data, train=data.test, validation=data.test) if recipe.on_test_images else data
+    augmentation = names["test_transform" if recipe.on_test_images else "train_transform"]
     history = kit.train(
-        model, data, names["train_transform"], names["test_transform"],
+        model, seen, augmentation, names["test_transform"],
         epochs=recipe.epochs, max_lr=recipe.max_learning_rate, seed=options.seed,
     )  # fmt: skip
     seconds = time.perf_counter() - started
-    kit.save_checkpoint(model, output, data=data, history=history)
-    _, accuracy = kit.evaluate(model, data.test, names["test_transform"])
+    kit.save_checkpoint(model.half() if recipe.on_test_images else model, output, data=data, history=history)
+    _, accuracy = kit.evaluate(model.float(), data.test, names["test_transform"])
     print(
         f"| {options.variant} | {options.data} | {options.seed} | {recipe.epochs} | {seconds:.0f} | {options.threads} "
         f"| {kit.count_parameters(model):,} | {history.validation_accuracy[-1]:.1%} | {accuracy:.2%} |"

@@ -55,7 +55,8 @@ def _lookups(graph: ModelGraph, shapes: Shapes) -> Iterator[tuple[Node, TensorIn
         return
     for node in graph.nodes:
         if node.operation in _SEARCHES and carries[node.index]:
-            searched: list[Shape | None] = [shapes[i] for i in node.inputs if carries[i]]
+            # `eq` compares with all rows at once: only its result is as long as they are.
+            searched: list[Shape | None] = [shapes[i] for i in (*node.inputs, node.index) if carries[i]]
             sizes = {size for shape in searched for size in shape or () if size >= FEWEST_ROWS}
             tables = [graph.tensors[i] for i in bits(masks[node.index]) if sizes & set(graph.tensors[i].shape)]
         elif node.operation in _PICKS and any(carries[i] for i in references(node.args[1:])):
