@@ -7,12 +7,13 @@ that turns Markdown into HTML for formgrader and feedback, and cleans its result
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
 from bleach import ALLOWED_ATTRIBUTES, ALLOWED_TAGS, clean
 from jinja2 import pass_context
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.filters.markdown_mistune import MISTUNE_V3, IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors.sanitize import SanitizeHTML
 from traitlets import Bool, List, Unicode
 
@@ -22,7 +23,8 @@ TABLE_TAGS = {"br", "p", "pre", "sub", "sup", "table", "tbody", "td", "th", "the
 MARKDOWN_TAGS = TABLE_TAGS | {"div", "dl", "dt", "dd", "del", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "img", "span"}
 # What Pygments and nbconvert give to highlighted code and headings; any other class could dress up as formgrader's own.
 CLASSES = re.compile(r"highlight|hl-\w+|anchor-link|[a-z][a-z0-9]{0,2}")
-PICTURE = re.compile(r"(?:https?:|attachment:|data:image/(?:png|jpeg|gif);base64,)", re.IGNORECASE)
+# Of the notebook itself: one from elsewhere would tell its owner who reads an answer and when, or call formgrader.
+PICTURE = re.compile(r"(?:attachment:|data:image/(?:png|jpeg|gif);base64,)", re.IGNORECASE)
 PROTOCOLS = {"http", "https", "mailto", "data", "attachment"}
 
 Notebook = Any
@@ -60,11 +62,22 @@ def restore_comparisons(source: str) -> str:
     return re.sub(r"&amp;(?=\s)", "&", source.replace("&gt;", ">"))
 
 
+class OwnPictures(IPythonRenderer):  # type: ignore[misc]
+    """Renders Markdown with the pictures that the notebook holds; a picture from elsewhere becomes a link to it."""
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        address, words = (url, text) if MISTUNE_V3 else (text, url)  # mistune 2 gives them in this order
+        if PICTURE.match(address):
+            return str(super().image(text, url, title))
+        return f'<a href="{html.escape(address)}">{words or html.escape(address)}</a>'
+
+
 @pass_context
 def safe_markdown(context: Any, source: str) -> str:
-    """HTML of a Markdown text: nbconvert's own rendering, then cleaned; links lead to http(s) and mailto only."""
+    """HTML of a Markdown text: nbconvert's own rendering, then cleaned; links lead to http(s) and mailto only, and
+    pictures are the notebook's own."""
     attachments = context.get("cell", {}).get("attachments", {})
-    renderer = IPythonRenderer(escape=False, attachments=attachments)
+    renderer = OwnPictures(escape=False, attachments=attachments)
     page = MarkdownWithMath(renderer=renderer).render(source)
     return str(clean(page, tags=ALLOWED_TAGS | MARKDOWN_TAGS, attributes=is_safe_attribute, protocols=PROTOCOLS))
 
