@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from bleach import ALLOWED_ATTRIBUTES, ALLOWED_TAGS, clean
@@ -25,6 +26,9 @@ MARKDOWN_TAGS = TABLE_TAGS | {"div", "dl", "dt", "dd", "del", "h1", "h2", "h3", 
 CLASSES = re.compile(r"highlight|hl-\w+|anchor-link|[a-z][a-z0-9]{0,2}")
 # Of the notebook itself: one from elsewhere would tell its owner who reads an answer and when, or call formgrader.
 PICTURE = re.compile(r"(?:attachment:|data:image/(?:png|jpeg|gif);base64,)", re.IGNORECASE)
+INLINE_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif);base64,[A-Za-z0-9+/=]+")
+MOST_CELL = 20_000  # characters: the time in which Markdown is rendered grows with their square
+MOST_TEXT = 400_000  # of all cells of a notebook
 PROTOCOLS = {"http", "https", "mailto", "data", "attachment"}
 
 Notebook = Any
@@ -44,6 +48,7 @@ class SafeMarkup(SanitizeHTML):  # type: ignore[misc]
     def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
         released = read_notebook(self.parent.grader.release / f"{resources['nbgrader']['notebook']}.ipynb")
         self.own = {source_of(cell) for cell in released["cells"]}
+        shorten([cell for cell in notebook.cells if cell.source not in self.own])
         cleaned: tuple[Notebook, Resources] = super().preprocess(notebook, resources)
         return cleaned
 
@@ -54,6 +59,21 @@ class SafeMarkup(SanitizeHTML):  # type: ignore[misc]
         if cell.cell_type == "markdown":
             cell.source = restore_comparisons(cell.source)
         return cleaned
+
+
+def shorten(cells: Iterable[Any]) -> None:
+    """Cut what is too long to be made a page of, in the graded copy only: a page that takes hours stops all feedback.
+
+    Pictures that stand in the text do not count.
+    """
+    left = MOST_TEXT
+    for cell in cells:
+        most = min(MOST_CELL, left)
+        size = len(INLINE_PICTURE.sub("", cell.source))
+        if size > most:
+            cut = f"[{size - most:,} more characters of this cell are in the notebook that was handed in]"
+            cell.source = f"{cell.source[:most]}\n\n{cut if cell.cell_type == 'markdown' else f'# {cut}'}"
+        left -= min(size, most)
 
 
 def restore_comparisons(source: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from jinja2 import Environment
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from autograder.markup import restore_comparisons, safe_markdown
+from autograder.markup import MOST_CELL, MOST_TEXT, restore_comparisons, safe_markdown, shorten
 
 
 def render(source: str, **cell: object) -> str:
@@ -70,3 +71,21 @@ def test_cleaning_leaves_comparisons_readable_and_tags_escaped() -> None:
     assert restore_comparisons("&gt; 1 &lt; 2 &amp; 3 &lt;= 4") == "> 1 < 2 & 3 <= 4"
     for tag in ("&lt;script&gt;", "&lt;/b&gt;", "&lt;!--", "&lt;?x", "&amp;lt;b", "&amp;#106;"):
         assert restore_comparisons(tag).startswith("&")
+
+
+def test_a_picture_from_elsewhere_is_a_link_that_nothing_loads() -> None:
+    own, html = "![net](https://example.org/net.png?who=1)", "<img src='https://example.org/net.png'>"
+    page = render(f"{own} {html} ![](//example.org/a.png)")
+    assert '<a href="https://example.org/net.png?who=1">net</a>' in page
+    assert "src=" not in page
+
+
+def test_cells_too_long_for_a_page_are_cut_and_say_so() -> None:
+    long, picture = "**x** " * 1_000_000, f"![](data:image/png;base64,{'A' * MOST_CELL}) as drawn"
+    cells = [new_markdown_cell(picture), new_code_cell("x = 1\n" * MOST_CELL), new_markdown_cell(long)]
+    cells += [new_code_cell("#" * MOST_CELL) for _ in range(MOST_TEXT // MOST_CELL)]
+    shorten(cells)
+    assert cells[0].source == picture
+    assert cells[1].source.endswith("# [100,000 more characters of this cell are in the notebook that was handed in]")
+    assert "[5,980,000 more characters" in render(cells[2].source)  # quadratic time: hours without the cut
+    assert len(cells[-1].source) < 200, "the notebook's own limit"
