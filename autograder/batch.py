@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import logging
 import os
@@ -30,7 +31,7 @@ from autograder.gradebook import Marks, absolute_url, check_gradebook, read_mark
 from autograder.grading import internal_results, own_fault
 from autograder.manual_marks import carry_over, decided
 from autograder.nbgrader_plugin import WIRING_REMEDY, missing_wiring
-from autograder.pipeline import Grader, SetupError, grade_submission, remove_abandoned
+from autograder.pipeline import Grader, SetupError, grade_submission, remove_abandoned, scratch_folder
 from autograder.recording import clear_scores, settle, standing_report
 from autograder.reports import load_report, report_path, save_report
 from autograder.results import GradeReport, Status
@@ -169,10 +170,25 @@ def grade_batch(
         for student, folder in submissions.items():
             on_start(student)
             errors.clear()
-            outcome = _grade_one(course, grader, student, folder, marks, errors, force)
+            try:
+                outcome = _grade_one(course, grader, student, folder, marks, errors, force)
+            except OSError as error:
+                problem = disk_problem(error)
+                if not problem:
+                    raise
+                outcome = Outcome(student, State.FAULT, problem=problem)  # not even that can be recorded
             outcomes.append(outcome)
             on_end(outcome)
     return Batch(tuple(outcomes), course.log_path)
+
+
+def disk_problem(error: OSError) -> str:
+    """What to do about a disk that is full or cannot be written; empty for other errors."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        return ""
+    place = f" ({error.filename})" if error.filename else ""
+    remedy = "free some space, or let this user write there, and grade again; what stands in the gradebook stays"
+    return f"{error.strerror}{place}: {remedy}"
 
 
 @contextmanager
@@ -181,7 +197,7 @@ def _alone(course: NbCourse) -> Iterator[None]:
     try:
         lock = lock_course(course.root)
     except (CourseBusy, OSError) as error:
-        raise SetupError(f"nothing was graded: {error}") from error
+        raise SetupError(str(error)) from error
     with lock:
         remove_abandoned()
         remove_parts(course.root / ".autograder")
@@ -244,6 +260,27 @@ class _AutogradeAnyFolder(Autograde):  # type: ignore[misc]
         with suppress(NbGraderException):
             super().init_notebooks()
 
+    @property
+    def _input_directory(self) -> str:
+        return self._submitted if self._sanitizing else str(self.coursedir.autograded_directory)
+
+    def start(self) -> None:
+        self._submitted = str(self.coursedir.submitted_directory)
+        super().start()
+
+    def init_assignment(self, assignment_id: str, student_id: str) -> None:
+        """What nbgrader prepares, but for the 0 points that it gives at once for notebooks that it sees no file of:
+        they come with all other marks. A notebook may be there under another name, and until the new marks stand, the
+        old ones do. nbgrader looks into a folder in which every notebook is there.
+        """
+        with scratch_folder() as stand_in, temp_attrs(self.coursedir, submitted_directory=str(stand_in)):
+            folder = Path(self.coursedir.format_path(str(stand_in), student_id, assignment_id))
+            folder.mkdir(parents=True)
+            release = self.coursedir.format_path(self.coursedir.release_directory, ".", assignment_id)
+            for path in Path(release).glob("*.ipynb"):
+                (folder / path.name).touch()
+            super().init_assignment(assignment_id, student_id)
+
 
 def _autograde(course: NbCourse, assignment: str, student: str) -> bool:
     """Whether `nbgrader autograde ASSIGNMENT --student STUDENT --force` worked; what went wrong is in the log."""
@@ -287,6 +324,13 @@ def _record_fault(
     return report
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that is silent about a full disk: what matters is said on the screen, and in every outcome."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 class _Errors(logging.Handler):
     """Collects the messages of errors."""
 
@@ -303,7 +347,7 @@ def _logged(course: NbCourse) -> Iterator[list[str]]:
     """Send what nbgrader and libraries have to say to the log file; yields the list that collects errors."""
     course.log_path.parent.mkdir(parents=True, exist_ok=True)
     errors: list[str] = []
-    to_file = logging.FileHandler(course.log_path, encoding="utf-8")
+    to_file = _LogFile(course.log_path, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handlers: list[logging.Handler] = [to_file, _Errors(errors)]
     log = course.app.log

@@ -72,6 +72,9 @@ class Commands(click.Group):
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
+            if isinstance(error, OSError) and (problem := batch.disk_problem(error)):
+                complain(problem)
+                ctx.exit(NOTHING_GRADED)
             with tempfile.NamedTemporaryFile(
                 "w", prefix="autograder-error-", suffix=".log", delete=False, encoding="utf-8"
             ) as file:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
 import fcntl
 import os
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -37,10 +37,6 @@ class CourseLock:
             del _held[self._root]
             self._file.close()
 
-    def keep(self) -> None:
-        """Hold on to it until the process ends."""
-        atexit.register(self.release)
-
     def __enter__(self) -> CourseLock:
         return self
 
@@ -68,9 +64,10 @@ def lock_course(root: Path) -> CourseLock:
             f"another grader is at work in {root} ({owner or 'it has not said which'}): wait until it has ended, then "
             "run this again"
         ) from error
-    file.truncate(0)
-    command = Path(sys.argv[0]).name
-    file.write(f"process {os.getpid()}, {command}, since {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}\n")
-    file.flush()
+    since = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"
+    with suppress(OSError):  # a courtesy, for which a full disk may have no room
+        file.truncate(0)
+        file.write(f"process {os.getpid()}, {Path(sys.argv[0]).name}, since {since}\n")
+        file.flush()
     _held[root] = CourseLock(root, file, is_own=True)
     return _held[root]

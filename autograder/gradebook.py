@@ -96,6 +96,7 @@ def _check_writable(path: Path) -> None:
     try:
         with closing(sqlite3.connect(path, timeout=LOCK_WAIT_SECONDS, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
+            (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             connection.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
@@ -105,6 +106,8 @@ def _check_writable(path: Path) -> None:
         raise GradebookError(f"{path} cannot be written ({error}): check its permissions and the free disk") from error
     except sqlite3.DatabaseError as error:
         raise GradebookError(f"{path} is no gradebook ({error}): put back a copy, or move it away") from error
+    if state != "ok":
+        raise GradebookError(f"{path} is damaged ({' '.join(state.split())}): put back a copy, or move it away")
 
 
 def read_marks(db_url: str, name: str, student: str | None = None) -> Marks:

@@ -273,7 +273,7 @@ def _begin(exporter: Any) -> tuple[CourseLock, Marks]:
         pipeline.remove_abandoned()
         remove_parts(root / ".autograder")
         return lock, read_marks(exporter.parent.coursedir.db_url, exporter.grader.name)
-    except (CourseBusy, GradebookError) as error:
+    except (CourseBusy, GradebookError, OSError) as error:
         raise _nothing_graded(exporter, error) from error
 
 
