@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 from IPython.core.compilerop import CachingCompiler
@@ -21,6 +22,8 @@ from traitlets.config import Config
 from autograder.worker import collect
 from autograder.worker.frames import write_frame
 
+HERE = os.path.dirname(__file__) + os.sep
+MOST_FRAMES = 5000
 LINES_PER_CELL = 100_000  # a source line travels as one integer: cell * LINES_PER_CELL + line
 
 
@@ -125,12 +128,39 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     display_pub_class = _Publisher
     recorder = Recorder(0, 0)
 
+    def _get_exc_info(self, exc_tuple: Any = None) -> Any:
+        kind, error, trace = super()._get_exc_info(exc_tuple)
+        cut_tracebacks(error)
+        return kind, error, students_frames(trace)
+
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
         lines = [line for part in stb for line in str(part).splitlines()]
         self.recorder.error(str(getattr(etype, "__name__", etype)), safe_text(evalue), lines)
 
     def enable_gui(self, gui: Any = None) -> None:
         pass
+
+
+def students_frames(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of this package (the interrupt of a time-out ends in one): they would show the
+    grader's own code in the feedback."""
+    kept: list[TracebackType] = []
+    while trace is not None and len(kept) < MOST_FRAMES:
+        if not trace.tb_frame.f_code.co_filename.startswith(HERE):
+            kept.append(trace)
+        trace = trace.tb_next
+    for index, frame in enumerate(kept):
+        frame.tb_next = kept[index + 1] if index + 1 < len(kept) else None
+    return kept[0] if kept else None
+
+
+def cut_tracebacks(error: BaseException | None) -> None:
+    """The same for an exception and those that led to it."""
+    seen: set[int] = set()
+    while isinstance(error, BaseException) and id(error) not in seen:
+        seen.add(id(error))
+        error.__traceback__ = students_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def safe_text(value: object) -> str:
@@ -221,6 +251,7 @@ def run_cell(shell: Shell, cell: dict[str, Any], limits: dict[str, Any]) -> dict
             status, message = classify(error)
     except BaseException as error:  # a student's hook may let anything through; it is theirs
         status, message = classify(error)
+        cut_tracebacks(error)
         recorder.error(type(error).__name__, safe_text(error), traceback.format_exception(error, limit=5))
     finally:
         sys.stdout, sys.stderr = own
