@@ -28,11 +28,13 @@ import click
 import psutil
 from nbgrader.api import Gradebook
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from autograder import data, reports
 from autograder.gradebook import read_marks
 from autograder.results import GradeReport, Status
+from tools.flagged import build_flagged, flagged_names, read_flagged
 from tools.hostile import Attack, build, read_attacks, read_twins
 from tools.samples import ASSIGNMENT, ROOT, executable, make_course
 
@@ -379,6 +381,50 @@ def listening() -> Iterator[tuple[int, list[str]]]:
             thread.join()
 
 
+@dataclass(frozen=True)
+class Flagged:
+    """What came of a submission that no grader can refuse: the flag that it must raise, and those that it did."""
+
+    name: str
+    title: str
+    wanted: str
+    raised: Sequence[str]
+    told: bool  # to the student
+
+    @property
+    def is_good(self) -> bool:
+        return self.wanted in self.raised and not self.told
+
+
+def grade_flagged(root: Path, kind: str) -> list[Flagged]:
+    """Grade the submissions of `tests/submissions/flagged/`; the honest one among them must raise nothing."""
+    make_course(root, {VICTIM: "reference"}, kind)
+    for name in flagged_names():
+        build_flagged(name, root / "submitted" / name / ASSIGNMENT, kind)
+    for command in ("autograde", "generate_feedback"):
+        subprocess.run([executable("nbgrader"), command, ASSIGNMENT], cwd=root, capture_output=True, check=True)
+    found = []
+    for name in [*flagged_names(), VICTIM]:
+        report = reports.load_report(root, ASSIGNMENT, name)
+        flags = report.flags if report is not None else ()
+        pages = [p.read_text() for step in ("autograded", "feedback") for p in _regular_files(root / step / name)
+                 if p.suffix in (".ipynb", ".html")]  # fmt: skip
+        told = any(flag.text[:60] in page for flag in flags for page in pages)
+        sample = read_flagged(name) if name != VICTIM else {"title": "The reference solution", "flag": ""}
+        raised = [flag.kind for flag in flags] or [""]
+        found.append(Flagged(name, sample["title"], sample["flag"], raised, told))
+    return found
+
+
+def table_of_flags(found: Sequence[Flagged]) -> Table:
+    table = Table("submission", "must be flagged as", "flagged as", title="Flagged, not refused", show_lines=True)
+    for each in found:
+        raised = ", ".join(filter(None, each.raised)) or "nothing"
+        trouble = "" if each.is_good else " [red]✗[/red]" + " (the student is told)" * each.told
+        table.add_row(f"[bold]{each.name}[/bold]: {each.title}", each.wanted or "nothing", raised + trouble)
+    return table
+
+
 def table_of(outcomes: Sequence[Outcome]) -> Table:
     table = Table("attack", "aim", "stopped by", title="Hostile submissions and their honest twins", show_lines=True)
     table.add_column("points gained", justify="right")
@@ -386,7 +432,7 @@ def table_of(outcomes: Sequence[Outcome]) -> Table:
     for outcome in outcomes:
         attack = outcome.attack
         trouble = [*outcome.effects, *outcome.wrong]
-        told = "[green]none[/green]" if not trouble else f"[red]{'; '.join(trouble)}[/red]"
+        told = "[green]none[/green]" if not trouble else f"[red]{escape('; '.join(trouble))}[/red]"
         name = f"[bold]{attack.name}[/bold]: {attack.title}"
         gained = "–" if attack.is_twin else f"{outcome.gained:g}"
         table.add_row(name, attack.aim, attack.stopped_by or "honest twin", gained, told)
@@ -405,29 +451,38 @@ def main(only: Sequence[str], jobs: int, keep: bool, place: Path) -> None:
     kind = "offline" if source.form == "offline" else "cifar10"
     if kind == "cifar10" and source.path is not None:
         os.environ["CIFAR10_ROOT"] = str(source.path.resolve())
-    chosen = [each for each in read_attacks() if not only or any(text in each.name for text in only)]
-    needed = {each.twin for each in chosen}
-    submissions = [*chosen, *(twin for twin in read_twins() if twin.name in needed)]
-    console.print(f"{len(chosen)} attacks and {len(submissions) - len(chosen)} honest twins, test set: {source}")
     place = place.resolve()
     shutil.rmtree(place, ignore_errors=True)
-    parts = [submissions[start::jobs] for start in range(jobs)]
-    with ThreadPoolExecutor(jobs) as pool:
-        results = list(pool.map(lambda i: attack(place / f"course-{i}", parts[i], kind), range(jobs)))
-    found = {outcome.attack.name: outcome for result in results for outcome in result.outcomes}
-    console.print(table_of([found[each.name] for each in submissions]))
-    general = [effect for result in results for effect in result.effects]
+    chosen = [each for each in read_attacks() if not only or any(text in each.name for text in only)]
+    needed = {each.twin for each in chosen}
+    twins = [twin for twin in read_twins() if twin.name in needed]
+    console.print(f"{len(chosen)} attacks and {len(twins)} honest twins, test set: {source}. About ten seconds each.")
+    found, general = _attack_side_by_side(place, [*chosen, *twins], kind, jobs)
+    console.print(table_of(found))
+    flagged = [] if only else grade_flagged(place / "flagged", kind)
+    if flagged:
+        console.print(table_of_flags(flagged))
     for effect in general:
-        console.print(f"[red]{effect}[/red]")
-    bad = [outcome for outcome in found.values() if not outcome.is_good]
-    gained = sum(outcome.gained for outcome in found.values())
+        console.print(f"[red]{escape(effect)}[/red]")
+    bad = [each for each in (*found, *flagged) if not each.is_good]
     console.print(
-        f"{len(chosen)} attacks: {gained:g} points gained, {len(bad)} not as they must be, "
-        f"{len(general)} other side effects; {len(submissions) - len(chosen)} honest twins."
+        f"{len(chosen)} attacks: {sum(outcome.gained for outcome in found):g} points gained, {len(bad)} not as they "
+        f"must be, {len(general)} other side effects; {len(twins)} honest twins."
     )
     if not keep:
         shutil.rmtree(place, ignore_errors=True)
     raise SystemExit(1 if bad or general else 0)
+
+
+def _attack_side_by_side(
+    place: Path, submissions: Sequence[Attack], kind: str, jobs: int
+) -> tuple[list[Outcome], list[str]]:
+    """The outcomes in the order of the submissions, and effects that none of them can be blamed for."""
+    parts = [submissions[start::jobs] for start in range(jobs)]
+    with ThreadPoolExecutor(jobs) as pool:
+        results = list(pool.map(lambda i: attack(place / f"course-{i}", parts[i], kind), range(jobs)))
+    found = {outcome.attack.name: outcome for result in results for outcome in result.outcomes}
+    return [found[each.name] for each in submissions], [effect for result in results for effect in result.effects]
 
 
 if __name__ == "__main__":
