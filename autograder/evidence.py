@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 
 from autograder.graph import GraphRefused, ModelGraph
 from autograder.jail.stream import Frame
 from autograder.results import Status
+from autograder.tensor_file import BadTensors, load_arrays
 
 LINES_PER_CELL = 100_000  # as in worker/cells.py
 MOST_TEXT = 2000
 MOST_NAME = 200
+MOST_SHOWN_RANK = 8  # sizes of a transform's output that are looked at
+MOST_SAMPLE_BYTES = 1 << 20  # of one output of a transform, as in worker/collect.py
 Array = np.ndarray[Any, Any]
 
 
@@ -107,13 +108,14 @@ def decode_evidence(probes: Sequence[Mapping[str, Any]], frames: Sequence[Frame]
     """Match frames to the probes of the plan; what is absent or malformed becomes a Problem, never a pass.
 
     `frames` are one notebook's, in order of arrival; a notebook may have run more than once, and the last run's
-    record wins, within a run the first. Frames that no probe asked for are ignored.
+    record wins, within a run the first. Frames that no probe asked for are ignored. What a record says of itself, its
+    run included, is the student's process's word: it may so choose among its own claims, each of which is judged.
     """
     answers: dict[str, Result] = {}
     calls: dict[str, dict[str, list[Call]]] = {}
     modules: dict[str, list[Build]] = {}
     samples: dict[str, dict[str, Samples]] = {}
-    chosen = _choose(frames)
+    chosen = _choose(frames, {_key(probe) for probe in probes})
     for probe in probes:
         kind, name = probe["kind"], probe["name"]
         frame = chosen.get(_key(probe))
@@ -142,8 +144,13 @@ def decode_evidence(probes: Sequence[Mapping[str, Any]], frames: Sequence[Frame]
     return Evidence(answers, calls, modules, samples)
 
 
-def _key(header: Mapping[str, Any]) -> tuple[str, str, str, int]:
-    kind, name, group = (str(header.get(part, "")) for part in ("kind", "name", "group"))
+Key = tuple[str, str, str, int]
+
+
+def _key(header: Mapping[str, Any]) -> Key:
+    """Which evidence a probe asks for, or a record gives; text only, since `str` of what a record holds has no end."""
+    found = (header.get(part) for part in ("kind", "name", "group"))
+    kind, name, group = (text if isinstance(text, str) else "" for text in found)
     return kind, name, group, _integer(header.get("index", 0))
 
 
@@ -151,12 +158,12 @@ def _integer(value: object) -> int:
     return value if type(value) is int and abs(value) < 2**31 else -1
 
 
-def _choose(frames: Sequence[Frame]) -> dict[tuple[str, str, str, int], Frame]:
-    chosen: dict[tuple[str, str, str, int], Frame] = {}
+def _choose(frames: Sequence[Frame], wanted: Collection[Key]) -> dict[Key, Frame]:
+    chosen: dict[Key, Frame] = {}
     for frame in frames:
         key = _key(frame.header)
         older = chosen.get(key)
-        if older is None or _integer(frame.header.get("run")) > _integer(older.header.get("run")):
+        if key in wanted and (older is None or _integer(frame.header.get("run")) > _integer(older.header.get("run"))):
             chosen[key] = frame
     return chosen
 
@@ -179,7 +186,10 @@ def clean_name(value: object) -> str:
 
 
 def decode_problem(record: object) -> Problem:
-    """A Problem from the wire. The jail may blame the student's code only: INTERNAL and PASSED are not its to say."""
+    """A Problem from the wire. The jail may blame the student's code only: INTERNAL and PASSED are not its to say.
+
+    UNSUPPORTED is: a forged one earns nothing, and has a person look.
+    """
     if not isinstance(record, dict):
         raise BadRecord("a problem is no record")
     allowed = ("FAILED", "ERROR", "TIMEOUT", "OUT_OF_MEMORY", "OUTPUT_LIMIT", "CRASHED", "UNSUPPORTED")
@@ -265,22 +275,19 @@ def _decode_samples(probe: Mapping[str, Any], frame: Frame | None, problem: Prob
     records = frame.header.get("outputs")
     if not isinstance(records, list) or len(records) != probe["draws"]:
         raise BadRecord(f"expected {probe['draws']} outputs")
-    arrays = load_tensors(frame.payload)
+    if len(frame.payload) > (probe["draws"] + 1) * MOST_SAMPLE_BYTES:
+        raise BadRecord("more values than outputs can have")
+    try:
+        arrays = load_arrays(frame.payload)
+    except BadTensors as error:
+        raise BadRecord(f"tensors cannot be read ({error})") from error
     outputs = []
     for index, record in enumerate(records):
         if not isinstance(record, dict) or not isinstance(record.get("shape"), list):
             raise BadRecord("an output is no record")
+        shape = tuple(_integer(d) for d in record["shape"][:MOST_SHOWN_RANK])
         array = arrays.get(f"s{index}")
-        if array is not None and (array.dtype != np.float32 or list(array.shape) != record["shape"]):
+        if array is not None and (array.dtype != np.float32 or array.shape != shape):
             raise BadRecord("an output's values do not have its shape")
-        shape = tuple(_integer(d) for d in record["shape"][:8])
         outputs.append(Sample(clean_text(record.get("type")), clean_text(record.get("dtype")), shape, array))
     return Samples(outputs, image, "tensor" if frame.header.get("form") == "tensor" else "PIL")
-
-
-def load_tensors(blob: bytes) -> dict[str, Array]:
-    """The arrays of a safetensors file; the library checks offsets against the length. Raises BadRecord."""
-    try:
-        return load_arrays(blob)
-    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise BadRecord(f"tensors cannot be read ({type(error).__name__})") from error

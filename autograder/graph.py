@@ -8,7 +8,6 @@ the input or to weights. Nothing in a graph is ever evaluated as text; a parsed 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from autograder.operations import (
     WEIGHT_STARTS,
     Operation,
 )
+from autograder.tensor_file import BadTensors, load_arrays, read_header
 
 MAX_NODES = 20_000
 MAX_TENSORS = 10_000
@@ -41,10 +41,9 @@ MAX_INTEGER = 2**31
 MAX_INTEGERS_IN_LIST = 64
 MAX_TENSORS_IN_LIST = 1_024
 MAX_ITEM = 4_096  # index into a list of results; the runner bounds the list itself
+MAX_SHARED = 64  # input and weights that one value may be a view of: one, in an honest graph
 MAX_NAME = 200
 MAX_LINE = 10**9
-MAX_JSON_BYTES = 32 * 2**20
-MAX_TENSOR_BYTES = 2**30
 LINES_PER_CELL = 100_000
 
 _LAST = 2**63 - 1  # torch writes "to the end" of a slice so
@@ -61,7 +60,6 @@ _NUMPY_DTYPES = {
     "bool": "BOOL",
 }
 _DTYPES = frozenset(_NUMPY_DTYPES) | {"bfloat16"}
-_SIZES = {"F16": 2, "F32": 4, "F64": 8, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "I64": 8, "BOOL": 1}
 
 
 class GraphRefused(ValueError):
@@ -167,19 +165,6 @@ class ModelGraph:
         """Parse and check the data of one export. Raises GraphRefused."""
         return _Parser().parse(wire)
 
-    @classmethod
-    def from_json(cls, text: str | bytes) -> ModelGraph:
-        """Parse JSON: no duplicate keys, no NaN, bounded size and depth. Raises GraphRefused."""
-        if len(text) > MAX_JSON_BYTES:
-            raise GraphRefused(f"the model graph has {len(text):,} bytes, at most {MAX_JSON_BYTES:,} are allowed")
-        try:
-            wire = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-        except GraphRefused:
-            raise
-        except (ValueError, RecursionError) as error:  # ValueError: also integers of thousands of digits, bad UTF-8
-            raise GraphRefused(f"the model graph is not valid JSON ({type(error).__name__})") from error
-        return cls.from_wire(wire)
-
     @property
     def output(self) -> int:
         """Index of the node whose value the graph returns."""
@@ -231,14 +216,18 @@ def state_differences(graph: ModelGraph, other: ModelGraph) -> list[str]:
 
 def check_tensors(graph: ModelGraph, blob: bytes) -> None:
     """Raise GraphRefused unless the safetensors `blob` holds each of the graph's tensors with its dtype and shape."""
-    header = _safetensors_header(blob)
+    try:
+        entries = read_header(blob).entries
+    except BadTensors as error:
+        raise GraphRefused(f"the tensors are not valid safetensors ({error})") from error
     for tensor in graph.tensors:
-        found = header.get(tensor.key)
+        found = entries.get(tensor.key)
         if found is None:
             raise GraphRefused(f"the tensors lack {tensor.key} ({tensor.name})")
-        if found != (_NUMPY_DTYPES[tensor.dtype], tensor.shape):
+        if (found.dtype, found.shape) != (_NUMPY_DTYPES[tensor.dtype], tensor.shape):
             raise GraphRefused(
-                f"{tensor.name}: the graph declares {tensor.dtype} {tensor.shape}, its tensor is {found[0]} {found[1]}"
+                f"{tensor.name}: the graph declares {tensor.dtype} {tensor.shape}, "
+                f"its tensor is {found.dtype} {found.shape}"
             )
 
 
@@ -262,7 +251,7 @@ def bind_tensors(graph: ModelGraph, blob: bytes, replacements: Mapping[str, np.n
         parts += [_some(wrong)] * bool(wrong)
         raise WeightsDoNotFit(f"the weights do not fit the model: {'; '.join(parts)}")
     check_tensors(graph, blob)
-    arrays = safetensors.numpy.load(blob)
+    arrays = load_arrays(blob)
     for name, array in replacements.items():
         arrays[state[name].key] = _cast(array, state[name])
     return safetensors.numpy.save({key: np.asarray(array, order="C") for key, array in arrays.items()})
@@ -287,48 +276,6 @@ def _state(graph: ModelGraph) -> dict[str, tuple[str, str, tuple[int, ...]]]:
 
 def _describe(entry: tuple[str, str, tuple[int, ...]]) -> str:
     return f"{entry[1]} {entry[2]}"
-
-
-def _safetensors_header(blob: bytes) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """dtype and shape by key, read without building an array."""
-    if len(blob) > MAX_TENSOR_BYTES:
-        raise GraphRefused(f"the tensors take {len(blob):,} bytes, at most {MAX_TENSOR_BYTES:,} are allowed")
-    size = int.from_bytes(blob[:8], "little")
-    try:
-        if len(blob) < 8 or size > min(len(blob) - 8, MAX_JSON_BYTES):
-            raise ValueError("truncated")
-        header = json.loads(blob[8 : 8 + size], object_pairs_hook=_unique, parse_constant=_no_constant)
-        if not isinstance(header, dict):
-            raise ValueError("no header")
-        entries = {}
-        for key, entry in header.items():
-            if key != "__metadata__":
-                entries[key] = (str(entry["dtype"]), _header_shape(entry, len(blob) - 8 - size))
-        return entries
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise GraphRefused(f"the tensors are not valid safetensors ({type(error).__name__})") from error
-
-
-def _header_shape(entry: Any, data_bytes: int) -> tuple[int, ...]:
-    shape = tuple(entry["shape"])
-    start, end = entry["data_offsets"]
-    if not all(type(size) is int and 0 <= size <= MAX_ELEMENTS for size in shape) or len(shape) > MAX_RANK:
-        raise ValueError("shape")
-    if not 0 <= start <= end <= data_bytes or end - start != math.prod(shape) * _SIZES[entry["dtype"]]:
-        raise ValueError("offsets")
-    return shape
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Two readers may pick different ones of two equal keys; then what was checked is not what runs.
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise GraphRefused("the data name one key twice")
-    return result
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise GraphRefused(f"{name} is not JSON")
 
 
 def _references(value: Value) -> list[int]:
@@ -374,6 +321,7 @@ class _Parser:
     nodes: list[Node] = field(default_factory=list)
     types: list[str] = field(default_factory=list)  # "tensor", "int", "float", "list", or "2" for two results
     roots: list[frozenset[int]] = field(default_factory=list)  # input and tensor nodes whose memory a value may share
+    starts: set[int] = field(default_factory=set)  # nodes that are a new tensor of zeros, detached or not
     line: int = 0
 
     def parse(self, wire: object) -> ModelGraph:
@@ -421,7 +369,7 @@ class _Parser:
     def shape(self, value: object, what: str, least: int) -> tuple[int, ...]:
         sizes = self.items(value, what, MAX_RANK)
         shape = tuple(self.integer(size, what, least, MAX_DIMENSION) for size in sizes)
-        if math.prod(shape) > MAX_ELEMENTS:
+        if math.prod(size for size in shape if size) > MAX_ELEMENTS:  # torch multiplies what is beside a zero, too
             self.refuse(f"{what}: more than {MAX_ELEMENTS:,} elements")
         return shape
 
@@ -516,13 +464,8 @@ class _Parser:
 
         `nn.Linear(8, 4)(x)` in forward does so: a mistake, but one that costs a check and not the whole graph.
         """
-        index = values[0].get("node") if values and isinstance(values[0], dict) else None
-        while type(index) is int and 0 <= index < len(self.nodes):
-            node = self.nodes[index]
-            if node.operation != "aten.detach.default":
-                return name in WEIGHT_STARTS and node.operation == "aten.zeros.default"
-            index = node.inputs[0]
-        return False
+        source = values[0].get("node") if values and isinstance(values[0], dict) else None
+        return name in WEIGHT_STARTS and type(source) is int and source in self.starts
 
     def aten_call(self, operation: Operation, values: list[Any]) -> tuple[tuple[Value, ...], str, frozenset[int]]:
         name = operation.name
@@ -530,7 +473,8 @@ class _Parser:
             self.refuse(f"{name} takes {len(operation.kinds)} arguments, got {len(values)}")
         if name in RANDOM and not self.training and not self.starts_weights(name, values):
             self.refuse(f"{name} draws random numbers in evaluation mode; only training may be random")
-        args, roots = [], frozenset[int]()
+        args: list[Value] = []
+        roots = frozenset[int]()
         for place, (kind, value) in enumerate(zip(operation.kinds, values, strict=True)):
             argument = self.argument(name, kind.rstrip("!&"), value, first=place == 0)
             args.append(argument)
@@ -539,6 +483,10 @@ class _Parser:
                 if kind.endswith("!"):
                     self.check_write(name, shared)
                 roots |= shared
+        if len(roots) > MAX_SHARED:  # a set of thousands for each of thousands of nodes takes gigabytes
+            self.refuse(f"{name}: a value that shares memory with more than {MAX_SHARED} weights")
+        if name == "aten.zeros.default" or (name == "aten.detach.default" and set(_references(args[0])) <= self.starts):
+            self.starts.add(len(self.nodes))
         returns = operation.returns
         type_name = {"Tensor": "tensor", "int": "int", "Tensor[]": "list"}[returns[0]]
         return tuple(args), str(len(returns)) if len(returns) > 1 else type_name, roots

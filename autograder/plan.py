@@ -19,7 +19,8 @@ WORKER = Path(__file__).parent / "worker"
 
 @dataclass(frozen=True)
 class Plan:
-    """`notebooks` go to the launcher as they are; `probes` are theirs by name; `keys` identify each notebook's run.
+    """`notebooks` go to the launcher as they are; `probes` are theirs by name; `keys` identify what each of them leaves
+    of this very run.
 
     `checkpoint` is the name of a `.pt` file that has to be converted in the jail, `checkpoint_key` identifies that.
     """
@@ -38,7 +39,8 @@ class Plan:
 
 def make_plan(assignment: Assignment, submission: Submission, limits: Limits, secret: bytes, name: str) -> Plan:
     """Plan the run of every readable notebook that is graded; the others leave nothing for their probes."""
-    notebooks, probes, keys = [], {}, {}
+    notebooks: list[dict[str, Any]] = []
+    probes: dict[str, list[dict[str, Any]]] = {}
     worker = digest_of(*(path.read_text() for path in sorted(WORKER.glob("*.py"))))
     for exercise in assignment.exercises:
         own = list(plan_probes(exercise, secret, name))
@@ -57,13 +59,14 @@ def make_plan(assignment: Assignment, submission: Submission, limits: Limits, se
             "outputs": limits.outputs,
         }
         notebooks.append(planned)
-        keys[exercise.notebook] = digest_of(worker, submission.visible, json.dumps(planned, sort_keys=True))
     checkpoint = checkpoint_file(assignment, submission)
     convert = checkpoint.name if checkpoint is not None and checkpoint.name.endswith(".pt") else None
-    # With everything else that runs in the same jail: what one submission's code could do to a conversion, it does to
-    # its own only, even where two hand in the same file.
-    key = digest_of(worker, submission.visible, convert or "", json.dumps(notebooks, sort_keys=True))
-    return Plan(notebooks, probes, keys, convert, key)
+    # With everything else that runs in the same jail, since any of it can write records in another notebook's name:
+    # what one submission's code does to a notebook or a conversion, it does to its own only, even where a second
+    # student hands in the same notebook or file. Kept by the notebook alone, a forged failure would await its author.
+    run = digest_of(worker, submission.visible, convert or "", json.dumps(notebooks, sort_keys=True))
+    keys = {notebook["name"]: digest_of(run, notebook["name"]) for notebook in notebooks}
+    return Plan(notebooks, probes, keys, convert, digest_of(run))
 
 
 def cells_to_run(notebook: Notebook, exercise: Exercise) -> list[dict[str, Any]]:

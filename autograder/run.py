@@ -80,7 +80,7 @@ def run_plan(plan: Plan, files: Path, limits: Limits, isolation: Isolation, cach
         }
         received, end = _run_jail(order, received, files, limits, isolation)
     frames = {**kept.frames, **received.notebooks}
-    runs = {name: summarise(name, frames[name], end, limits) for name in frames}
+    runs = _summaries(plan, frames, end, limits)
     for name, own in received.notebooks.items():
         if _is_settled(runs[name], own):
             cache.save_frames(plan.keys[name], own)
@@ -92,8 +92,15 @@ def run_plan(plan: Plan, files: Path, limits: Limits, isolation: Isolation, cach
 def kept_run(plan: Plan, kept: Kept, limits: Limits) -> JailRun:
     """The run of a plan of which everything is kept: no code runs."""
     end = Problem(Status.CRASHED, "the notebook's process ended early")
-    runs = {name: summarise(name, frames, end, limits) for name, frames in kept.frames.items()}
+    runs = _summaries(plan, kept.frames, end, limits)
     return JailRun(runs, kept.frames, _checkpoint(plan, kept.checkpoint, end))
+
+
+def _summaries(
+    plan: Plan, frames: Mapping[str, Sequence[Frame]], end: Problem, limits: Limits
+) -> dict[str, NotebookRun]:
+    planned = {notebook["name"]: notebook for notebook in plan.notebooks}
+    return {name: summarise(planned[name], own, end, limits) for name, own in frames.items()}
 
 
 def _run_jail(
@@ -108,11 +115,14 @@ def _run_jail(
             jail.stdin.close()
         except BrokenPipeError as error:
             raise SandboxFault(f"the jail did not start: {jail.stderr_tail()}") from error
-        reader = FrameReader(jail, limits.evidence_mib << 20)
+        reader = FrameReader(jail, limits.evidence_mib << 20, limits.records)
         deadline = time.monotonic() + IMPORT_SECONDS
         try:
             while (frame := reader.next(deadline)) is not None:
-                if _sort(frame, received) == "imported":
+                importing = "imported" not in received.stages
+                _sort(frame, received)
+                # Once: a notebook that forges this record again and again would never run out of time.
+                if importing and "imported" in received.stages:
                     deadline = time.monotonic() + limits.submission_seconds
         except StreamProblem as problem:
             end = Problem(problem.status, str(problem))
@@ -122,43 +132,50 @@ def _run_jail(
     return received, end
 
 
-def _sort(frame: Frame, received: _Received) -> str:
-    """Put a frame where it belongs; what belongs nowhere is dropped. Returns its kind."""
+def _sort(frame: Frame, received: _Received) -> None:
+    """Put a frame where it belongs; what belongs nowhere is dropped.
+
+    Any process of the jail can write a record in any notebook's name, or one that says that a notebook has ended. It
+    gains nothing: what such a record claims is judged like everything else, and what is kept of a run is kept for
+    the very same submission only (see plan.make_plan).
+    """
     kind, name = frame.header.get("kind"), frame.header.get("notebook")
     if isinstance(name, str) and name in received.notebooks:
         received.notebooks[name].append(frame)
     elif kind == "checkpoint" and received.checkpoint is None:
         received.checkpoint = frame
-    elif kind in ("ready", "imported", "done"):
-        received.stages.add(str(kind))
-    return str(kind)
+    elif isinstance(kind, str) and kind in ("ready", "imported", "done"):
+        received.stages.add(kind)
 
 
-def summarise(name: str, frames: Sequence[Frame], end: Problem, limits: Limits) -> NotebookRun:
-    """How a notebook ran, from its cell and end records; of several runs each cell's last one counts."""
-    cells: dict[int, CellRun] = {}
+def summarise(notebook: Mapping[str, Any], frames: Sequence[Frame], end: Problem, limits: Limits) -> NotebookRun:
+    """How a planned notebook ran, from its cell and end records; of several runs each cell's last one counts.
+
+    Cells that the plan does not have are dropped: a thousand of them would swell every report.
+    """
+    planned = {cell["index"] for cell in notebook["cells"]}
+    last: dict[int, Mapping[str, Any]] = {}
     status, message, seconds = end.status, end.message, 0.0
     for frame in frames:
         header = frame.header
-        if header.get("kind") == "cell":
-            run = _cell_run(header, limits)
-            cells[run.index] = run
+        index = header.get("index")
+        if header.get("kind") == "cell" and type(index) is int and index in planned:
+            last[index] = header
         elif header.get("kind") == "ended":
             status, message = _status(header), clean_text(header.get("message"))
             seconds = _number(header.get("seconds"))
-    return NotebookRun(name, status, message, [cells[index] for index in sorted(cells)], seconds)
+    cells = [_cell_run(index, last[index], limits) for index in sorted(last)]
+    return NotebookRun(notebook["name"], status, message, cells, seconds)
 
 
-def _cell_run(header: Mapping[str, Any], limits: Limits) -> CellRun:
-    index = header.get("index")
-    outputs = clean_outputs(header.get("outputs"), limits.output_kib << 10)
-    known = index if type(index) is int and 0 <= index < 100_000 else 0
-    return CellRun(known, _status(header), _number(header.get("seconds")), outputs, clean_text(header.get("message")))
+def _cell_run(index: int, header: Mapping[str, Any], limits: Limits) -> CellRun:
+    outputs = clean_outputs(header.get("outputs"), limits.output_kib << 10, limits.outputs)
+    return CellRun(index, _status(header), _number(header.get("seconds")), outputs, clean_text(header.get("message")))
 
 
 def _status(header: Mapping[str, Any]) -> Status:
     found = header.get("status")
-    return Status(found) if found in FROM_INSIDE else Status.CRASHED
+    return Status(found) if isinstance(found, str) and found in FROM_INSIDE else Status.CRASHED
 
 
 def _number(value: object) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +221,7 @@ def test_any_record_ends_in_evidence(record: dict[str, Any]) -> None:
 @settings(max_examples=150, deadline=None)
 @given(outputs=json_values, size=st.integers(0, 1000))
 def test_any_outputs_become_writable_ones_within_their_size(outputs: Any, size: int) -> None:
-    cleaned = clean_outputs(outputs, size)
+    cleaned = clean_outputs(outputs, size, 3)
     json.dumps(cleaned, ensure_ascii=False, allow_nan=False).encode()
     assert len(json.dumps(cleaned)) < 20 * size + 1000
     decode_value_or_problem(outputs)
@@ -235,12 +237,57 @@ def decode_value_or_problem(record: object) -> None:
             continue
 
 
+def png(width: int, height: int) -> str:
+    """The beginning of a picture, which is all that a browser needs to reserve its pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return base64.b64encode(content).decode()
+
+
+def jpeg(width: int, height: int) -> str:
+    frame = struct.pack(">BBHBHHB", 0xFF, 0xC2, 8, 8, height, width, 1)
+    return base64.b64encode(b"\xff\xd8" + b"\xff\xe0\x00\x04\xff\xc0" + frame).decode()
+
+
+def display(**data: str) -> dict[str, Any]:
+    return {"output_type": "display_data", "data": {name.replace("_", "/"): value for name, value in data.items()}}
+
+
 def test_outputs_keep_pictures_and_drop_script() -> None:
+    picture = png(640, 480)
     shown = [
-        {"output_type": "display_data", "data": {"image/png": "AAAA", "application/javascript": "alert(1)"}},
+        {"output_type": "display_data", "data": {"image/png": picture, "application/javascript": "alert(1)"}},
         {"output_type": "display_data", "data": {"image/svg+xml": "<svg onload=alert(1)>"}},
         {"output_type": "execute_result", "data": {"text/plain": "20.0"}},
     ]
-    cleaned = clean_outputs(shown, 10_000)
-    assert [output["data"] for output in cleaned] == [{"image/png": "AAAA"}, {"text/plain": "20.0"}]
+    cleaned = clean_outputs(shown, 10_000, 200)
+    assert [output["data"] for output in cleaned] == [{"image/png": picture}, {"text/plain": "20.0"}]
     assert {output["output_type"] for output in cleaned} == {"display_data"}
+
+
+def test_a_picture_that_would_fill_the_readers_memory_is_left_out() -> None:
+    shown = [display(image_png=png(60_000, 60_000)), display(image_jpeg=jpeg(60_000, 60_000))]
+    cleaned = clean_outputs(shown, 100_000, 200)
+    notice = {"text/plain": "[a picture of 60,000 × 60,000 pixels was left out]"}
+    assert [output["data"] for output in cleaned] == [notice, notice]
+    kept = [display(image_png=png(2000, 1500)), display(image_jpeg=jpeg(2000, 1500))]
+    assert [set(output["data"]) for output in clean_outputs(kept, 100_000, 200)] == [{"image/png"}, {"image/jpeg"}]
+
+
+@pytest.mark.parametrize("content", ["", "AAAA", "R0lGODlhAQABAAAAACw=", "PHN2Zy8+", "/9j/", "%"])
+def test_what_only_says_that_it_is_a_picture_is_dropped(content: str) -> None:
+    assert clean_outputs([display(image_png=content), display(image_jpeg=content)], 10_000, 200) == []
+
+
+def test_outputs_end_at_their_number_and_their_size_and_say_so() -> None:
+    line = {"output_type": "stream", "name": "stdout", "text": "x" * 10}
+    assert [o["text"] for o in clean_outputs([line] * 4, 1000, 3)][2:] == [
+        "x" * 10,
+        "[outputs of this cell beyond 3 were left out]\n",
+    ]
+    assert [o["text"] for o in clean_outputs([line] * 4, 25, 30)] == [
+        *["x" * 10] * 2,
+        "[output of this cell beyond 0 KiB was left out]\n",
+    ]
+    huge = {"output_type": "error", "ename": "E", "evalue": "x" * 10**6, "traceback": ["y" * 10**6] * 1000}
+    assert sum(map(len, clean_outputs([huge], 10**9, 3)[0]["traceback"])) <= 200 * 2000

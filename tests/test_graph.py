@@ -164,7 +164,6 @@ def index_of(wire: dict[str, Any], kind: str) -> int:
 
 def test_honest_graph_survives_a_round_trip(wire: dict[str, Any]) -> None:
     assert ModelGraph.from_wire(wire).to_wire() == wire
-    assert ModelGraph.from_json(json.dumps(wire)).to_wire() == wire
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -175,24 +174,6 @@ def test_forged_graph_is_refused(wire: dict[str, Any], name: str) -> None:
         ModelGraph.from_wire(forged)
     assert CODE not in str(caught.value)  # what a student may be shown is ours
     assert str(caught.value).isprintable()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[" * 100_000,
-        '{"version": 1, "version": 1}',
-        '{"version": NaN}',
-        '{"version": ' + "9" * 10_000 + "}",
-        b"\xff\xfe",
-        "null",
-        "",
-    ],
-    ids=["deep nesting", "key twice", "NaN", "endless integer", "no UTF-8", "null", "nothing"],
-)
-def test_forged_json_is_refused(text: str | bytes) -> None:
-    with pytest.raises(GraphRefused):
-        ModelGraph.from_json(text)
 
 
 def test_statistics_may_be_written_in_training_only() -> None:

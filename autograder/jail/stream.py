@@ -12,8 +12,11 @@ from typing import Any
 
 from autograder.jail.sandbox import WATCH_SECONDS, JailedProcess
 from autograder.results import Status
+from autograder.strict_json import BadJson, count_values, parse_json
 
-HEADER_BYTES = 64 << 20  # a graph of 20,000 nodes takes 2 MiB, a cell's pictures a few MiB
+HEADER_BYTES = 16 << 20  # three graphs of 20,000 nodes take 6 MiB; what a cell shows is bounded by its own limit
+MOST_VALUES = 2_000_000  # of one record, in JSON: three graphs of 20,000 nodes have 1,200,000
+MOST_VALUES_IN_ALL = 2 * MOST_VALUES  # of one stream: 300 MiB as Python objects, at worst
 CHUNK_BYTES = 1 << 20
 
 
@@ -34,14 +37,15 @@ class Frame:
 
 
 class FrameReader:
-    """Frames from a jail's record stream, with a cap on all bytes and a deadline for each.
+    """Frames from a jail's record stream, with caps on bytes, records and values, and a deadline for each.
 
-    Nothing inside the jail can make `next` run past its deadline or hold more than `most_bytes` in memory.
+    Nothing inside the jail can make `next` run past its deadline, or hold more in memory than `most_bytes` and what
+    MOST_VALUES_IN_ALL values take.
     """
 
-    def __init__(self, process: JailedProcess, most_bytes: int) -> None:
-        self.process, self.most_bytes = process, most_bytes
-        self.received = 0
+    def __init__(self, process: JailedProcess, most_bytes: int, most_records: int = 1000) -> None:
+        self.process, self.most_bytes, self.most_records = process, most_bytes, most_records
+        self.received = self.records = self.values = 0
         self._buffer = bytearray()
 
     def next(self, deadline: float) -> Frame | None:
@@ -52,18 +56,35 @@ class FrameReader:
         end = self._fill_to_newline(deadline)
         if end < 0:
             return None
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        header = _parse_header(line)
+        header = self._header(self._take(end))
+        del self._buffer[:1]
         size = header.pop("payload_bytes", 0)
         if type(size) is not int or not 0 <= size <= self.most_bytes:
             raise StreamProblem(Status.CRASHED, "the record stream became unreadable (payload size)")
         while len(self._buffer) < size:
             if not self._receive(deadline):
                 raise StreamProblem(Status.CRASHED, "the process ended in the middle of a record")
-        payload = bytes(self._buffer[:size])
+        return Frame(header, self._take(size))
+
+    def _header(self, line: bytes) -> dict[str, Any]:
+        """A record's header. Seventeen million records of a few bytes each would take the grader's memory, and so would
+        one of a few megabytes that is nothing but brackets: both are counted before anything is built of them."""
+        self.records += 1
+        if self.records > self.most_records:
+            raise StreamProblem(Status.OUTPUT_LIMIT, f"more than {self.most_records:,} records")
+        most = min(MOST_VALUES, MOST_VALUES_IN_ALL - self.values)
+        count = count_values(line)
+        if count > most:
+            raise StreamProblem(Status.OUTPUT_LIMIT, "more values in the results than are read")
+        self.values += count
+        return _parse_header(line)
+
+    def _take(self, size: int) -> bytes:
+        """Take the first bytes out of the buffer; over a view, since a slice would be a second copy of megabytes."""
+        with memoryview(self._buffer) as view:
+            taken = bytes(view[:size])
         del self._buffer[:size]
-        return Frame(header, payload)
+        return taken
 
     def _fill_to_newline(self, deadline: float) -> int:
         searched = 0
@@ -96,10 +117,12 @@ class FrameReader:
 
 
 def _parse_header(line: bytes) -> dict[str, Any]:
+    if not line.isascii():  # the worker escapes all else
+        raise StreamProblem(Status.CRASHED, "the record stream became unreadable (not ASCII)")
     try:
-        header = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise StreamProblem(Status.CRASHED, "the record stream became unreadable (not JSON)") from error
+        header = parse_json(line)
+    except BadJson as error:
+        raise StreamProblem(Status.CRASHED, f"the record stream became unreadable ({error})") from error
     if not isinstance(header, dict):
         raise StreamProblem(Status.CRASHED, "the record stream became unreadable (not a record)")
     return header
