@@ -464,9 +464,9 @@ def main(only: Sequence[str], jobs: int, keep: bool, place: Path) -> None:
         console.print(table_of_flags(flagged))
     for effect in general:
         console.print(f"[red]{escape(effect)}[/red]")
-    bad = [each for each in (*found, *flagged) if not each.is_good]
+    bad = sum(not outcome.is_good for outcome in found) + sum(not each.is_good for each in flagged)
     console.print(
-        f"{len(chosen)} attacks: {sum(outcome.gained for outcome in found):g} points gained, {len(bad)} not as they "
+        f"{len(chosen)} attacks: {sum(outcome.gained for outcome in found):g} points gained, {bad} not as they "
         f"must be, {len(general)} other side effects; {len(twins)} honest twins."
     )
     if not keep:
