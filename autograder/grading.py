@@ -31,6 +31,9 @@ ARGUMENTS += ["--disable-plugin-autoload"]
 WITHOUT = ["cacheprovider", "terminal", "faulthandler", "junitxml", "pastebin", "stepwise", "doctest", "unittest"]
 # These two collect garbage at the end of each run, five times over: most of the time of a quick grader file.
 WITHOUT += ["unraisableexception", "threadexception"]
+# Of `grader_seconds`, for models to run: when they take longer it is the student's time-out. The rest is for starting
+# the runner again after each of them, and for the checks themselves; beyond it, the grader would have failed.
+RUNNER_SHARE = 0.6
 MARKERS = ["points(value, *, cell, hint): what a check is worth", "requires(*names): checks it depends on"]
 
 
@@ -43,7 +46,8 @@ def main() -> int:
     results_out = sys.stdout
     with redirect_stdout(sys.stderr):
         job = read_job(json.loads(sys.stdin.readline()))
-        with Runner(job.open_runner, device=job.course.device) as runner:
+        seconds = RUNNER_SHARE * job.course.limits.grader_seconds
+        with Runner(job.open_runner, device=job.course.device, seconds_in_all=seconds) as runner:
             runner.warm_up()
             for line in sys.stdin:
                 results, notes, flags = grade(job.with_work(json.loads(line)), runner)

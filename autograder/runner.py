@@ -106,13 +106,19 @@ class Runner:
     """A jailed process that runs graphs, started when first needed and again after it died.
 
     start: gives a fresh jailed process that runs autograder.worker.graph_server. device: "auto" (CUDA where the jail
-    has it), "cpu" or "cuda". seconds: the default deadline of a request; each method takes its own.
+    has it), "cpu" or "cuda". seconds: the default deadline of a request; each method takes its own. seconds_in_all: for
+    all requests until `forget`: models that each take just less than their time must not use up the grader's.
     """
 
     def __init__(
-        self, start: Callable[[], JailedProcess], device: str = "auto", seconds: float = DEFAULT_SECONDS
+        self,
+        start: Callable[[], JailedProcess],
+        device: str = "auto",
+        seconds: float = DEFAULT_SECONDS,
+        seconds_in_all: float = math.inf,
     ) -> None:
         self._start, self._device, self._seconds = start, device, seconds
+        self._seconds_in_all = self._seconds_left = seconds_in_all
         self._process: JailedProcess | None = None
         self._starts = 0
         self._requests = 0
@@ -163,6 +169,7 @@ class Runner:
 
     def forget(self) -> None:
         """Release every handle: nothing of one submission is held while another is graded."""
+        self._seconds_left = self._seconds_in_all
         for handle in list(self._known):
             self.release(handle)
 
@@ -344,8 +351,15 @@ class Runner:
         raise RunnerFault(f"the process that runs model graphs does not start ({problem}). {tail}") from problem
 
     def _ask(self, request: dict[str, Any], payload: bytes, deadline: float) -> tuple[dict[str, Any], bytes]:
-        self._send(request, payload, deadline)
-        answer, content = self._receive(deadline)
+        began = time.monotonic()
+        if self._seconds_left <= 0:
+            raise RunnerProblem("TIMEOUT", f"running the models took more than {self._seconds_in_all:,.0f} s in all")
+        deadline = min(deadline, began + self._seconds_left)
+        try:
+            self._send(request, payload, deadline)
+            answer, content = self._receive(deadline)
+        finally:
+            self._seconds_left -= time.monotonic() - began
         if answer.get("error"):
             self._raise_problem(answer)
         return answer, content
@@ -414,6 +428,8 @@ class Runner:
         if not isinstance(value, list) or len(value) > 2 * MAX_RANK:
             self._distrust("a shape")
         if not all(type(size) is int and 0 <= size <= 8 * MAX_ELEMENTS for size in value):
+            self._distrust("a shape")
+        if math.prod(size for size in value if size) > 8 * MAX_ELEMENTS:  # NumPy multiplies what is beside a zero, too
             self._distrust("a shape")
         return tuple(value)
 
