@@ -51,7 +51,7 @@ def main() -> int:
             runner.warm_up()
             for line in sys.stdin:
                 results, notes, flags = grade(job.with_work(json.loads(line)), runner)
-                facts = {"device": runner.device_name}
+                facts = {"device": runner.device_name, **job.facts}
                 answer = {"checks": [asdict(result) for result in results], "notes": notes, "facts": facts}
                 answer["flags"] = [asdict(flag) for flag in flags]
                 results_out.write(json.dumps(answer) + "\n")

@@ -62,6 +62,10 @@ def test_what_happened_is_told(graded_course: GradedCourse, sample: str, expecte
         assert text in told, told
 
 
+def test_nothing_of_an_honest_or_clumsy_sample_is_worth_a_look(graded_course: GradedCourse, sample: str) -> None:
+    assert graded_course.reports[sample].flags == []
+
+
 def test_every_sample_was_graded_and_the_batch_went_on(graded_course: GradedCourse) -> None:
     assert sorted(graded_course.reports) == sample_names()
     assert graded_course.exit_status == 0, graded_course.log[-3000:]

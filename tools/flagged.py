@@ -73,7 +73,7 @@ def add_weights_cell(notebook: Path, checkpoint: Path) -> None:
     """Put a part of a checkpoint into a code cell at the end of a notebook."""
     text = base64.b64encode(checkpoint.read_bytes()[-HIDDEN_BYTES:]).decode()
     lines = "\n".join(text[start : start + WIDTH] for start in range(0, len(text), WIDTH))
-    cell = {"cell_type": "code", "id": "more", "metadata": {}, "outputs": [], "execution_count": None}
+    cell: dict[str, Any] = {"cell_type": "code", "id": "more", "metadata": {}, "outputs": [], "execution_count": None}
     written = json.loads(notebook.read_text())
     written["cells"].append({**cell, "source": f'import base64\n\nstart = base64.b64decode("""\n{lines}\n""")'})
     notebook.write_text(json.dumps(written, indent=1))

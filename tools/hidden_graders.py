@@ -183,7 +183,9 @@ def submitted(path: Path) -> Submitted:
 # Answers to a whole notebook
 
 
-def run_answers(notebook: str, answers: Mapping[str, str], *, secret: bytes = SECRET) -> Ran:
+def run_answers(
+    notebook: str, answers: Mapping[str, str], *, only: set[str] | None = None, secret: bytes = SECRET
+) -> Ran:
     """Run a notebook as a student has it: its imports, its read-only cells, and the answers.
 
     `answers` maps grade ids to text; a name that is no grade id is a cell of the student's own, put before the next
@@ -205,7 +207,7 @@ def run_answers(notebook: str, answers: Mapping[str, str], *, secret: bytes = SE
             own = [other for other in own if other != name]
         elif name and not cell["grade"] and not cell["solution"]:
             cells.append(cell["source"])
-    return run_cells(notebook, [*cells, *(answers[name] for name in own)], secret=secret)
+    return run_cells(notebook, [*cells, *(answers[name] for name in own)], only=only, secret=secret)
 
 
 # Checkpoints

@@ -20,14 +20,21 @@ from autograder.data import DataError, Dataset
 from autograder.results import Flag
 from autograder.runner import RunnerFault, RunnerProblem
 
+# Of each kind, for a network with at most USUAL_MACS: most have 20 to 60 million multiplications per image. Larger ones
+# get fewer, but never less than LEAST_PART: they are graded in minutes, and no deadline may be missed for a flag.
 TRAINING_IMAGES = 2_000
 CHANGED_IMAGES = 500
+USUAL_MACS = 100_000_000
+LEAST_PART = 0.2
 # One-sided normal quantile of 1e-6: so seldom does an honest network look worse on training images by chance.
 LEAST_DEVIATIONS = 4.753424
 LEAST_GAP = 0.03
 SUSPICIOUS_ACCURACY = 0.97  # on CIFAR-10, unless the configuration says otherwise
+# Mirrored, honest networks lose up to 1.3 points, trained without mirroring 9.5; moved by a pixel, up to 1; weights
+# trained on the test images lose 30 to 32 and 12 to 21, a table of test images loses 59 on the offline set.
 LEAST_LOSS = 0.20
-MOST_IN_HONEST = "?"
+USUAL_LOSS = 0.10
+LEAST_LOSS_DEVIATIONS = 4  # beyond the usual loss, which matters where few images are looked at
 ASK = "Ask how the weights were trained, on which images, and for the history of the training."
 
 
@@ -40,17 +47,21 @@ def image_flags(
     secret: bytes,
     *,
     batch_size: int,
+    macs: int,
     suspicious_accuracy: float,
 ) -> list[Flag]:
     """Flags for a network that reached `accuracy` on the test set. `training_images` draws a secret sample, where the
     data set has training images. Whatever goes wrong here becomes a flag, too: no mark may depend on it."""
+    part = min(1.0, max(LEAST_PART, USUAL_MACS / max(macs, 1)))
     flags = [*_accuracy_flag(notebook, accuracy.accuracy, test_set.name, suspicious_accuracy)]
     try:
         training = training_images(TRAINING_IMAGES)
         if training is not None:
-            correct = count_correct(evaluate, training.images, training.labels, batch_size)
-            flags += gap_flag(notebook, (accuracy.correct, accuracy.total), (correct, len(training.labels)))
-        flags += _changed_flag(notebook, evaluate, accuracy.accuracy, test_set, secret, batch_size)
+            count = round(part * len(training.labels))
+            correct = count_correct(evaluate, training.images[:count], training.labels[:count], batch_size)
+            flags += gap_flag(notebook, (accuracy.correct, accuracy.total), (correct, count))
+        images = round(part * CHANGED_IMAGES)
+        flags += _changed_flag(notebook, evaluate, accuracy.accuracy, test_set, secret, batch_size, images)
     except (RunnerProblem, RunnerFault, NotLogits, DataError) as problem:
         text = f"The network was not run on training images and on changed test images: {problem}. Grade it again."
         flags.append(Flag("not-compared", notebook, text))
@@ -67,8 +78,9 @@ def count_correct(evaluate: Evaluate, images: Images, labels: Labels, batch_size
 def gap_flag(notebook: str, test: tuple[int, int], training: tuple[int, int]) -> list[Flag]:
     """A flag where (correct, total) on test images is better than on training images by more than chance.
 
-    Pooled two-proportion z test. The reference does 3 points better on CIFAR-10's training images, weights trained on
-    its test images ? points worse.
+    Pooled two-proportion z test. On training images of CIFAR-10 the reference is 1.3 points better (80.9 and 79.6 %),
+    the partial checkpoint 0.6; on those of the offline set networks are 0.3 points worse, by chance, to 5.7 better.
+    Weights trained on the test images are 35 points worse on CIFAR-10 and 22 on the offline set.
     """
     on_test, on_training = test[0] / test[1], training[0] / training[1]
     gap = on_test - on_training
@@ -93,21 +105,24 @@ def _accuracy_flag(notebook: str, accuracy: float, test_set: str, suspicious: fl
 
 
 def _changed_flag(
-    notebook: str, evaluate: Evaluate, accuracy: float, test_set: Dataset, secret: bytes, batch_size: int
+    notebook: str, evaluate: Evaluate, accuracy: float, test_set: Dataset, secret: bytes, batch_size: int, count: int
 ) -> list[Flag]:
     """A flag where test images that are changed so that hardly anybody would notice are no longer recognised."""
     draws = np.random.RandomState(np.frombuffer(hmac.new(secret, b"changed images", hashlib.sha256).digest(), "<u4"))
-    chosen = draws.permutation(len(test_set.labels))[:CHANGED_IMAGES]
+    chosen = draws.permutation(len(test_set.labels))[:count]
     images, labels = test_set.images[chosen], test_set.labels[chosen]
     found = {
         "mirrored": count_correct(evaluate, mirrored(images), labels, batch_size) / len(labels),
         "moved by one pixel": count_correct(evaluate, moved(images, draws), labels, batch_size) / len(labels),
     }
-    if min(found.values()) > accuracy - LEAST_LOSS:
+    share = min(found.values())
+    deviation = math.sqrt(share * (1 - share) / len(labels))
+    if accuracy - share < max(LEAST_LOSS, USUAL_LOSS + LEAST_LOSS_DEVIATIONS * deviation):
         return []
-    told = " and ".join(f"{share:.1%} where they are {how}" for how, share in found.items())
+    told = " and ".join(f"{correct:.1%} where they are {how}" for how, correct in found.items())
     seen = f"Accuracy is {accuracy:.1%} on the test images as they are, but on {len(labels)} of them {told}."
-    return [Flag("changed-images", notebook, f"{seen} {MOST_IN_HONEST} {ASK}")]
+    usual = "Honest networks lose about 1 point in either way, and up to 10 where they were trained without mirroring."
+    return [Flag("changed-images", notebook, f"{seen} {usual} {ASK}")]
 
 
 def mirrored(images: Images) -> Images:

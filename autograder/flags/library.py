@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -61,14 +62,13 @@ def known_model(names: Iterable[str]) -> str:
     The model may lie in attributes of a module (`self.net = …`), be cut into its children (`nn.Sequential`), and have
     another classifier, or none.
     """
-    everything = list(names)
-    prefixes = {""}
-    for name in everything:
-        parts = name.split(".")[:-1]
-        prefixes |= {".".join(parts[:depth]) + "." for depth in range(1, min(len(parts), _MOST_DEPTH) + 1)}
+    inside_of: dict[tuple[str, ...], list[str]] = defaultdict(list)  # a module's place -> its weights' names inside
+    for name in names:
+        parts = name.split(".")
+        for depth in range(min(len(parts), _MOST_DEPTH + 1)):
+            inside_of[tuple(parts[:depth])].append(".".join(parts[depth:]))
     known = _known()
-    for prefix in sorted(prefixes, key=len):
-        inside = [name.removeprefix(prefix) for name in everything if name.startswith(prefix)]
+    for inside in inside_of.values():
         if len(inside) < FEWEST_NAMES:
             continue
         children = list(dict.fromkeys(name.partition(".")[0] for name in inside))[:_MOST_CHILDREN]

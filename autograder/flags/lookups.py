@@ -51,18 +51,17 @@ def _lookups(graph: ModelGraph, shapes: Shapes) -> Iterator[tuple[Node, TensorIn
     """Nodes that search or pick, and the table in which."""
     graph, shapes = as_read(graph, shapes)
     carries, masks = carries_data(graph), tensor_masks(graph, False)
-    if not any(max(tensor.shape, default=0) >= FEWEST_ROWS for tensor in graph.tensors):
+    long = sum(1 << i for i, tensor in enumerate(graph.tensors) if max(tensor.shape, default=0) >= FEWEST_ROWS)
+    if not long:
         return
     for node in graph.nodes:
         if node.operation in _SEARCHES and carries[node.index]:
             # `eq` compares with all rows at once: only its result is as long as they are.
             searched: list[Shape | None] = [shapes[i] for i in (*node.inputs, node.index) if carries[i]]
             sizes = {size for shape in searched for size in shape or () if size >= FEWEST_ROWS}
-            tables = [graph.tensors[i] for i in bits(masks[node.index]) if sizes & set(graph.tensors[i].shape)]
+            tables = [graph.tensors[i] for i in bits(masks[node.index] & long) if sizes & set(graph.tensors[i].shape)]
         elif node.operation in _PICKS and any(carries[i] for i in references(node.args[1:])):
-            tables = [graph.tensors[i] for i in bits(masks[first(node)])]
+            tables = [graph.tensors[i] for i in bits(masks[first(node)] & long)]
         else:
             continue
-        for table in tables:
-            if max(table.shape, default=0) >= FEWEST_ROWS:
-                yield node, table
+        yield from ((node, table) for table in tables)

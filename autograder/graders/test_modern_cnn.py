@@ -322,7 +322,7 @@ def test_accuracy(graded: Graded, modern_cnn: Network) -> None:
     normalisation = normalisation_of(graded)
     # Where a batch size is written down in the code, another check has said so; the accuracy is judged all the same.
     batch_size = None if modern_cnn.takes(7) else EXPORTED_BATCH
-    accuracy = evaluate(graded, graph, tensors, normalisation, batch_size)
+    accuracy = evaluate(graded, graph, tensors, normalisation, batch_size, modern_cnn.evaluation.info.macs_per_image)
     earned = accuracy_points(
         accuracy.accuracy,
         zero=settings["accuracy_zero"],
@@ -396,9 +396,9 @@ def bound_checkpoint(graded: Graded, graph: ModelGraph, tensors: bytes) -> tuple
 
 
 def evaluate(
-    graded: Graded, graph: ModelGraph, tensors: bytes, normalisation: Normalisation, batch_size: int | None
+    graded: Graded, graph: ModelGraph, tensors: bytes, normalisation: Normalisation, batch_size: int | None, macs: int
 ) -> Accuracy:
-    """Accuracy of the graph as it was handed in, on all test images."""
+    """Accuracy of the graph as it was handed in, on all test images; the staff are told where it looks odd."""
     test_set = graded.test_set()
     handle = graded.runner.load(graph, tensors)
 
@@ -410,7 +410,7 @@ def evaluate(
     try:
         found = measure_accuracy(logits, test_set.images, test_set.labels, graded.secret, batch_size=batch_size)
         if found.accuracy > graded.exercise.settings["accuracy_zero"]:
-            add_image_flags(graded, logits, found, batch_size)
+            add_image_flags(graded, logits, found, batch_size, macs)
         return found
     except NotLogits as problem:
         fail(str(problem))
@@ -418,7 +418,9 @@ def evaluate(
         graded.runner.release(handle)
 
 
-def add_image_flags(graded: Graded, logits: Evaluate, accuracy: Accuracy, batch_size: int | None) -> None:
+def add_image_flags(
+    graded: Graded, logits: Evaluate, accuracy: Accuracy, batch_size: int | None, macs: int
+) -> None:
     """Tell the staff where the weights seem to know the test images. No points depend on it."""
     graded.flags.extend(
         image_flags(
@@ -429,6 +431,7 @@ def add_image_flags(graded: Graded, logits: Evaluate, accuracy: Accuracy, batch_
             graded.training_images,
             graded.secret,
             batch_size=batch_size or 500,
+            macs=macs,
             suspicious_accuracy=graded.exercise.settings.get("suspicious_accuracy", SUSPICIOUS_ACCURACY),
         )
     )
