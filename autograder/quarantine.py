@@ -116,7 +116,8 @@ class _Judge:
             self.folders = {folder for own in self.around.own for folder in parents(own)} | {""}
         pages = {f"{notebook}{suffix}" for notebook in self.around.notebooks for suffix in (".html", ".ipynb")}
         above = parents(name)
-        return name in self.folders or name in pages or bool(above & pages) or any(f in self.around.own for f in above)
+        blocked = name in self.folders or any(f in self.around.own for f in above)
+        return blocked or name in pages or bool(above & pages) or hides_module(name, self.around.own)
 
     def _private(self) -> set[tuple[int, int]]:
         if self.private is None:
@@ -143,6 +144,17 @@ def parents(name: str) -> set[str]:
     """The folders that a name lies in, all of them."""
     parts = name.split("/")
     return {"/".join(parts[:count]) for count in range(1, len(parts))}
+
+
+def hides_module(name: str, own: Collection[str]) -> bool:
+    """Whether Python would import this file in place of a module among the course's own files.
+
+    What lies in `__pycache__` is left there: anybody who ran the notebook has it, and Python compares it.
+    """
+    folder, _, file = name.rpartition("/")
+    source = f"{folder}/{file.split('.')[0]}.py".lstrip("/")
+    is_compiled = file.endswith((".so", ".pyd", ".pyc"))
+    return (is_compiled and source in own) or any(f"{above}.py" in own for above in parents(name))
 
 
 def refused(folder: Path, limits: Limits, around: Surroundings) -> dict[str, str]:

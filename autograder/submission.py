@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from autograder.quarantine import (
     Surroundings,
     blocks,
     describe_kind,
+    hides_module,
     left_out,
     parents,
     quarantine,
@@ -67,6 +69,9 @@ __all__ = [
     "unread_answers",
     "walk",
 ]
+
+
+TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -148,14 +153,15 @@ def own_files(overlay: Path | None, weights: Sequence[str] = ()) -> dict[str, in
 
 def _shown_name(name: str, beside: Sequence[str]) -> str:
     """A file's name as seen from the notebook that lies beside it."""
-    return next((name.removeprefix(folder) for folder in beside if name.startswith(folder)), name)
+    """Whether a file would have to be a folder, or a folder a file, for this name to be given, or would hide one."""
 
 
 def _is_blocked(name: str, target: Path, own: Collection[str]) -> bool:
-    """Whether a file would have to be a folder, or a folder a file, for this name to be given."""
+    """Whether a file would have to be a folder, or a folder a file, for this name to be given, or would hide another."""
     folders = {folder for other in own for folder in parents(other)}
     above = parents(name)
-    return (target / name).is_dir() or name in folders or any((target / p).is_file() or p in own for p in above)
+    blocked = (target / name).is_dir() or name in folders or any((target / p).is_file() or p in own for p in above)
+    return blocked or hides_module(name, own)
 
 
 class _UnreadableFile(Exception):
@@ -237,4 +243,13 @@ def load_notebook(path: Path, template_path: Path) -> tuple[Notebook, list[str]]
     if "ends_early" in submitted and not any(name for name, _ in work_of(submitted, template)):
         raise UnreadableNotebook(submitted["ends_early"])
     notebook, repairs = repair(submitted, template)
-    return notebook, [*submitted["notes"], *repairs]
+    return notebook, [*submitted["notes"], *repairs, *_turned_code(notebook)]
+
+
+def _turned_code(notebook: Notebook) -> list[str]:
+    """A note where code holds signs that turn the direction of text: it does not run as it reads (CVE-2021-42574)."""
+    found = {c for cell in notebook["cells"] if cell["cell_type"] == "code" for c in TURNING.findall(cell["source"])}
+    if not found:
+        return []
+    signs = ", ".join(f"U+{ord(c):04X}" for c in sorted(found))
+    return [f"its code holds signs that change the direction of text ({signs}): what runs is not what is read"]

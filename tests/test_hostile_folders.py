@@ -228,6 +228,29 @@ def test_what_lies_in_the_way_of_the_courses_files_is_left_out(folder: Path, pla
     assert names(folder) == ["mine.txt"]
 
 
+@pytest.mark.parametrize("name", ["kit/__init__.py", "kit.so", "kit.cpython-311-x86_64-linux-gnu.so", "kit.pyc"])
+def test_no_file_hides_a_module_of_the_courses(folder: Path, place: Path, tmp_path: Path, name: str) -> None:
+    """Python takes a package and a compiled module before the source that is laid over a student's own."""
+    for above in ("", "handed-in/"):
+        (folder / above / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / above / name).touch()
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "kit.cpython-311.pyc").touch()  # as everybody has it
+    files, _ = stage(folder, tmp_path / "staged", LIMITS, overlay=course_files(tmp_path), beside=["handed-in/"])
+    assert name not in files
+    quarantine(folder, place, LIMITS, Surroundings(own=["kit.py"]))
+    assert names(folder) == ["__pycache__/kit.cpython-311.pyc", f"handed-in/{name}", "mine.txt"]
+
+
+@pytest.mark.parametrize("text", ["soon", "9999-12-31 23:59:59.9 -1200", "1" * 5000, "\0", ""])
+def test_a_timestamp_at_which_nbgrader_stops_is_set_aside(folder: Path, place: Path, text: str) -> None:
+    (folder / "timestamp.txt").write_text("2026-11-02 09:30:00.123456 UTC")
+    assert quarantine(folder, place, LIMITS) == []
+    (folder / "timestamp.txt").write_text(text)
+    assert quarantine(folder, place, LIMITS) == ["`timestamp.txt` holds no time: set aside, not graded"]
+    assert names(folder) == ["mine.txt"]
+
+
 def test_the_courses_own_weights_are_never_laid_over_a_students(folder: Path, tmp_path: Path) -> None:
     """Trying the source notebooks leaves weights in source/: everybody would have been graded by those."""
     source = course_files(tmp_path)
