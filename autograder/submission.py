@@ -153,11 +153,11 @@ def own_files(overlay: Path | None, weights: Sequence[str] = ()) -> dict[str, in
 
 def _shown_name(name: str, beside: Sequence[str]) -> str:
     """A file's name as seen from the notebook that lies beside it."""
-    """Whether a file would have to be a folder, or a folder a file, for this name to be given, or would hide one."""
+    return next((name.removeprefix(folder) for folder in beside if name.startswith(folder)), name)
 
 
 def _is_blocked(name: str, target: Path, own: Collection[str]) -> bool:
-    """Whether a file would have to be a folder, or a folder a file, for this name to be given, or would hide another."""
+    """Whether a file would have to be a folder, or a folder a file, for this name to be given, or would hide one."""
     folders = {folder for other in own for folder in parents(other)}
     above = parents(name)
     blocked = (target / name).is_dir() or name in folders or any((target / p).is_file() or p in own for p in above)
