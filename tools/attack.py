@@ -282,7 +282,8 @@ class _ScriptFinder(HTMLParser):
         self._in_script = tag in ("script", "iframe", "object", "style")
         for name, value in attrs:
             active = name.startswith("on") or "javascript:" in "".join((value or "").split()).lower()
-            fetches = tag != "a" and (name in FETCHED or (tag, name) == ("link", "href"))
+            loads = name in FETCHED or (tag, name) == ("link", "href")
+            fetches = loads and tag != "a" and not (value or "").startswith("data:image/")
             self.found |= (active or fetches) and SCRIPT_WORD in (value or "")
 
     def handle_data(self, text: str) -> None:
