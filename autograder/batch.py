@@ -107,6 +107,9 @@ class _CourseApp(NbGrader):  # type: ignore[misc]
     name = "autograder"
     load_cwd_config = False
 
+    def init_syspath(self) -> None:
+        """Leave Python's path alone: the working directory may be a submission, and its modules a student's."""
+
 
 def open_course(root: Path) -> NbCourse:
     """Read `nbgrader_config.py`. Raises SetupError."""

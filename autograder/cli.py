@@ -31,7 +31,7 @@ from autograder.jail import SandboxFault
 from autograder.outputs import details
 from autograder.overview import Row, notebooks_of, rows_of, status_words
 from autograder.pipeline import SetupError, open_grader
-from autograder.printable import printable
+from autograder.printable import one_line, printable
 from autograder.report import write_report
 from autograder.reports import BrokenReport, load_reports
 from autograder.results import GradeReport, Status
@@ -250,7 +250,7 @@ def conclude(console: Console, done: batch.Batch) -> None:
         console.print(f"{unchanged} unchanged since they were graded; --force grades them again.")
     for outcome in done.outcomes:
         for remark in outcome.remarks:
-            console.print(Text(f"{clean_name(outcome.student)}: {clean_text(remark)}", "yellow"))
+            console.print(Text(f"{clean_name(outcome.student)}: {one_line(remark)}", "yellow"))
         if outcome.state is batch.State.EMPTY:
             console.print(Text(f"{clean_name(outcome.student)}: nothing to grade: {outcome.problem}", "yellow"))
     if done.faults:
@@ -693,7 +693,7 @@ def scores_table(rows: Sequence[Row], states: dict[str, batch.State], has_marks:
         words = [state.value, *row.flags] if state is not batch.State.FAULT else row.flags
         style = "bold red" if row.failed else "yellow" if row.flags else "green"
         points = [str(row.points_of(notebook)) for notebook in notebooks]
-        table.add_row(Text(row.student), *points, str(row.total), Text("; ".join(words), style))
+        table.add_row(Text(clean_name(row.student)), *points, str(row.total), Text("; ".join(words), style))
     return table
 
 

@@ -38,7 +38,7 @@ def show(console: Console, intake: Intake, zone: tzinfo | None) -> None:
         if len(lines) > MOST_LISTED:
             console.print(Text(f"  … and {len(lines) - MOST_LISTED} more, all in the record"))
     for note in intake.notes:
-        console.print(Text(printable(note), "yellow"))
+        console.print(Text(one_line(note), "yellow"))
     if intake.record is None:
         console.print("Dry run: nothing was written.")
     else:
