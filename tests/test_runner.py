@@ -231,6 +231,65 @@ RUIN = {
         "GMAC per image",
     ),
     "many dimensions": (attacked(["call", "aten.view.default", [HERE, [1] * 40 + [-1]], 7, 0]), "too large"),
+    "no multiplication, but a billion values again and again": (
+        attacked(
+            ["call", "aten.zeros.default", [[2**30], {"dtype": "uint8"}, None, None, None], 7, 0],
+            *[["call", "aten.bitwise_not.default", [HERE], 7, 0]] * 20,
+        ),
+        "billion values per image",
+    ),
+    "sums over what an expansion only pretends to hold": (
+        attacked(
+            ["call", "aten.ones.default", [[1], None, None, None, None], 7, 0],
+            *[
+                ["call", "aten.expand.default", [HERE, [2**31 - 1], False], 7, 0],
+                ["call", "aten.sum.dim_IntList", [HERE, [0], True, None], 7, 0],
+            ]
+            * 9,
+        ),
+        "billion values per image",
+    ),
+    "sorting": (
+        attacked(
+            ["call", "aten.zeros.default", [[2**26], None, None, None, None], 7, 0],
+            *[
+                ["call", "aten.sort.default", [HERE, 0, False], 7, 0],
+                ["call", "operator.getitem", [HERE, 0], 7, 0],
+            ]
+            * 4,
+        ),
+        "billion values per image",
+    ),
+    "windows as large as the picture": (
+        attacked(
+            ["call", "aten.zeros.default", [[1, 64, 512, 512], None, None, None, None], 7, 0],
+            ["call", "aten.max_pool2d.default", [HERE, [511], [1], [255], [1], False], 7, 0],
+        ),
+        "billion values per image",
+    ),
+    "a bilinear layer": (
+        attacked(
+            ["call", "aten.ones.default", [[100_000, 500], None, None, None, None], 7, 0],
+            ["call", "aten.ones.default", [[500, 500, 500], None, None, None, None], 7, 0],
+            ["call", "aten.bilinear.default", [{"node": 4}, {"node": 4}, HERE, None], 7, 0],
+        ),
+        "GMAC per image",
+    ),
+    "a product of many vectors": (
+        attacked(
+            ["call", "aten.ones.default", [[1000], None, None, None, None], 7, 0],
+            ["call", "aten.einsum.default", ["a,b,c,d,e->", [HERE] * 5, None], 7, 0],
+        ),
+        "GMAC per image",
+    ),
+    "thousands of lists that nobody uses": (
+        attacked(
+            ["call", "aten.zeros.default", [[4096], None, None, None, None], 7, 0],
+            *[["call", "aten.unbind.int", [{"node": 4}, 0], 7, 0]] * 2000,
+            ["call", "aten.relu.default", [{"node": 4}], 7, 0],
+        ),
+        "more than 200,000 pieces",
+    ),
     "sizes that multiply": (
         attacked(
             ["call", "operator.mul", [2**30, 2**30], 7, 0],
@@ -380,6 +439,19 @@ def test_process_that_does_not_read_cannot_hold_a_request_up() -> None:
         handle = running.load(exported.graph, exported.blob)
         with pytest.raises(RunnerProblem, match="took too long"):
             running.run(handle, images(200), seconds=1)  # 2 MiB, far more than a pipe holds
+
+
+def test_slow_models_share_one_budget() -> None:
+    exported = export(nn.Sequential(conv(3, 4)))
+    script = SAY + "time.sleep(60)"
+    with Runner(lambda: Impostor(script), seconds_in_all=1.5) as running:  # type: ignore[arg-type,return-value]
+        handle = running.load(exported.graph, exported.blob)
+        for words in ("took too long", "more than 2 s in all", "more than 2 s in all"):
+            with pytest.raises(RunnerProblem, match=words) as caught:
+                running.shapes(handle, (4, 3, 32, 32))
+            assert caught.value.status == "TIMEOUT"
+        running.forget()  # another submission
+        assert running.load(exported.graph, exported.blob) > handle
 
 
 def test_process_that_cannot_start_is_the_graders_fault() -> None:

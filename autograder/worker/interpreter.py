@@ -76,7 +76,8 @@ class Graph:
         for node in self.nodes:
             if node[0] == "call" and node[1] not in _CALLS and node[1] not in _PYTHON:
                 raise GraphError("the graph holds an operation that is not in the table")
-        last: dict[int, int] = {}
+        # What nobody uses goes at once: thousands of such values would stay to the end.
+        last = {index: index for index, node in enumerate(self.nodes) if node[0] == "call"}
         for index, node in enumerate(self.nodes):
             for used in _references(node):
                 last[used] = index
