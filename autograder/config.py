@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import hmac
+import json
 import random
 import re
 import runpy
@@ -14,7 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autograder.probe_images import KINDS
+
 CONFIG_FILE = "grader_config.py"
+MOST_DRAWS = 1000
+MOST_SIDE = 1024  # of an image, and channels of one
 Arguments = Mapping[str, Any]
 
 
@@ -25,6 +30,51 @@ class ConfigError(ValueError):
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise ConfigError(f"{message} ({CONFIG_FILE})")
+
+
+def _require_text(what: str, value: object) -> None:
+    fits = isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
+    _require(fits, f"{what} must be a name, got {_shown(value)}")
+
+
+def _require_name(what: str, value: object) -> None:
+    fits = isinstance(value, str) and value.isidentifier()
+    _require(fits, f"{what} must be the name of something in the notebook, got {_shown(value)}")
+
+
+def _require_number(what: str, value: object, *, whole: bool = False, least: float = 0, most: float = 2**40) -> None:
+    """A number above `least` (whole ones: from `least` on) and not beyond all reason."""
+    is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    kind = "a whole number" if whole else "a number"
+    _require(is_number, f"{what} must be {kind}, got {_shown(value)}")
+    assert isinstance(value, (int, float))
+    enough = value >= least if whole else value > least
+    _require(enough, f"{what} must be {'>=' if whole else '>'} {least:g}, got {_shown(value)}")
+    _require(value <= most, f"{what} must be <= {most:,}, got {_shown(value)}")
+
+
+def _require_all(what: str, value: object, kinds: type | tuple[type, ...]) -> None:
+    known = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+    _require(isinstance(value, (list, tuple)), f"{what} must be a list of {known}, got {_shown(value)}")
+    assert isinstance(value, (list, tuple))
+    wrong = next((item for item in value if not isinstance(item, kinds)), None)
+    _require(all(isinstance(item, kinds) for item in value), f"{what} must hold {known} only, got {_shown(wrong)}")
+
+
+def _require_arguments(what: str, value: object) -> None:
+    """Keyword arguments go into the jail, and into what identifies a run, as JSON."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{what} must be plain numbers, texts and lists ({error}) ({CONFIG_FILE})") from error
+    names = value if isinstance(value, Mapping) else ()
+    wrong = next((name for name in names if not isinstance(name, str) or not name.isidentifier()), None)
+    _require(wrong is None, f"{what} must have names of arguments, got {_shown(wrong)}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 @dataclass(frozen=True)
@@ -58,12 +108,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
-            _require(
-                isinstance(value, (int, float)) and not isinstance(value, bool),
-                f"Limits.{item.name} must be a number, got {value!r}",
-            )
-            _require(value > 0, f"Limits.{item.name} must be > 0, got {value}")
+            what, whole = f"Limits.{item.name}", not item.name.endswith("_seconds")
+            _require_number(what, getattr(self, item.name))
+            _require_number(what, getattr(self, item.name), whole=whole)
         _require(
             self.cell_seconds <= self.notebook_seconds <= self.submission_seconds,
             "Limits must satisfy cell_seconds <= notebook_seconds <= submission_seconds, got "
@@ -79,10 +126,12 @@ class Drawn:
     """
 
     def __init__(self, *, where: Callable[[Arguments], bool] | None = None, times: int = 1, **values: Any) -> None:
-        _require(times >= 1, f"Drawn(times=...) must be >= 1, got {times}")
+        _require_number("Drawn(times=...)", times, whole=True, least=1, most=MOST_DRAWS)
+        _require(where is None or callable(where), f"Drawn(where=...) must be a function, got {_shown(where)}")
+        _require_arguments("Drawn(...)", values)
         for name, value in values.items():
             if isinstance(value, tuple):
-                ordered = len(value) == 2 and all(isinstance(v, int) for v in value) and value[0] <= value[1]
+                ordered = len(value) == 2 and all(type(v) is int for v in value) and value[0] <= value[1]
                 _require(ordered, f"Drawn({name}=...) must be (low, high) with low <= high, or a list, got {value!r}")
             _require(not isinstance(value, list) or bool(value), f"Drawn({name}=...) has no choice to draw from")
         self.values, self.where, self.times = values, where, times
@@ -92,11 +141,20 @@ class Drawn:
         found: list[dict[str, Any]] = []
         for _ in range(2000 * self.times):
             arguments = {name: _draw_value(value, generator) for name, value in self.values.items()}
-            if arguments not in found and (self.where is None or self.where(arguments)):
+            if arguments not in found and self._holds(arguments):
                 found.append(arguments)
                 if len(found) == self.times:
                     return found
         raise ConfigError(f"Drawn({self.values}) gives only {len(found)} of {self.times} draws ({CONFIG_FILE})")
+
+
+    def _holds(self, arguments: Arguments) -> bool:
+        try:
+            return self.where is None or bool(self.where(arguments))
+        except Exception as error:  # it is the configuration's own code
+            raise ConfigError(
+                f"Drawn(where=...) raises {type(error).__name__} for {_shown(dict(arguments))}: {error} ({CONFIG_FILE})"
+            ) from error
 
 
 def _draw_value(value: Any, generator: random.Random) -> Any:
@@ -111,6 +169,9 @@ class AnswerProbe:
 
     name: str
 
+    def __post_init__(self) -> None:
+        _require_name("AnswerProbe.name", self.name)
+
 
 @dataclass(frozen=True)
 class CallProbe:
@@ -118,6 +179,13 @@ class CallProbe:
 
     name: str
     groups: Mapping[str, Sequence[Arguments | Drawn]]
+
+    def __post_init__(self) -> None:
+        _require_name("CallProbe.name", self.name)
+        _require(isinstance(self.groups, Mapping), f"CallProbe.groups must be a dict, got {_shown(self.groups)}")
+        for group, arguments in self.groups.items():
+            _require_text("CallProbe.groups: a group", group)
+            _require_sets(f"CallProbe.groups[{group!r}]", arguments)
 
 
 @dataclass(frozen=True)
@@ -134,6 +202,23 @@ class ModuleProbe:
     input_channels: int | str = 3
     train: bool = True
 
+    def __post_init__(self) -> None:
+        _require_name("ModuleProbe.name", self.name)
+        _require_sets("ModuleProbe.builds", self.builds)
+        _require_all("ModuleProbe.image_sizes", self.image_sizes, int)
+        _require(bool(self.image_sizes), "ModuleProbe.image_sizes is empty")
+        for size in self.image_sizes:
+            _require_number("ModuleProbe.image_sizes", size, whole=True, least=1, most=MOST_SIDE)
+        _require(isinstance(self.train, bool), f"ModuleProbe.train must be True or False, got {_shown(self.train)}")
+        if not isinstance(self.input_channels, str):
+            _require_number("ModuleProbe.input_channels", self.input_channels, whole=True, least=1, most=MOST_SIDE)
+            return
+        for build in self.builds:
+            known = list(build.values if isinstance(build, Drawn) else build)
+            meant = did_you_mean(self.input_channels, known)
+            named = f"ModuleProbe.input_channels {self.input_channels!r} is no argument of a build, which has {known}"
+            _require(self.input_channels in known, named + meant)
+
 
 @dataclass(frozen=True)
 class TransformProbe:
@@ -142,6 +227,13 @@ class TransformProbe:
     name: str
     images: Sequence[str]
     draws: int = 1
+
+    def __post_init__(self) -> None:
+        _require_name("TransformProbe.name", self.name)
+        _require_all("TransformProbe.images", self.images, str)
+        for image in self.images:
+            _choice("TransformProbe.images", image, list(KINDS))
+        _require_number("TransformProbe.draws", self.draws, whole=True, least=1, most=MOST_DRAWS)
 
 
 @dataclass(frozen=True)
@@ -154,7 +246,9 @@ class CheckpointProbe:
     most_mib: float = 64
 
     def __post_init__(self) -> None:
-        _require(self.most_mib > 0, f"CheckpointProbe.most_mib must be > 0, got {self.most_mib}")
+        _require_text("CheckpointProbe.stem", self.stem)
+        _require("/" not in self.stem, f"CheckpointProbe.stem must be the name of a file, got {_shown(self.stem)}")
+        _require_number("CheckpointProbe.most_mib", self.most_mib)
 
 
 @dataclass(frozen=True)
@@ -174,17 +268,26 @@ class Exercise:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require(bool(self.cells), f"Exercise({self.notebook!r}).cells is empty: nothing to grade")
+        _require_text("Exercise.notebook", self.notebook)
+        what = f"Exercise({self.notebook!r})"
+        _require(isinstance(self.cells, Mapping), f"{what}.cells must be a dict, got {_shown(self.cells)}")
+        _require(bool(self.cells), f"{what}.cells is empty: nothing to grade")
         for cell, points in self.cells.items():
-            plain = isinstance(points, (int, float)) and not isinstance(points, bool) and points > 0
-            _require(plain, f"Exercise({self.notebook!r}).cells[{cell!r}] must be points > 0, got {points!r}")
+            _require_text(f"{what}.cells: an id", cell)
+            plain = isinstance(points, (int, float)) and not isinstance(points, bool) and 0 < points <= 10_000
+            _require(plain, f"{what}.cells[{cell!r}] must be points > 0, got {_shown(points)}")
+        _require_text(f"{what}.grader", self.grader)
+        _require_all(f"{what}.answers", self.answers, AnswerProbe)
+        _require_all(f"{what}.calls", self.calls, CallProbe)
+        _require_all(f"{what}.modules", self.modules, ModuleProbe)
+        _require_all(f"{what}.transforms", self.transforms, TransformProbe)
+        _require_all(f"{what}.skip_cells", self.skip_cells, str)
+        _require(isinstance(self.settings, Mapping), f"{what}.settings must be a dict, got {_shown(self.settings)}")
         if self.checkpoint is not None:
-            modules = [probe.name for probe in self.modules]
-            _require(
-                self.checkpoint.module in modules,
-                f"CheckpointProbe.module {self.checkpoint.module!r} is none of the modules {modules}"
-                + did_you_mean(self.checkpoint.module, modules),
-            )
+            given = isinstance(self.checkpoint, CheckpointProbe)
+            _require(given, f"{what}.checkpoint must be a CheckpointProbe, got {_shown(self.checkpoint)}")
+            _one_of("CheckpointProbe.module", self.checkpoint.module, [probe.name for probe in self.modules])
+            _one_of("CheckpointProbe.transform", self.checkpoint.transform, [probe.name for probe in self.transforms])
 
 
 @dataclass(frozen=True)
@@ -197,6 +300,11 @@ class Assignment:
     needs_test_set: bool = True
 
     def __post_init__(self) -> None:
+        _require_all("Assignment.exercises", self.exercises, Exercise)
+        known = isinstance(self.graders, (str, Path)) and str(self.graders).isprintable()
+        _require(known, f"Assignment.graders must be a folder, got {_shown(self.graders)}")
+        told = isinstance(self.needs_test_set, bool)
+        _require(told, f"Assignment.needs_test_set must be True or False, got {_shown(self.needs_test_set)}")
         names = [exercise.notebook for exercise in self.exercises]
         _require(len(set(names)) == len(names), f"Assignment has a notebook twice: {names}")
 
@@ -222,6 +330,13 @@ class Course:
     older_marks: str = "review"
 
     def __post_init__(self) -> None:
+        given = isinstance(self.assignments, Mapping)
+        _require(given, f"Course.assignments must be a dict, got {_shown(self.assignments)}")
+        for name, assignment in self.assignments.items():
+            _require_text("Course.assignments: a name", name)
+            known = isinstance(assignment, Assignment)
+            _require(known, f"Course.assignments[{name!r}] must be an Assignment, got {_shown(assignment)}")
+        _require(isinstance(self.limits, Limits), f"Course.limits must be Limits(...), got {_shown(self.limits)}")
         _choice("Course.device", self.device, ["auto", "cpu", "cuda"])
         _choice("Course.isolation", self.isolation, ["bubblewrap", "none"])
         _choice("Course.data", self.data, ["cifar10", "offline"])
@@ -244,7 +359,23 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
 
 
 def _choice(what: str, value: object, known: list[str]) -> None:
-    _require(value in known, f"{what} must be one of {known}, got {value!r}" + did_you_mean(str(value), known))
+    _require(value in known, f"{what} must be one of {known}, got {_shown(value)}" + did_you_mean(str(value), known))
+
+
+def _one_of(what: str, value: object, probed: list[str]) -> None:
+    """A probe that another one names."""
+    meant = did_you_mean(str(value), probed)
+    _require(value in probed, f"{what} {_shown(value)} is none of those that are probed, {probed}" + meant)
+
+
+def _require_sets(what: str, value: object) -> None:
+    """Argument sets, fixed or drawn."""
+    _require_all(what, value, (Mapping, Drawn))
+    assert isinstance(value, (list, tuple))
+    _require(bool(value), f"{what} is empty: nothing to call with")
+    for item in value:
+        if isinstance(item, Mapping):
+            _require_arguments(what, item)
 
 
 def load_course(root: Path, file: Path | None = None) -> Course:
@@ -258,7 +389,9 @@ def load_course(root: Path, file: Path | None = None) -> Course:
         names = runpy.run_path(str(path))
     except TypeError as error:
         raise ConfigError(_explain_unknown_name(error)) from error
-    except (SyntaxError, NameError, ImportError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # it is the instructor's own code
         raise ConfigError(f"{CONFIG_FILE} cannot be run: {type(error).__name__}: {error}") from error
     course = names.get("COURSE")
     if not isinstance(course, Course):

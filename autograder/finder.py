@@ -20,7 +20,7 @@ from autograder.notebook_file import Notebook, UnreadableNotebook, read_notebook
 from autograder.repair import grade_id_of, work_of
 
 MOST_DEPTH = 8
-MOST_NESTED = 32  # folders deeper than this are not even looked into
+MOST_NESTED = 32  # folders further down than this are not even looked into
 MOST_CANDIDATES = 40
 MOST_LOOKED_AT_MIB = 512  # of all candidates: reading them takes up to twenty seconds
 SUFFIX = re.compile(r"\.ipynb(\.txt|\.json)?", re.IGNORECASE)  # browsers add the second

@@ -29,7 +29,7 @@ from autograder.grading_process import GradingFault, GradingProcess
 from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
 from autograder.jobs import NotebookWork, Work, setup_record, wants_gpu
 from autograder.manual_marks import answers_of
-from autograder.plan import Plan, checkpoint_file, checkpoint_names, make_plan
+from autograder.plan import Plan, checkpoint_file, checkpoint_names, make_plan, plan_probes
 from autograder.proof import describe_graders
 from autograder.results import CellRun, CheckResult, Flag, GradeReport, NotebookRun, Status
 from autograder.run import FLEETING, JailRun, run_plan
@@ -136,7 +136,8 @@ def open_grader(
         release,
         root / "source" / name,
     )
-    _ = grader.data_identity, grader.secret  # what is broken stops the batch here, before the first submission
+    # What is broken stops the batch here, before the first submission.
+    _ = grader.data_identity, [list(plan_probes(e, grader.secret, name)) for e in assignment.exercises]
     return grader
 
 

@@ -33,7 +33,7 @@ def parse_json(text: bytes) -> Any:
     comparisons that it should not; `str` or `==` of a value nested thousands deep ends in a RecursionError. The caller
     bounds the size before, by `len` and `count_values`. Raises BadJson.
     """
-    if _is_deeper(text, MOST_DEPTH):
+    if _is_too_deep(text, MOST_DEPTH):
         raise BadJson(f"nested more than {MOST_DEPTH} deep, or a bracket without its other half")
     try:
         # Decoded here: `json.loads` would take bytes for UTF-16 where they look like it.
@@ -54,7 +54,7 @@ def _without_strings(text: bytes) -> bytes:
     return bytes(left[~inside].tobytes())
 
 
-def _is_deeper(text: bytes, depth: int) -> bool:
+def _is_too_deep(text: bytes, depth: int) -> bool:
     """Whether brackets are left after taking away the innermost pairs `depth` times."""
     brackets = _without_strings(text).translate(_ONE_KIND, _NO_BRACKETS)
     for _ in range(depth):
