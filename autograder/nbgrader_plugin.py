@@ -126,6 +126,10 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
             raise NbGraderException(problem) from error
         for note in notes:
             self.log.warning("%s: %s", student, note)
+        if folder in self.parent.assignments:  # nbgrader would name what it listed, were it gone or not
+            listed = self.parent.assignments[folder]
+            known = around.notebooks
+            self.parent.assignments[folder] = [p for p in listed if Path(p).stem in known or os.path.exists(p)]
         return student
 
     def _look_back(self, folder: str, student: str) -> None:
