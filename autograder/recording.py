@@ -31,6 +31,7 @@ from autograder.pipeline import Grader, submission_key
 from autograder.reports import load_report, parse_report, save_report
 from autograder.results import GradeReport
 
+NO_MARK = (None, True)  # automatic score and flag of a cell of which nothing is recorded yet
 Penalty = Callable[[str, float, float], float | None]  # student, score, seconds late
 
 
@@ -108,7 +109,7 @@ def put_back(db_url: str, assignment: str, student: str, before: Sequence[Mark])
         for notebook in gradebook.find_submission(assignment, student).notebooks:
             for grade in notebook.grades:
                 if (grade.auto_score, grade.needs_manual_grade) == (0, False):
-                    old = known.get((notebook.name, grade.cell.name), (None, False))
+                    old = known.get((notebook.name, grade.cell.name), NO_MARK)
                     grade.auto_score, grade.needs_manual_grade = old
         gradebook.db.commit()
 

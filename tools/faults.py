@@ -27,8 +27,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ from tools.samples import executable
 ROOT = Path(__file__).resolve().parent.parent
 STUDENTS = ("ada", "bo", "cy", "dee")
 WAIT_SECONDS = 300
+NOTHING = ((None,), (None, None), (None, None, None, True))  # penalty, comments and mark of a new submission
 RECORDED_PER_RUN = ("seconds", "chosen_at")  # what two undisturbed runs differ in, too
 NET = "\nimport torch\nNet = lambda: torch.nn.Conv2d(3, 2, 1)"
 SLOW = "import time\ntime.sleep(2)\n"
@@ -83,35 +84,51 @@ class Outcome:
     def differences(self, other: Outcome) -> list[str]:
         """What differs, in words; empty where the two are equal."""
         found = []
-        for field_ in dataclasses.fields(self):
-            one, two = getattr(self, field_.name), getattr(other, field_.name)
-            found += [f"{field_.name} of {k}" for k in sorted({*one, *two}) if one.get(k) != two.get(k)]
+        for part in dataclasses.fields(self):
+            one, two = getattr(self, part.name), getattr(other, part.name)
+            found += [f"{part.name} of {k}" for k in sorted({*one, *two}) if one.get(k) != two.get(k)]
         return found
 
 
 @dataclass
 class Scene:
-    """The course before and after the undisturbed run, and how long that took; `place` is for copies."""
+    """The course before and after the undisturbed run; `place` is for copies. `seconds` is what an undisturbed run
+    takes where the results of all submissions but one are in the cache: what most faults disturb."""
 
     place: Path
     before: Path
     after: Path
     old: Outcome
     new: Outcome
-    seconds: float
     seed: int
     kills: int
     steps: int
-    copies: int = field(default=0)
+    seconds: float = 0.0
+    copies: int = 0
 
-    def copy(self, *, warm: bool = False) -> Path:
-        """A fresh copy of the course as it was; `warm`: with all results in its cache, so that no notebook runs."""
+    def copy(self, *, cold: str = "") -> Path:
+        """A fresh copy of the course as it was, with every result in its cache but those of the student `cold`, whose
+        notebooks have to run."""
         self.copies += 1
         root = self.place / f"course-{self.copies}"
         shutil.copytree(self.before, root, symlinks=True)
-        if warm:
-            shutil.copytree(self.after / ".autograder" / "cache", root / ".autograder" / "cache", dirs_exist_ok=True)
+        shutil.copytree(self.after / ".autograder" / "cache", root / ".autograder" / "cache", dirs_exist_ok=True)
+        for name in results_of(self.after, cold) if cold else ():
+            (root / ".autograder" / "cache" / name).unlink()
         return root
+
+
+def results_of(root: Path, student: str) -> list[str]:
+    """The files in the cache that a student's latest grading left: frames come before the report that they led to."""
+    entries = sorted((root / ".autograder" / "cache").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    found: list[str] = []
+    for path in entries:
+        found.append(path.name)
+        if path.name.endswith(".report.json"):
+            if f'"student": "{student}"' in path.read_text():
+                latest = found
+            found = []
+    return latest
 
 
 @dataclass(frozen=True)
@@ -138,13 +155,17 @@ def build_scene(place: Path, seed: int, kills: int, steps: int) -> Scene:
     tiny_course.hand_in(before, "cy", "30", None, "I have no doubles.")
     tiny_course.hand_in(before, "dee", "50", SLOW + RIGHT + NET, "Since.")
     shutil.copytree(before, after, symlinks=True)
-    began = time.monotonic()
-    done = grade(after)
-    seconds = time.monotonic() - began
-    check(done, 0)
+    check(grade(after), 0)
     new = outcome(after)
     assert (len(new.reports), len(new.shown)) == (4, 7), new
-    return Scene(place, before, after, outcome(before), new, seconds, seed, kills, steps)
+    scene = Scene(place, before, after, outcome(before), new, seed, kills, steps)
+    root = scene.copy(cold="dee")
+    began = time.monotonic()
+    check(grade(root), 0)
+    scene.seconds = time.monotonic() - began
+    differences = outcome(root).differences(new)
+    assert not differences, differences
+    return scene
 
 
 def _add_network(root: Path) -> None:
@@ -260,7 +281,7 @@ def mixed(scene: Scene, root: Path) -> list[str]:
 
 
 def _is_whole(scene: Scene, student: str, marks: Mapping[tuple[str, str], tuple[Any, ...]]) -> bool:
-    nothing = all(not any(held) for held in marks.values())
+    nothing = all(held in NOTHING for held in marks.values())
     old = scene.old.marks.get(student)
     return marks == scene.new.marks[student] or (marks == old if old is not None else nothing)
 
@@ -294,8 +315,8 @@ def _kill_each(
 ) -> Seen:
     problems: list[str] = []
     recorded = dict.fromkeys(range(len(STUDENTS)), 0)
-    for moment in moments:
-        root = scene.copy()
+    for number, moment in enumerate(moments):
+        root = scene.copy(cold=("ada", "cy", "dee")[number % 3])
         process = start(root, arguments)
         time.sleep(moment)
         process.kill()
@@ -320,14 +341,14 @@ def _throw_away(root: Path, problems: Sequence[str]) -> None:
 
 def kill_at_steps(scene: Scene) -> Seen:
     """SIGKILL of the grader just before it writes, renames, removes or commits something in the course"""
-    root = scene.copy(warm=True)
+    root = scene.copy()
     counted = finish(root, start(root, _dying(root, 0)))
     check(counted, 0)
     total = int(counted.stderr.rsplit("steps: ", 1)[1])
     chosen = sorted(random.Random(scene.seed).sample(range(1, total + 1), min(scene.steps, total)))
     problems: list[str] = []
     for step in chosen:
-        root = scene.copy(warm=True)
+        root = scene.copy()
         killed = finish(root, start(root, _dying(root, step)))
         own = [] if killed.returncode == -signal.SIGKILL else [f"was not killed: {killed.stderr[-200:]}"]
         own += mixed(scene, root) + verdict(scene, root)
@@ -401,12 +422,16 @@ def kill_the_hidden_graders(scene: Scene) -> Seen:
 def _kill_helpers(
     scene: Scene, words: str, *, child: bool = False, above_child: bool = False, after: str = ""
 ) -> Seen:
-    root = scene.copy()
+    root = scene.copy(cold="ada")
     process = start(root)
-    victim = _await_victim(process, words, child or above_child, above_child, after)
-    if victim is None:
-        return Seen(0, "never seen", [f"no process {words!r} to kill: {finish(root, process).stderr[-300:]}"])
-    victim.kill()
+    killed = False
+    while not killed:
+        victim = _await_victim(process, words, child or above_child, above_child, after)
+        if victim is None:
+            return Seen(0, "never seen", [f"no process {words!r} to kill: {finish(root, process).stderr[-300:]}"])
+        with suppress(psutil.NoSuchProcess):  # it had just ended: the next one
+            victim.kill()
+            killed = True
     done = finish(root, process)
     problems = mixed(scene, root) if done.returncode == 0 else []
     said = "graded in the same run" if outcome(root).differences(scene.new) == [] else f"exit status {done.returncode}"
@@ -495,7 +520,7 @@ def full_course(scene: Scene) -> Seen:
         disk = scene.place / f"disk-{spare}"
         with small_disk(disk, 8):
             root = disk / "course"
-            shutil.copytree(scene.copy(warm=spare > 0), root, symlinks=True)
+            shutil.copytree(scene.copy(), root, symlinks=True)
             filler = disk / "filler"
             fill(filler, leave=spare << 10)
             temporary = scene.place / f"disk-{spare}-tmp"
@@ -515,7 +540,7 @@ def full_course(scene: Scene) -> Seen:
 
 def full_scratch(scene: Scene) -> Seen:
     """The disk of temporary files is full"""
-    root = scene.copy()
+    root = scene.copy(cold="ada")
     disk = scene.place / "scratch-disk"
     with small_disk(disk, 1):
         fill(disk / "filler", leave=0)
@@ -570,7 +595,7 @@ def _expect_words(
 
 def read_only_course(scene: Scene) -> Seen:
     """The course's folder cannot be written"""
-    root = scene.copy(warm=True)
+    root = scene.copy()
     with read_only(root):
         done = _grade_there(root, environment_tmp(root))
         problems = _expect_words(done, ("cannot be written", "Read-only file system"), (1,)) + mixed(scene, root)
@@ -579,7 +604,7 @@ def read_only_course(scene: Scene) -> Seen:
 
 def read_only_autograded(scene: Scene) -> Seen:
     """formgrader's folder cannot be written"""
-    root = scene.copy(warm=True)
+    root = scene.copy()
     with read_only(root / "autograded"):
         done = _grade_there(root, environment_tmp(root))
         problems = _expect_words(done, ("Read-only file system",), (1, 3)) + mixed_or_cleared(scene, root)
@@ -596,12 +621,12 @@ def environment_tmp(root: Path) -> Path:
 def locked_gradebook(scene: Scene) -> Seen:
     """Another program holds the gradebook, before grading and in the middle of it"""
     problems = []
-    root = scene.copy(warm=True)
+    root = scene.copy()
     with sqlite_lock(root):
         done = grade(root)
         problems += _expect_words(done, ("is locked by another program",), (1,))
     problems += mixed(scene, root) + verdict(scene, root)
-    root = scene.copy()
+    root = scene.copy(cold="ada")
     wiring = root / "nbgrader_config.py"
     wiring.write_text(wiring.read_text().replace("timeout=60", "timeout=1"))
     process = start(root)
@@ -629,7 +654,7 @@ def corrupt_gradebook(scene: Scene) -> Seen:
     """The gradebook is cut off, overwritten, or damaged in the middle; then a copy is put back"""
     problems = []
     for name, damage in GRADEBOOK_DAMAGE.items():
-        root = scene.copy(warm=True)
+        root = scene.copy()
         path = root / "gradebook.db"
         whole = path.read_bytes()
         path.write_bytes(damage(whole))
@@ -650,21 +675,16 @@ GRADEBOOK_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 def corrupt_cache(scene: Scene) -> Seen:
     """Results in the cache are cut off, garbage, of another type, or another submission's"""
-    problems: list[str] = []
+    root = scene.copy()
     count = 0
-    for damage in CACHE_DAMAGE:
-        root = scene.copy(warm=True)
-        entries = sorted((root / ".autograder" / "cache").iterdir())
+    for suffix in (".json", ".frames"):
+        entries = sorted((root / ".autograder" / "cache").glob(f"*{suffix}"))
         contents = [path.read_bytes() for path in entries]
         for number, path in enumerate(entries):
-            other = next(
-                text for at, text in enumerate(contents[number + 1 :] + contents[:number], number + 1)
-                if entries[at % len(entries)].suffix == path.suffix and text != contents[number]
-            )
-            path.write_bytes(damage(contents[number], other))
+            damage = CACHE_DAMAGE[number % len(CACHE_DAMAGE)]
+            path.write_bytes(damage(contents[number], contents[number - 1]))
         count += len(entries)
-        problems += verdict(scene, root)
-    return Seen(count, "counted as absent", problems)
+    return Seen(count, "counted as absent", verdict(scene, root))
 
 
 CACHE_DAMAGE: tuple[Callable[[bytes, bytes], bytes], ...] = (
@@ -688,7 +708,7 @@ def corrupt_reports(scene: Scene) -> Seen:
         lambda own, other: other,
     )
     for damage in damages:
-        root = scene.copy(warm=True)
+        root = scene.copy()
         folder = reports.reports_folder(root, ASSIGNMENT)
         contents = {path: path.read_bytes() for path in folder.glob("*.json")}
         for path in (folder / "bo.json", folder / "cy.json"):  # ada's alone knows which answer her mark was given for
@@ -714,7 +734,7 @@ def _unknown_origin(scene: Scene, found: Outcome) -> dict[str, Any]:
 
 def broken_secret(scene: Scene) -> Seen:
     """The course's secret is empty or cut off"""
-    root = scene.copy(warm=True)
+    root = scene.copy()
     path = root / ".autograder" / "secret"
     whole = path.read_bytes()
     problems = []
@@ -727,7 +747,7 @@ def broken_secret(scene: Scene) -> Seen:
 
 def truncated_data(scene: Scene) -> Seen:
     """The data set is cut off"""
-    root = scene.copy(warm=True)
+    root = scene.copy()
     config = root / "grader_config.py"
     original = config.read_text()
     config.write_text(original.replace("needs_test_set=False", "needs_test_set=True"))
@@ -746,7 +766,7 @@ def two_at_once(scene: Scene) -> Seen:
     """Two graders at once on one course: `autograder grade` twice, and beside plain `nbgrader autograde`"""
     problems: list[str] = []
     for second in (command(scene.before), nbgrader(scene.before, "--force"), nbgrader(scene.before)):
-        root = scene.copy()
+        root = scene.copy(cold="ada")
         arguments = [str(root) if part == str(scene.before) else part for part in second]
         first = start(root)
         _await_victim(first, "launcher as m", False, False, "")
@@ -768,7 +788,7 @@ def clocks(scene: Scene) -> Seen:
     problems = []
     future = time.time() + 10 * 365 * 86_400
     for again in (None, nbgrader(scene.before)):
-        root = scene.copy(warm=True)
+        root = scene.copy()
         for folder in (*(root / "autograded").glob(f"*/{ASSIGNMENT}"), *(root / "submitted").glob(f"*/{ASSIGNMENT}")):
             stamp = "2026-01-01 10:00:00 UTC" if "submitted" in folder.parts else "2031-01-01 10:00:00 UTC"
             (folder / "timestamp.txt").write_text(stamp)
@@ -830,20 +850,18 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as place:
         scene = build_scene(Path(place), options.seed, options.kills, options.steps)
-        console.print(
-            f"Seed {options.seed}; an undisturbed run takes {scene.seconds:.1f} s; isolation {find_isolation().level}"
-        )
+        length = f"an undisturbed run with one submission to run takes {scene.seconds:.1f} s"
+        console.print(f"Seed {options.seed}; {length}; isolation {find_isolation().level}")
         found = []
         for fault in chosen:
             console.print(Text(f"  {title_of(fault)} …", "dim"))
-            found.append((fault, try_fault(fault, scene)))
+            seen = try_fault(fault, scene)
+            found.append((fault, seen))
+            for problem in seen.problems:
+                console.print(Text(f"    {problem}", "red"))
     console.print(faults_table(found))
-    wrong = [(fault, seen) for fault, seen in found if seen.problems]
-    for fault, seen in wrong:
-        for problem in seen.problems:
-            console.print(Text(f"{title_of(fault)}: {problem}", "red"))
     console.print(f"Took {time.monotonic() - began:.0f} s.")
-    return 1 if wrong else 0
+    return 1 if any(seen.problems for _, seen in found) else 0
 
 
 def _is_wanted(fault: Callable[[Scene], Seen], parts: Sequence[str]) -> bool:
