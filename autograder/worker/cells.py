@@ -205,11 +205,13 @@ def run_notebook(
     def announce(step: str, seconds: float) -> None:
         os.write(progress, f"{step} {seconds}\n".encode())
 
-    process = os.getpid()
+    process, stream = os.getpid(), os.fstat(records)
 
     def send(header: dict[str, Any], payload: bytes = b"") -> None:
         if os.getpid() != process:  # forked by a cell that did not end it: it would run the rest of the notebook, too
             os._exit(0)
+        if not os.path.samestat(os.fstat(records), stream):  # closed, and its number given to a file of the notebook's
+            raise OSError("the record stream was closed")
         write_frame(records, {"notebook": notebook["name"], "run": run, **header}, payload)
 
     sys.path.insert(0, "")  # as in Jupyter: the notebook's own folder first
