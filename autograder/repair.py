@@ -20,6 +20,8 @@ MOST_LINE = 300  # characters of a line in which an assignment is looked for
 DEFINITION = re.compile(r"(?:class|def)[ \t]+(\w+)")
 TARGETS = re.compile(r"\(?(\w[\w ,]*)\)?[ ]*(?::[^=]*)?")
 NOT_RUN = "autograder_not_run"
+BITMAPS = ("image/png", "image/jpeg", "image/gif")
+BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
 
 
 def grade_id_of(cell: Mapping[str, Any]) -> str:
@@ -195,11 +197,15 @@ def _own_cell(given: Mapping[str, Any]) -> Cell:
 
 
 def _attached_pictures(attachments: object) -> dict[str, dict[str, str]]:
-    """The pictures that a markdown cell carries with it, bitmaps only: an SVG can hold a script."""
+    """The pictures that a markdown cell carries with it, bitmaps only: an SVG can hold a script.
+
+    What is no base64 could end the attribute of a page, and a lone surrogate in it the whole submission: no file
+    could be written.
+    """
     found: dict[str, dict[str, str]] = {}
     for name, bundle in attachments.items() if isinstance(attachments, dict) else ():
         kinds = bundle.items() if isinstance(bundle, dict) else ()
-        kept = {k: v for k, v in kinds if k in ("image/png", "image/jpeg", "image/gif") and isinstance(v, str)}
+        kept = {k: v for k, v in kinds if k in BITMAPS and isinstance(v, str) and BASE64.fullmatch(v)}
         if kept:
             found[clean_text(name)] = kept
     return found

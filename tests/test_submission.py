@@ -111,6 +111,7 @@ def test_repaired_ids_are_unique_and_outputs_gone() -> None:
 
 def test_attached_bitmaps_stay_and_vector_pictures_do_not() -> None:
     pictures = {"a.png": {"image/png": "AAAA"}, "b.svg": {"image/svg+xml": "<svg onload=alert(1)>"}}
+    pictures |= {"c.png": {"image/png": 'A" onerror="alert(1)'}, "d.png": {"image/png": "\ud800"}}  # no picture at all
     submitted = {
         "cells": [*template()["cells"], {**cell("markdown", "![](attachment:a.png)"), "attachments": pictures}]
     }
