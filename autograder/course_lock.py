@@ -29,11 +29,11 @@ class CourseLock:
     """
 
     def __init__(self, root: Path, file: IO[str], *, is_own: bool) -> None:
-        self._root, self._file, self._is_own = root, file, is_own
+        self._root, self._file, self.is_own = root, file, is_own
 
     def release(self) -> None:
         """Give the right back; does nothing within a process that has it for longer."""
-        if self._is_own and _held.get(self._root) is self:
+        if self.is_own and _held.get(self._root) is self:
             del _held[self._root]
             self._file.close()
 

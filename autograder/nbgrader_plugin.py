@@ -84,12 +84,14 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         self._lock, self.marks = _begin(self)  # marks as they were before nbgrader touched any
         self.converted: dict[str, recording.Converted] = {}  # by notebook, of the present student
         self._texts: dict[str, str] = {}
+        self._last = ""  # the last student whose submission nbgrader converts
         self._findings: dict[str, Finding] = {}  # by submitted folder
         around = self._surroundings()
         for folder in submitted_folders(self.parent):
             student = self._set_aside(folder, around)
             self._take_up(folder)
             if folder in self.parent.assignments:
+                self._last = student
                 self._look_back(folder, student)
 
     def _surroundings(self) -> Surroundings:
@@ -211,7 +213,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         """Give back the right to grade after the last submission. A command keeps it until its process ends, after
         nbgrader's last step; formgrader's process lives on, and must not lock everybody out."""
         is_command = isinstance(self.parent.parent, Application)
-        if not is_command and student == student_of(self.parent, max(self.parent.assignments)):
+        if not is_command and student == self._last:
             self._lock.release()
 
 

@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nbgrader.apps.api import NbGraderAPI
+from nbgrader.coursedir import CourseDirectory
 
-from autograder import pipeline
+from autograder import batch, pipeline
 from autograder.cache import PART_SECONDS, BrokenSecret, Cache, read_secret, remove_parts
 from autograder.course_lock import CourseBusy, lock_course
 from autograder.jail import Frame
@@ -61,6 +63,19 @@ def test_plain_nbgrader_grades_again_what_is_half_written_or_newer_than_its_cloc
     assert {student: found.marks[student] for student in ("ada", "cy", "dee")} == {
         student: scene.new.marks[student] for student in ("ada", "cy", "dee")
     }
+
+
+def test_formgraders_button_gives_the_right_to_grade_back(scene: faults.Scene) -> None:
+    """Its process lives on, and would lock out whoever grades in a terminal."""
+    root = scene.copy()
+    configured = batch.open_course(root).app.config
+    api = NbGraderAPI(config=configured, coursedir=CourseDirectory(config=configured, root=str(root)))
+    for student in ("ada", "bo"):
+        done = api.autograde(tiny_course.ASSIGNMENT, student)
+        assert done["success"], done
+        with lock_course(root) as lock:
+            assert lock.is_own
+    assert faults.outcome(root).marks["ada"] == scene.new.marks["ada"]
 
 
 @pytest.fixture
