@@ -339,7 +339,7 @@ def modern_designs() -> list[Any]:
 
 @pytest.mark.parametrize("case", modern_designs())
 def test_a_correct_design_is_not_flagged(case: Any, runner: Runner) -> None:
-    build = run_answers(NOTEBOOK, case.answers, only={"ModernCNN"}).evidence.modules["ModernCNN"][0]
+    build = run_answers(NOTEBOOK, case.cells, only={"ModernCNN"}).evidence.modules["ModernCNN"][0]
     graph = build.graphs[False, 32]
     assert isinstance(graph, ModelGraph)
     shapes = runner.shapes(runner.load(graph, build.tensors), graph.input_shape).shapes
