@@ -142,7 +142,11 @@ def checks_output(checks: Sequence[CheckResult], notes: Sequence[str] = ()) -> O
     plain = "\n".join([*above, *(describe_check(check) for check in checks)])
     return {
         "output_type": "display_data",
-        "data": {"text/html": f"{paragraphs}<table>{head}{rows}</table>", "text/plain": plain},
+        # Not typeset: a formula in a student's line of code could be laid over the points beside it.
+        "data": {
+            "text/html": f'<div class="tex2jax_ignore">{paragraphs}<table>{head}{rows}</table></div>',
+            "text/plain": plain,
+        },
         "metadata": {},
     }
 
