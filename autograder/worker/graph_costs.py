@@ -15,8 +15,8 @@ from autograder.worker.interpreter import Graph, GraphError, execute
 MAX_RANK = 12
 MAX_ELEMENTS = 2**31  # of one value
 MAX_MACS_PER_IMAGE = 10**11  # 66 times the students' budget: a guard against ruin, not a rule
-# A value read or written takes a nanosecond or so. Of 51 known designs the largest at CIFAR's size touches a hundredth of
-# this, torchvision's MaxViT at 224×224 a tenth.
+# A value read or written takes a nanosecond or so. Of 51 known designs the largest at CIFAR's size touches a hundredth
+# of this, torchvision's MaxViT at 224×224 a tenth.
 MAX_TOUCHED_PER_IMAGE = 2 * 10**9
 MAX_LISTED = 200_000  # tensors that splitting operations may make in all: a microsecond and a kilobyte each
 # Steps per value read, where that is more than a few.
