@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,7 @@ class Outcome:
 
 @dataclass
 class Scene:
-    """The course before and after the undisturbed run; `place` is for copies. `seconds` is what an undisturbed run
-    takes where the results of all submissions but one are in the cache: what most faults disturb."""
+    """The course before and after the undisturbed run; `place` is for copies."""
 
     place: Path
     before: Path
@@ -103,8 +103,15 @@ class Scene:
     seed: int
     kills: int
     steps: int
-    seconds: float = 0.0
     copies: int = 0
+
+    @cached_property
+    def seconds(self) -> float:
+        """What an undisturbed run takes where the results of all submissions but one are in the cache."""
+        root = self.copy(cold="dee")
+        began = time.monotonic()
+        check(grade(root), 0)
+        return time.monotonic() - began
 
     def copy(self, *, cold: str = "") -> Path:
         """A fresh copy of the course as it was, with every result in its cache but those of the student `cold`, whose
@@ -158,14 +165,7 @@ def build_scene(place: Path, seed: int, kills: int, steps: int) -> Scene:
     check(grade(after), 0)
     new = outcome(after)
     assert (len(new.reports), len(new.shown)) == (4, 7), new
-    scene = Scene(place, before, after, outcome(before), new, seed, kills, steps)
-    root = scene.copy(cold="dee")
-    began = time.monotonic()
-    check(grade(root), 0)
-    scene.seconds = time.monotonic() - began
-    differences = outcome(root).differences(new)
-    assert not differences, differences
-    return scene
+    return Scene(place, before, after, outcome(before), new, seed, kills, steps)
 
 
 def _add_network(root: Path) -> None:
@@ -329,7 +329,8 @@ def _kill_each(
         problems += [f"killed after {moment:.2f} s: {problem}" for problem in own]
         _throw_away(root, own)
     counts = ", ".join(f"{number} of 3: {times}" for number, times in recorded.items() if times)
-    return Seen(len(moments), f"recorded when killed: {counts}", problems)
+    words = f"over {scene.seconds:.1f} s, an undisturbed run's; recorded when killed: {counts}"
+    return Seen(len(moments), words, problems)
 
 
 def _throw_away(root: Path, problems: Sequence[str]) -> None:
@@ -441,27 +442,26 @@ def _kill_helpers(
 def _await_victim(
     process: subprocess.Popen[str], words: str, forked: bool, parent: bool, after: str
 ) -> psutil.Process | None:
-    """The process of the grader whose command holds `words`; `forked`: one that it has forked, or `parent` of one."""
-    seen_before = not after
+    """The process of the grader whose command holds `words`, at work; None where the grader ended before.
+
+    `forked`: one that it has forked, or, with `parent`, itself as soon as it has; `after`: when a process with these
+    words has come and gone.
+    """
+    came = not after
     while process.poll() is None:
         time.sleep(0.05)
-        with_words = []
-        others = False
-        for found in _below(process.pid):
-            line = _command_line(found)
-            others = others or bool(after and after in line)
-            if words in line and "bwrap" not in line.split(" ")[0]:
-                with_words.append(found)
-        seen_before, came_after = seen_before or others, seen_before and not others
-        if not came_after:
+        lines = {found: _command_line(found) for found in _below(process.pid)}
+        awaited = any(after in line for line in lines.values()) if after else False
+        came = came or awaited
+        if not came or awaited:
             continue
-        forks = [one for one in with_words if any(one.ppid() == other.pid for other in with_words)]
-        if forked and forks:
-            time.sleep(0.3)  # it works on a cell now
-            return psutil.Process(forks[-1].ppid()) if parent else forks[-1]
-        if not forked and with_words:
-            time.sleep(0.3)
-            return with_words[-1]
+        named = [found for found, line in lines.items() if words in line and "bwrap" not in line.split(" ")[0]]
+        with suppress(psutil.NoSuchProcess):  # it ended while we looked: the next one
+            if forked:
+                named = [found for found in named if found.ppid() in {other.pid for other in named}]
+            if named:
+                time.sleep(0.3)  # it works on something by now
+                return psutil.Process(named[-1].ppid()) if parent else psutil.Process(named[-1].pid)
     return None
 
 
@@ -850,8 +850,7 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as place:
         scene = build_scene(Path(place), options.seed, options.kills, options.steps)
-        length = f"an undisturbed run with one submission to run takes {scene.seconds:.1f} s"
-        console.print(f"Seed {options.seed}; {length}; isolation {find_isolation().level}")
+        console.print(f"Seed {options.seed}; isolation {find_isolation().level}")
         found = []
         for fault in chosen:
             console.print(Text(f"  {title_of(fault)} …", "dim"))
