@@ -254,7 +254,8 @@ def _agree(loaded: Loaded, fast: list[Tensor], images: Tensor, turned: Tensor) -
         other = execute(loaded.graph, fast, turned)
     except RuntimeError:
         return False
-    tolerance = LAYOUT_TOLERANCE * float(plain.abs().max()) if plain.numel() else 0.0
+    finite = plain.nan_to_num(0, 0, 0)
+    tolerance = LAYOUT_TOLERANCE * float(finite.abs().max()) if plain.numel() else 0.0
     return bool(torch.allclose(plain, other, rtol=LAYOUT_TOLERANCE, atol=tolerance, equal_nan=True))
 
 
