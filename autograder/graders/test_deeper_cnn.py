@@ -38,7 +38,9 @@ def deeper_cnn(builds: list[Network]) -> Network:
 
 def blocks_of(network: Network) -> tuple[Block, ...]:
     """The network's trunk, divided into blocks."""
-    return blocks(network.evaluation.graph, network.evaluation.shapes, CHANNELS)
+    found = blocks(network.evaluation.graph, network.evaluation.shapes, CHANNELS)
+    expect(bool(found), "no convolution found, so there are no blocks")
+    return found
 
 
 @points(3, cell=CELL, hint="The last layer is nn.Linear(256, num_classes), and its output is returned.")
