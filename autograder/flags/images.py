@@ -20,8 +20,9 @@ from autograder.data import DataError, Dataset
 from autograder.results import Flag
 from autograder.runner import RunnerFault, RunnerProblem
 
-# Of each kind, for a network with at most USUAL_MACS: most have 20 to 60 million multiplications per image. Larger ones
-# get fewer, but never less than LEAST_PART: they are graded in minutes, and no deadline may be missed for a flag.
+# Of each kind, for a network with at most USUAL_MACS (the reference has 12 million, and takes 0.9 s of one core for all).
+# Larger ones get fewer, but never less than LEAST_PART: they are graded in minutes, and no deadline may be missed for a
+# flag.
 TRAINING_IMAGES = 2_000
 CHANGED_IMAGES = 500
 USUAL_MACS = 100_000_000
@@ -30,8 +31,8 @@ LEAST_PART = 0.2
 LEAST_DEVIATIONS = 4.753424
 LEAST_GAP = 0.03
 SUSPICIOUS_ACCURACY = 0.97  # on CIFAR-10, unless the configuration says otherwise
-# Mirrored, honest networks lose up to 1.3 points, trained without mirroring up to 9.5 (offline set); moved by a pixel, up
-# to 1. Weights trained on the test images lose 30 to 32 and 12 to 21, tables of test images 59 to 61 when mirrored.
+# Mirrored, honest networks lose up to 1.3 points, without mirroring in training up to 9.5; moved by a pixel, up to 1.
+# Weights trained on the test images lose 30 to 32 and 12 to 21, tables of test images 59 to 61 when mirrored.
 LEAST_LOSS = 0.20
 USUAL_LOSS = 0.10
 LEAST_LOSS_DEVIATIONS = 4  # beyond the usual loss, which matters where few images are looked at
