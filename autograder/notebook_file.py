@@ -220,7 +220,7 @@ def _cells_of(data: Any, name: str) -> list[Any]:
     if data["nbformat"] < CURRENT_FORMAT:
         try:
             data = nbformat.convert(nbformat.from_dict(data), CURRENT_FORMAT)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, nbformat.ValidationError) as error:
+        except Exception as error:  # nbformat looks at nothing before it converts: its own slips come up, too
             raise UnreadableNotebook(f"{problem} (format {data['nbformat']}, which is old); {AGAIN}") from error
     cells = data.get("cells")
     if not isinstance(cells, list) or (cells and not any(isinstance(cell, dict) for cell in cells)):

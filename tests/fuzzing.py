@@ -131,15 +131,16 @@ def plan() -> Plan:
 
 # Mutations
 
+DEEP, TWICE = "@deep@", "@twice@"  # stand for what Python's own writer would not write
 HOSTILE: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 7, 2**31 - 1, 2**53, 2**63 - 1, 2**63, -(2**63), 10**30),
     *(0.5, -0.0, 1e300, float("nan"), float("inf"), "", "x", "é", "\ud800", "\x00", "\x1b[2J", "\u202e", "x" * 5000),
     *("<script>alert(1)</script>", "=1+1", "../../etc/passwd", "__class__", "nan", "INTERNAL", "PASSED", "code"),
     *([], {}, [[]], [None], [0] * 100, {"": 0}, {"a": {"b": []}}, {"node": 0}, {"node": -1}, {"float": "nan"}),
-    *({"dtype": "float32"}, {"dtype": []}, ["input"], [[[[[[[[]]]]]]]], {"status": []}, {"kind": {}}),
+    *(DEEP, {"dtype": "float32"}, {"dtype": []}, ["input"], [[[[[[[[]]]]]]]], {"status": []}, {"kind": {}}),
 )
 MUTATIONS = ("hostile", "hostile", "hostile", "nudge", "nudge", "drop", "repeat", "other", "rename")
-NAMES = ("kind", "name", "run", "index", "status", "outputs", "metadata", "source", "payload_bytes", "problem", "x", "")
+NAMES = ("kind", "name", "run", "index", "status", "outputs", "metadata", "source", "payload_bytes", "x", "", TWICE)
 
 
 @st.composite
@@ -216,8 +217,9 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def as_json(value: Any) -> bytes:
-    """JSON as a hostile writer makes it: NaN and all."""
-    return json.dumps(value).encode("ascii")
+    """JSON as a hostile writer makes it: NaN, lists nested 900 deep, one key twice."""
+    text = json.dumps(value).encode("ascii")
+    return text.replace(b'"@deep@"', b"[" * 900 + b"]" * 900).replace(b'"@twice@"', b'"kind"')
 
 
 # Notebooks
@@ -307,7 +309,7 @@ def streams(draw: st.DrawFn, names: Sequence[str] = ()) -> tuple[str, bytes]:
         if payload and not draw(st.integers(0, 3)):
             written[place] = header, draw(_payloads(payload))
         else:
-            written[place] = as_json(draw(mutated([header]))).decode(), payload
+            written[place] = json.dumps(draw(mutated([header]))), payload
     content = b"".join(_record(draw, header, payload) for header, payload in written)
     return name, draw(damaged(content)) if not draw(st.integers(0, 4)) else content
 
@@ -579,6 +581,7 @@ def _mutate_code(draw: st.DrawFn, tree: ast.Module) -> None:
     """Change one value in a call, a list or a dict, or drop it, or rename a setting."""
     containers = [node for node in ast.walk(tree) if isinstance(node, (ast.Call, ast.List, ast.Dict, ast.Tuple))]
     node: Any = draw(st.sampled_from(containers))
+    parts: list[Any]
     if isinstance(node, ast.Call):
         parts = [*node.args, *node.keywords]
     else:

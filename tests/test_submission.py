@@ -131,6 +131,7 @@ def test_attached_bitmaps_stay_and_vector_pictures_do_not() -> None:
         b'{"nbformat": 4, "cells": ' + b"[" * 100_000 + b"}",
         b'{"nbformat": 5, "nbformat_minor": 0, "pages": []}',
         b'{"nbformat": 3}',
+        b'{"nbformat": 1, "cells": [{"cell_type": "unknown"}]}',  # a slip of nbformat's own
         b'{"nbformat": 4, "cells": [], "n": ' + b"9" * 5000 + b"}",
     ],
 )
