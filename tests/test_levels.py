@@ -158,6 +158,7 @@ def test_doctor_names_what_is_missing_and_the_remedy(user: User, course: Path) -
     words = " ".join(done.stdout.split())
     assert "isolation missing" in words
     assert "namespace" in words
+    assert "sysctl user.max_user_namespaces" in words
     assert "--isolation=none" in words
     assert "Grading cannot work on this machine yet." in done.stderr
 

@@ -163,7 +163,7 @@ def _remedy_for(problem: str) -> str:
             "sudo systemctl reload apparmor (or, until reboot: "
             "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0)"
         )
-    if "proc" in problem:
+    if "mount proc" in problem:
         return "inside a container, allow mounting /proc: docker run --security-opt systempaths=unconfined …"
     return "allow user namespaces: sudo sysctl user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1"
 

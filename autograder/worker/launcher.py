@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -9,6 +10,7 @@ import resource
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from autograder.worker.frames import write_frame
 
 WRITABLE = ("/proc", "/tmp", "/dev/shm", "/dev/pts")  # with the home, the only mounts of a jail that may be written to
 MOST_FILES_OPEN = 1024
+CAPABILITY_VERSION = 0x20080522
 CLEANING_SECONDS = 60
 MOST_STEP_BYTES = 1000  # a step's announcement: its name and its seconds
 MOST_STEP_SECONDS = 1e6
@@ -43,10 +46,10 @@ def main() -> None:
     jailed = "AUTOGRADER_JAIL_UID" in os.environ
     plan = json.loads(sys.stdin.buffer.read())
     confine(jailed, records)
-    lay_out_submission()
     write_frame(records, {"kind": "ready", "uid": os.getuid(), "jailed": jailed})
     started = time.monotonic()
-    import_libraries()
+    import_libraries()  # before there is any file of the student's that a library could read: matplotlibrc, say
+    lay_out_submission()
     write_frame(records, {"kind": "imported", "seconds": round(time.monotonic() - started, 2)})
     silence()
     if plan.get("checkpoint"):
@@ -70,6 +73,7 @@ def confine(jailed: bool, records: int) -> None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
+        clear_capabilities()
     mib = 1 << 20
     memory = int(os.environ["AUTOGRADER_MEMORY_MIB"]) * mib
     files = int(os.environ["AUTOGRADER_FILE_MIB"]) * mib
@@ -88,6 +92,13 @@ def confine(jailed: bool, records: int) -> None:
             raise RuntimeError(f"the jail is not tight: {problem}")
 
 
+def clear_capabilities() -> None:
+    """Take the inheritable ones, too, which stay when the uid changes. capget(2): version 3, then two triples."""
+    header = struct.pack("=Ii", CAPABILITY_VERSION, 0)
+    if ctypes.CDLL(None, use_errno=True).capset(header, bytes(24)):
+        raise RuntimeError(f"capabilities cannot be given up ({os.strerror(ctypes.get_errno())})")
+
+
 def confinement_problems() -> list[str]:
     """What is not as it must be before student code may run; empty when all is well."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -97,7 +108,7 @@ def confinement_problems() -> list[str]:
     interfaces = [line.split(":")[0].strip() for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]]
     checks = {
         "running as root": 0 in (os.getuid(), os.geteuid()),
-        "capabilities left": int(status["CapEff"], 16) != 0 or int(status["CapPrm"], 16) != 0,
+        "capabilities left": any(int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")),
         "new privileges possible": status["NoNewPrivs"].strip() != "1",
         # Groups that have no name in a user namespace show as the overflow group.
         f"in groups {os.getgroups()}": bool(set(os.getgroups()) - {65534, os.getgid()}),
