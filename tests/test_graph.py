@@ -509,3 +509,53 @@ def test_tangled_graph_is_analysed_in_seconds() -> None:
     blocks(graph, shapes)
     head(graph, shapes)
     assert time.process_time() - started < 60
+
+
+# Graphs made to keep the trusted side busy
+
+
+def parameters(count: int) -> list[list[Any]]:
+    return [["parameter", f"w{i}", "float32", [1], f"t{i}"] for i in range(count)]
+
+
+def bare(tensors: list[list[Any]], calls: list[Any], training: bool = False) -> dict[str, Any]:
+    """A graph of one input, all its tensors, and calls of which the last one is returned."""
+    nodes: list[Any] = [["input"], *(["tensor", i] for i in range(len(tensors))), *calls]
+    nodes.append(["output", {"node": len(nodes) - 1}])
+    return {
+        "version": 1,
+        "training": training,
+        "batch": "dynamic",
+        "input_shape": [4, 3, 32, 32],
+        "tensors": tensors,
+        "regions": [],
+        "nodes": nodes,
+    }
+
+
+def test_a_value_that_may_share_memory_with_thousands_of_weights_is_refused() -> None:
+    """Each of 9,000 nodes would keep a set of up to 9,000 weights: three gigabytes."""
+    count = 9_000
+    first = ["call", "aten.type_as.default", [{"node": 1}, {"node": 2}], 0, 0]
+    others = [
+        ["call", "aten.type_as.default", [{"node": count + i}, {"node": i}], 0, 0] for i in range(1, count)
+    ]
+    with pytest.raises(GraphRefused, match="shares memory with more than 64 weights"):
+        ModelGraph.from_wire(bare(parameters(count), [first, *others]))
+
+
+def test_many_random_numbers_over_many_copies_are_checked_in_no_time() -> None:
+    """Looking back from each of 9,000 draws over 9,000 copies would take half a minute."""
+    count = 9_000
+    zeros = ["call", "aten.zeros.default", [[1], None, None, None, None], 0, 0]
+    copies = [["call", "aten.detach.default", [{"node": 1 + i}], 0, 0] for i in range(count)]
+    draws = [["call", "aten.uniform_.default", [{"node": 1 + count}, 0.0, 1.0, None], 0, 0]] * count
+    began = time.monotonic()
+    graph = ModelGraph.from_wire(bare([], [zeros, *copies, *draws]))
+    assert time.monotonic() - began < 10
+    assert len(graph.nodes) == 2 * count + 3
+
+
+def test_emptiness_of_terabytes_is_refused() -> None:
+    with pytest.raises(GraphRefused, match="more than"):
+        ModelGraph.from_wire(bare([["parameter", "w", "float32", [0, 2**24, 2**24], "t0"]], []))
