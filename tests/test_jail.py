@@ -169,7 +169,9 @@ def test_jail_shows_nothing_of_the_grader(
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THE_GRADER", "canary")
     course = str(Path(__file__).resolve().parent)
-    run = run_cells(isolation, tmp_path, {"look": [LOOK_AROUND.replace("COURSE", repr(course)), BREAK_OUT]})
+    limits = Limits(cell_seconds=60, notebook_seconds=120, submission_seconds=120, processes=16)
+    cells = [LOOK_AROUND.replace("COURSE", repr(course)), BREAK_OUT]
+    run = run_cells(isolation, tmp_path, {"look": cells}, limits=limits)
     seen = json.loads(text_of(run, "look", 0))
     assert seen["uid"] != 0
     assert set(seen["groups"]) <= {seen["uid"], 65534}
