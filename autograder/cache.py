@@ -18,6 +18,7 @@ from autograder.results import GradeReport
 
 LIBRARIES = ("torch", "torchvision", "numpy", "safetensors", "pytest", "ipython")
 SECRET_BYTES = 32
+HANDED_IN = ("quarantine", "intake")
 PART_SECONDS = 86_400  # a file that has been in the making for a day was left by a process that was killed
 
 
@@ -153,8 +154,13 @@ def _sync(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Delete what `write_atomically` left below a folder in a process that was killed; young files may be in use."""
-    for path in folder.rglob(".part-*"):
+    """Delete what `write_atomically` left below a folder in a process that was killed; young files may be in use.
+
+    Folders that hold what was handed in are left alone: how deep they are, and what is called `.part-`, is their
+    student's choice.
+    """
+    places = [place for place in folder.glob("*/") if place.name not in HANDED_IN]
+    for path in [*folder.glob(".part-*"), *(part for place in places for part in place.rglob(".part-*"))]:
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - PART_SECONDS:
                 path.unlink()
