@@ -32,6 +32,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autograder import data, reports
+from autograder.evidence import clean_text
 from autograder.gradebook import read_marks
 from autograder.results import GradeReport, Status
 from tools.flagged import build_flagged, flagged_names, read_flagged
@@ -186,18 +187,19 @@ def attack(root: Path, attacks: Sequence[Attack], kind: str) -> Result:
         course.set_up(port)
         before, processes, machine = course.kept(), set(psutil.pids()), _machine()
         graded = course.run(executable("nbgrader"), "autograde", ASSIGNMENT)
+        again = course.run(executable("nbgrader"), "autograde", ASSIGNMENT)  # nothing left over may stop a second run
         feedback = course.run(executable("nbgrader"), "generate_feedback", ASSIGNMENT)
         report = course.run(executable("autograder"), "report", ASSIGNMENT)
     general = [f"somebody called from {caller}" for caller in callers]
-    for done in (graded, feedback, report):
+    for done in (graded, again, feedback, report):
         if done.returncode:
             general.append(f"{' '.join(map(str, done.args))} ended with {done.returncode}: {done.stderr[-500:]}")
     general += _harm_to_others(course)
     general += [f"{name} changed" for name, value in _machine().items() if value != machine[name]]
     general += [f"left in the temporary folder: {p.name}" for p in (course.outside / "tmp").iterdir()]
     general += _left_processes(processes)
-    told = "\n".join(done.stdout + done.stderr for done in (graded, feedback, report))
-    effects = _changed(before, course.kept()) + find_canaries(course) + find_script(course)
+    told = "\n".join(done.stdout + done.stderr for done in (graded, again, feedback, report))
+    effects = _changed(before, course.kept(), _set_aside(course)) + find_canaries(course) + find_script(course)
     effects += find_escapes(course, told)
     effects += [(f"traces/{p.name}", "a file outside the jail") for p in (course.outside / "traces").iterdir()]
     outcomes = [_outcome(course, each, effects) for each in attacks]
@@ -235,8 +237,24 @@ def _grading_elsewhere() -> bool:
     return any("nbgrader autograde" in text or "autograder grade" in text for text in words)
 
 
-def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(name, "changed") for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+def _changed(
+    before: Mapping[str, str], after: Mapping[str, str], aside: Mapping[str, set[str]]
+) -> list[tuple[str, str]]:
+    """What is not as it was, but for files of a submission that lie in its quarantine now."""
+    different = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+    moved = {
+        name
+        for name in different
+        if name.startswith("submitted/") and name not in after and before[name] in aside.get(name.split("/")[1], set())
+    }
+    return [(name, "changed") for name in different if name not in moved]
+
+
+def _set_aside(course: Course) -> dict[str, set[str]]:
+    """Digests of what lies in quarantine, by student."""
+    place = course.root / ".autograder" / "quarantine" / ASSIGNMENT
+    folders = place.iterdir() if place.is_dir() else ()
+    return {folder.name: {_digest(path) for path in _regular_files(folder)} for folder in folders}
 
 
 def find_canaries(course: Course) -> list[tuple[str, str]]:
@@ -439,7 +457,8 @@ def table_of(outcomes: Sequence[Outcome]) -> Table:
     for outcome in outcomes:
         attack = outcome.attack
         trouble = [*outcome.effects, *outcome.wrong]
-        told = "[green]none[/green]" if not trouble else f"[red]{escape('; '.join(trouble))}[/red]"
+        shown = clean_text("; ".join(trouble[:8])) + (f"; and {len(trouble) - 8} more" if len(trouble) > 8 else "")
+        told = f"[red]{escape(shown)}[/red]" if trouble else "[green]none[/green]"
         name = f"[bold]{attack.name}[/bold]: {attack.title}"
         gained = "–" if attack.is_twin else f"{outcome.gained:g}"
         table.add_row(name, attack.aim, attack.stopped_by or "honest twin", gained, told)
@@ -470,7 +489,7 @@ def main(only: Sequence[str], jobs: int, keep: bool, place: Path) -> None:
     if flagged:
         console.print(table_of_flags(flagged))
     for effect in general:
-        console.print(f"[red]{escape(effect)}[/red]")
+        console.print(f"[red]{escape(clean_text(effect))}[/red]")
     bad = sum(not outcome.is_good for outcome in found) + sum(not each.is_good for each in flagged)
     console.print(
         f"{len(chosen)} attacks: {sum(outcome.gained for outcome in found):g} points gained, {bad} not as they "
