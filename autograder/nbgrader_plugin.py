@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import unicodedata
 import weakref
 from dataclasses import replace
@@ -57,6 +58,7 @@ from autograder.submission import (
 Notebook = Any
 Resources = dict[str, Any]
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte that is no text
 WIRING_REMEDY = (
     "take over the settings of `c.Autograde` from the autograder's own nbgrader_config.py (a syntax error in the file "
     "has the same effect)"
@@ -156,7 +158,10 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
 
         nbgrader has listed the files by name and only looks at that list. No file of a submission is touched.
         """
-        listed = list(self.parent.assignments.get(folder, ()))
+        # A name of bytes that are no text, as old zip programs leave them, cannot be looked up in the gradebook.
+        listed = [path for path in self.parent.assignments.get(folder, ()) if not SURROGATE.search(path)]
+        if listed:
+            self.parent.assignments[folder] = listed
         released = {path.stem for path in self.grader.release.glob("*.ipynb")}
         if released <= {Path(path).stem for path in listed}:
             return
