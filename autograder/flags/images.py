@@ -20,7 +20,7 @@ from autograder.data import DataError, Dataset
 from autograder.results import Flag
 from autograder.runner import RunnerFault, RunnerProblem
 
-# Of each kind, for a network with at most USUAL_MACS (the reference has 12 million, and takes 0.9 s of one core for all).
+# Of each kind, for a network with at most USUAL_MACS (the reference has 12 million: 0.9 s of one core for all).
 # Larger ones get fewer, but never less than LEAST_PART: they are graded in minutes, and no deadline may be missed for a
 # flag.
 TRAINING_IMAGES = 2_000
