@@ -23,6 +23,7 @@ from nbgrader.converters import Autograde
 from nbgrader.converters.base import NbGraderException
 from nbgrader.utils import temp_attrs
 from sqlalchemy.exc import SQLAlchemyError
+from tornado.log import app_log
 
 from autograder import pipeline
 from autograder.cache import remove_parts
@@ -354,17 +355,20 @@ def _logged(course: NbCourse) -> Iterator[list[str]]:
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handlers: list[logging.Handler] = [to_file, _Errors(errors)]
     log = course.app.log
-    kept, level = list(log.handlers), log.level
-    log.handlers, log.propagate = handlers, False
-    log.setLevel(logging.INFO)
+    loggers = (log, app_log)  # nbgrader's gradebook speaks through tornado's
+    kept = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = handlers, False
+        logger.setLevel(logging.INFO)
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # nbgrader warns about its own use of libraries: for the log, not the screen
         warnings.showwarning = partial(_log_warning, log)
         try:
             yield errors
         finally:
-            log.handlers = kept
-            log.setLevel(level)
+            for logger, own, level, propagates in kept:
+                logger.handlers, logger.propagate = own, propagates
+                logger.setLevel(level)
             to_file.close()
 
 

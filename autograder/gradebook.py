@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError
 from autograder.config import Assignment
 
 LOCK_WAIT_SECONDS = 5.0
+LOCKED = "is locked by another program: let formgrader finish, close database browsers, and run again"
 
 
 class GradebookError(RuntimeError):
@@ -100,9 +101,7 @@ def _check_writable(path: Path) -> None:
             connection.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise GradebookError(
-                f"{path} is locked by another program: let formgrader finish, close database browsers, and run again"
-            ) from error
+            raise GradebookError(f"{path} {LOCKED}") from error
         raise GradebookError(f"{path} cannot be written ({error}): check its permissions and the free disk") from error
     except sqlite3.DatabaseError as error:
         raise GradebookError(f"{path} is no gradebook ({error}): put back a copy, or move it away") from error
@@ -129,7 +128,9 @@ def read_marks(db_url: str, name: str, student: str | None = None) -> Marks:
                 return {}
             return {submission.student.id: marks_of(submission) for submission in submissions}
     except DatabaseError as error:
-        raise GradebookError(f"the gradebook cannot be read ({error.orig})") from error
+        if "locked" in str(error.orig):
+            raise GradebookError(f"the gradebook {LOCKED} ({error.orig})") from error
+        raise GradebookError(f"the gradebook cannot be read ({error.orig}): put back a copy of it") from error
 
 
 def marks_of(submission: Any) -> tuple[Mark, ...]:
