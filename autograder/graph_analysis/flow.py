@@ -20,10 +20,6 @@ from autograder.operations import CONVOLUTIONS, GETITEM, OPERATIONS
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape | None]
 
-# A graph is as long and as tangled as its author likes; limits like this one keep an analysis short, far above what
-# designs need.
-_MOST_NEIGHBOURS = 256
-
 
 def names(text: str) -> frozenset[str]:
     return frozenset(f"aten.{name}" if "." in name else f"aten.{name}.default" for name in text.split())
@@ -261,23 +257,3 @@ def bits(mask: int) -> list[int]:
 def convolution_mask(graph: ModelGraph) -> int:
     carries = carries_data(graph)
     return sum(1 << n.index for n in graph.nodes if n.operation in CONVOLUTIONS and carries[first(n)])
-
-
-def nearest(
-    graph: ModelGraph, start: int, wanted: frozenset[str], through: frozenset[str], forward: bool
-) -> tuple[int, ...]:
-    """The nearest nodes with a wanted operation, looking through other operations."""
-    carries, users = carries_data(graph), users_of(graph)
-    found, seen, pending = set(), {start}, [start]
-    while pending and len(seen) < _MOST_NEIGHBOURS:
-        i = pending.pop()
-        for j in users[i] if forward else graph.nodes[i].inputs:
-            operation = graph.nodes[j].operation
-            if j in seen or not carries[j]:
-                continue
-            seen.add(j)
-            if operation in wanted:
-                found.add(j)
-            elif operation in through or operation == GETITEM:
-                pending.append(j)
-    return tuple(sorted(found))

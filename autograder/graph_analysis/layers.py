@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 from autograder.graph import ModelGraph, Node, Ref, TensorInfo, Value
 from autograder.graph_analysis.flow import (
-    ACTIVATIONS,
     COPIES,
     MATRIX_PRODUCTS,
-    NORMS,
-    POOLS,
     RESHAPES,
     Shape,
     Shapes,
@@ -20,7 +17,6 @@ from autograder.graph_analysis.flow import (
     carries_data,
     first,
     names,
-    nearest,
     passes_gradient,
     references,
     tensor_masks,
@@ -111,11 +107,7 @@ class Linear(Weighted):
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """One batch normalisation, by a module or by F.batch_norm.
-
-    `training`: normalises by the batch at hand. `after` are the convolutions that feed it, `before` those that it
-    feeds, both through element-wise operations and pooling only.
-    """
+    """One batch normalisation, by a module or by F.batch_norm. `training`: normalises by the batch at hand."""
 
     node: int
     channels: int
@@ -124,8 +116,6 @@ class BatchNorm:
     bias: TensorInfo | None
     running_mean: TensorInfo | None
     running_var: TensorInfo | None
-    after: tuple[int, ...]
-    before: tuple[int, ...]
     line: int
 
 
@@ -170,17 +160,15 @@ def linears(graph: ModelGraph, shapes: Shapes) -> tuple[Linear, ...]:
 def batch_norms(graph: ModelGraph, shapes: Shapes) -> tuple[BatchNorm, ...]:
     """All batch normalisations of values that carry data. One written out by hand is not recognised as one."""
     graph, shapes = as_read(graph, shapes)
-    carries, through = carries_data(graph), ACTIVATIONS | NORMS | COPIES | POOLS | DROPOUTS | RESHAPES
+    carries = carries_data(graph)
     found = []
     for node in graph.nodes:
         if node.operation == "aten.batch_norm.default" and carries[node.index]:
             weight, bias, mean, var = (_tensor_of(graph, value) for value in node.args[1:5])
             shape = shapes[first(node)] or ()
-            after = nearest(graph, node.index, CONVOLUTIONS, through, forward=False)
-            before = nearest(graph, node.index, CONVOLUTIONS, through, forward=True)
             channels = shape[1] if len(shape) > 1 else 0
             training = node.args[5] is True
-            found.append(BatchNorm(node.index, channels, training, weight, bias, mean, var, after, before, node.line))
+            found.append(BatchNorm(node.index, channels, training, weight, bias, mean, var, node.line))
     return tuple(found)
 
 

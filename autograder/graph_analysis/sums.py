@@ -18,7 +18,6 @@ from autograder.graph_analysis.flow import (
     Reach,
     Shapes,
     as_read,
-    bits,
     carries_data,
     convolution_mask,
     first,
@@ -39,15 +38,13 @@ _MOST_SUMMANDS = 12
 class Addition:
     """A sum of values that carry data. `reason` says why it is not residual, empty where it is.
 
-    shortcut: "identity", "projection" (a 1×1 convolution) or "reshaped" (pooling, slicing, padding). The branch is what
-    was added to the shortcut; `branch_convolutions` are its convolutions.
+    shortcut: "identity", "projection" (a 1×1 convolution) or "reshaped" (pooling, slicing, padding).
     """
 
     node: int
     line: int
     is_residual: bool
     shortcut: str = ""
-    branch_convolutions: tuple[int, ...] = ()
     reason: str = ""
 
 
@@ -120,8 +117,8 @@ def _judge_addition(graph: ModelGraph, shapes: Shapes, index: int, leaves: list[
         for branch in leaves:
             if branch != shortcut:
                 found = _residual(graph, shapes, shortcut, branch)
-                if isinstance(found, tuple):
-                    return Addition(index, line, True, shortcut=found[0], branch_convolutions=found[1])
+                if found in ("identity", "projection", "reshaped"):
+                    return Addition(index, line, True, shortcut=found)
                 reasons.append(found)
     if not reasons:
         return Addition(index, line, False, reason="same value")
@@ -129,28 +126,30 @@ def _judge_addition(graph: ModelGraph, shapes: Shapes, index: int, leaves: list[
     return Addition(index, line, False, reason=min(reasons, key=order.index))
 
 
-def _residual(graph: ModelGraph, shapes: Shapes, shortcut: int, branch: int) -> tuple[str, tuple[int, ...]] | str:
-    """How `shortcut` bypasses `branch`: kind of shortcut and the convolutions bypassed; or why it does not."""
+def _residual(graph: ModelGraph, shapes: Shapes, shortcut: int, branch: int) -> str:
+    """How `shortcut` bypasses convolutions of `branch`, by kind; or why it does not."""
     reason = "unrelated"
     known = reach(graph, True)
     for value, kind, own in _shortcut_values(graph, shapes, shortcut):
         if known.ancestors[branch] >> value & 1:
-            passed = _between(graph, known, value, branch) - own
-            if passed:
-                return kind, tuple(sorted(passed))
+            if _is_between(graph, known, value, branch, own):
+                return kind
             reason = "no convolution between"
     # The same question with gradients let through everything: then it is they that are missing.
     known = reach(graph, False)
     for value, _, own in _shortcut_values(graph, shapes, shortcut, through_stops=True):
-        if known.ancestors[branch] >> value & 1 and _between(graph, known, value, branch) - own:
+        if known.ancestors[branch] >> value & 1 and _is_between(graph, known, value, branch, own):
             return "detached"
     return reason
 
 
-def _between(graph: ModelGraph, known: Reach, value: int, branch: int) -> set[int]:
-    """The convolutions on a path from `value` to `branch`."""
-    mask = known.ancestors[branch] & known.descendants[value] & convolution_mask(graph) & ~(1 << value)
-    return set(bits(mask))
+def _is_between(graph: ModelGraph, known: Reach, value: int, branch: int, own: frozenset[int]) -> bool:
+    """Whether a convolution is on a path from `value` to `branch`, none of the shortcut's `own` counted.
+
+    Nodes are bits of integers here: listed, they would take gigabytes for a graph made to do so.
+    """
+    left_out = sum(1 << node for node in {value, *own})
+    return bool(known.ancestors[branch] & known.descendants[value] & convolution_mask(graph) & ~left_out)
 
 
 def _gated(graph: ModelGraph, factors: list[int]) -> list[int]:
