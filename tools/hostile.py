@@ -443,7 +443,7 @@ def make_weights(folder: Path, name: str, change: str) -> None:
     """["weights", name, one of WEIGHTS]: what becomes of a checkpoint's tensors"""
     tensors = {key: WEIGHTS[change](value) for key, value in load_file(folder / name).items()}
     prefix = "module._orig_mod." if change == "prefixed" else ""
-    save_file({prefix + key: np.ascontiguousarray(value) for key, value in tensors.items()}, folder / name)
+    save_file({prefix + key: np.array(value, order="C") for key, value in tensors.items()}, folder / name)
 
 
 WEIGHTS: Mapping[str, Callable[[Any], Any]] = {
