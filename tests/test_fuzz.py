@@ -1,6 +1,6 @@
 """Real input, changed at random: each case ends in a status, and the trusted side raises only its documented errors.
 
-The same cases each time; `python -m tools.fuzz --count 10000` tries others, and more of them.
+The same cases each time; `python -m tools.fuzz` tries others, and more of them.
 """
 
 from __future__ import annotations

@@ -6,19 +6,21 @@ import json
 import time
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from autograder.cache import Cache
 from autograder.config import AnswerProbe, Assignment, Exercise, Limits
 from autograder.evidence import Problem
-from autograder.jail import Frame, StreamProblem, decode_frames, encode_frames
+from autograder.jail import Frame, StreamProblem, decode_frames, encode_frames, find_isolation
 from autograder.jail.stream import HEADER_BYTES, MOST_VALUES
 from autograder.plan import Plan, make_plan
 from autograder.results import Status
-from autograder.run import summarise
+from autograder.run import IMPORT_SECONDS, run_plan, summarise
 from autograder.strict_json import MOST_DEPTH, BadJson, count_values, parse_json
 from autograder.submission import Submission
 from autograder.tensor_file import BadTensors, load_arrays, read_header
@@ -203,6 +205,47 @@ def test_cells_that_no_one_planned_do_not_swell_the_report() -> None:
 def test_a_notebook_cannot_say_that_the_grader_failed(status: str) -> None:
     run = summarise(NOTEBOOK, [Frame({"kind": "ended", "status": status}, b"")], ENDED, Limits())
     assert run.status is Status.CRASHED
+
+
+# From inside a real jail
+
+FORGE = """
+import os, signal, time
+records = int(os.environ["AUTOGRADER_RECORDS_FD"])
+if os.fork() == 0:
+    os.setsid()
+    {}
+    while True:
+        os.write(records, {!r})
+        time.sleep({})
+time.sleep(60)
+"""
+ATTACKS = {
+    # The launcher is stopped, so that nobody inside counts the time; and time begins anew after the import.
+    "more time": (FORGE.format("os.kill(os.getppid(), signal.SIGSTOP)", b'{"kind":"imported"}\n', 0.1), Status.TIMEOUT),
+    "a flood": (FORGE.format("pass", b'{"notebook":"01"}\n' * 100, 0), Status.OUTPUT_LIMIT),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_notebook_that_writes_records_itself_gains_nothing(tmp_path: Path, name: str) -> None:
+    isolation = find_isolation()
+    if isolation.level == "none":
+        pytest.skip(f"no jail on this machine: {isolation.problem}; {isolation.remedy}")
+    code, status = ATTACKS[name]
+    limits = Limits(cell_seconds=4, notebook_seconds=8, submission_seconds=8, records=2500)
+    planned = {
+        "name": "01", "cells": [{"index": 0, "source": code}], "probes": [], "cell_seconds": 4, "notebook_seconds": 8,
+        "probe_seconds": 4, "output_bytes": 1000, "outputs": 10,
+    }  # fmt: skip
+    files = tmp_path / "files"
+    files.mkdir()
+    for place in (tmp_path, files):
+        place.chmod(0o755)
+    began = time.monotonic()
+    run = run_plan(Plan([planned], {"01": []}, {"01": "key"}), files, limits, isolation, Cache(tmp_path / "cache"))
+    assert run.notebooks["01"].status is status
+    assert time.monotonic() - began < IMPORT_SECONDS + 60
 
 
 # What is kept of a run

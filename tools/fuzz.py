@@ -1,8 +1,7 @@
 """Fuzz the trusted side: notebooks, record streams, configurations, graphs, and the hidden graders over streams.
 
-    python -m tools.fuzz                          # 1,000 of each kind
-    python -m tools.fuzz --count 10000            # 10,000; prints the seed, with which it can be repeated
-    python -m tools.fuzz --only graphs --seed 7
+    python -m tools.fuzz                          # 10,000 of each kind; prints the seed, with which it can be repeated
+    python -m tools.fuzz --only graphs --count 1000 --seed 7
     python -m tools.fuzz --record                 # record real input again, after the course or the exporter changed
 
 Every case has to end in one of the outcomes that are named, within CASE_SECONDS and MEMORY_MIB; what is raised, or
@@ -59,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run every kind in a process of its own and print one table. Returns an exit status."""
     names = [kind.name for kind in fuzzing.KINDS]
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--count", type=int, default=1000, help="cases of each kind (fewer where the table says so)")
+    parser.add_argument("--count", type=int, default=10_000, help="cases of each kind (fewer where the table says so)")
     parser.add_argument("--seed", type=int, help="of an earlier run, to repeat it")
     parser.add_argument("--only", choices=names, help="one kind")
     parser.add_argument("--record", action="store_true", help="record real input from the reference sample")
