@@ -19,6 +19,7 @@ and what is done to the notebook and the folder:
     first, last  texts of code cells, put before all others or after them
     edits        changes to the notebook's data, see EDITS
     make         changes to the folder, see MAKERS
+    slow         true: it waits for limits, and is left to `make attack`
     checkpoint   true: the reference solution's checkpoint lies beside the notebook
 
 Texts may hold placeholders: @TRACE@ is a file that must not come into being, @PORT@ a port at which nobody may call,
@@ -80,6 +81,7 @@ class Attack:
     edits: Sequence[Sequence[Any]] = ()
     make: Sequence[Sequence[Any]] = ()
     checkpoint: bool = False
+    slow: bool = False
 
     @property
     def is_twin(self) -> bool:
