@@ -83,10 +83,14 @@ def restore_comparisons(source: str) -> str:
 
 
 class OwnPictures(IPythonRenderer):  # type: ignore[misc]
-    """Renders Markdown with the pictures that the notebook holds; a picture from elsewhere becomes a link to it."""
+    """Renders Markdown with the pictures that the notebook holds; a picture from elsewhere becomes a link to it, one
+    that is missing (a copied cell loses it) its name."""
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         address, words = (url, text) if MISTUNE_V3 else (text, url)  # mistune 2 gives them in this order
+        name = address.removeprefix("attachment:")
+        if name != address and name not in self.attachments:  # nbconvert would make no page at all
+            return words or html.escape(name)
         if PICTURE.match(address):
             return str(super().image(text, url, title))
         return f'<a href="{html.escape(address)}">{words or html.escape(address)}</a>'

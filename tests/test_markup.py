@@ -73,6 +73,11 @@ def test_cleaning_leaves_comparisons_readable_and_tags_escaped() -> None:
         assert restore_comparisons(tag).startswith("&")
 
 
+def test_a_missing_attachment_costs_the_picture_and_not_the_page() -> None:
+    assert "<p>plot here</p>" in render("![plot](attachment:gone.png) here")
+    assert "gone.png" in render("![](attachment:gone.png)", attachments={"other.png": {"image/png": "iVBORw0KGgo="}})
+
+
 def test_a_picture_from_elsewhere_is_a_link_that_nothing_loads() -> None:
     own, html = "![net](https://example.org/net.png?who=1)", "<img src='https://example.org/net.png'>"
     page = render(f"{own} {html} ![](//example.org/a.png)")
