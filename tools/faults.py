@@ -526,7 +526,7 @@ def full_course(scene: Scene) -> Seen:
             temporary = scene.place / f"disk-{spare}-tmp"
             temporary.mkdir()
             done = _grade_there(root, temporary)
-            own = mixed(scene, root)
+            own = mixed_or_cleared(scene, root)
             filler.unlink()
             own += _expect_words(done, ("No space left", "disk is full"), (1, 3)) if done.returncode else []
             again = _grade_there(root, temporary)
@@ -543,7 +543,7 @@ def full_scratch(scene: Scene) -> Seen:
     root = scene.copy(cold="ada")
     disk = scene.place / "scratch-disk"
     with small_disk(disk, 1):
-        fill(disk / "filler", leave=8 << 10)  # where not even this is left, Python takes another folder
+        fill(disk / "filler", leave=4 << 10)  # where not even this is left, Python takes another folder
         done = _grade_there(root, disk)
         problems = _expect_words(done, ("No space left", "disk is full"), (1, 3)) + mixed_or_cleared(scene, root)
     return Seen(1, f"exit status {done.returncode}", [*problems, *verdict(scene, root)])
