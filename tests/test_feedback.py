@@ -141,8 +141,9 @@ def test_the_courses_weights_are_not_handed_out_with_the_feedback(told: Told, tm
     root = tmp_path / "course"
     shutil.copytree(told.root, root)
     config = root / "grader_config.py"
-    probes = "from autograder.config import CheckpointProbe, ModuleProbe\n"
-    net = 'modules=[ModuleProbe("Net")], checkpoint=CheckpointProbe("model", module="Net", transform="t"),'
+    probes = "from autograder.config import CheckpointProbe, ModuleProbe, TransformProbe\n"
+    net = 'modules=[ModuleProbe("Net")], transforms=[TransformProbe("t", images=["natural"])],'
+    net += 'checkpoint=CheckpointProbe("model", module="Net", transform="t"),'
     text = config.read_text().replace('answers=[AnswerProbe("total")],', f'answers=[AnswerProbe("total")], {net}')
     config.write_text(probes + text)
     source = root / "source" / tiny_course.ASSIGNMENT

@@ -37,12 +37,14 @@ from tools.samples import build_sample
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = """
-from autograder.config import CheckpointProbe, AnswerProbe, Assignment, Course, Exercise, Limits, ModuleProbe
+from autograder.config import AnswerProbe, Assignment, CheckpointProbe, Course, Exercise, Limits, ModuleProbe
+from autograder.config import TransformProbe
 from pathlib import Path
 FIRST = Exercise("01_output_size", {"a": 1}, "test_a.py", answers=[AnswerProbe("x")])
 LAST = Exercise(
     "04_modern_cnn", {"b": 1}, "test_a.py", modules=[ModuleProbe("ModernCNN")],
     checkpoint=CheckpointProbe("modern_cnn", module="ModernCNN", transform="test_transform"),
+    transforms=[TransformProbe("test_transform", images=["natural"])],
 )
 COURSE = Course({"cnn": Assignment([FIRST, LAST], graders=Path(__file__).parent)}, limits=Limits(scratch_mib=2))
 """
