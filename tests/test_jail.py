@@ -245,8 +245,9 @@ for _ in range(3000):
 """
 LOOK_FOR_TRACES = """
 import os
-found = [f"{place}/{name}" for place in (".", "/tmp", "/dev/shm") for name in os.listdir(place)]
-print(sorted(found), open("handed_in.txt").read())
+found = [f"{place}/{name}" for place in (".", "/dev/shm") for name in os.listdir(place)]
+left = {"trace", "closed", "deep"} & set(os.listdir("/tmp"))  # an environment may be mounted there
+print(sorted(found), left, open("handed_in.txt").read())
 """
 
 
@@ -255,7 +256,7 @@ def test_a_notebook_leaves_nothing_for_the_next(isolation: Isolation, tmp_path: 
     (tmp_path / "files" / "handed_in.txt").write_text("as handed in")
     run = run_cells(isolation, tmp_path, {"first": [LEAVE_TRACES], "second": [LOOK_FOR_TRACES]})
     assert run.notebooks["first"].cells[0].status is Status.PASSED, run.notebooks["first"].cells[0].message
-    assert text_of(run, "second", 0).strip() == "['./handed_in.txt', '/tmp/ipython', '/tmp/matplotlib'] as handed in"
+    assert text_of(run, "second", 0).strip() == "['./handed_in.txt'] set() as handed in"
 
 
 def test_a_second_run_of_a_notebook_finds_nothing_of_the_first(isolation: Isolation, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -222,19 +223,23 @@ def _machine() -> dict[str, str]:
 
 
 def _left_processes(before: set[int]) -> list[str]:
-    """Processes of a jail that outlived the grader."""
+    """Processes of a jail that outlived the grader: nobody is left above them. Those of another grader have theirs."""
+    time.sleep(1)  # for what has been killed to be gone
     left = []
-    for process in psutil.process_iter(["pid", "name", "cmdline"]):
-        words = " ".join(process.info["cmdline"] or [])
-        if process.info["pid"] not in before and ("autograder.worker" in words or "bwrap" in words):
-            left.append(f"a process outlived the grader: {process.info['name']}")
-    return left if not _grading_elsewhere() else []
+    for process in psutil.process_iter(["pid", "name"]):
+        with suppress(psutil.Error):  # it has ended
+            if process.pid not in before and _is_jailed(process) and not any(map(_is_owner, process.parents())):
+                left.append(f"a process outlived the grader: {process.info['name']}")
+    return left
 
 
-def _grading_elsewhere() -> bool:
-    """Whether another grader runs on this machine, whose jails are not ours to judge."""
-    words = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
-    return any("nbgrader autograde" in text or "autograder grade" in text for text in words)
+def _is_jailed(process: psutil.Process) -> bool:
+    words = " ".join(process.cmdline())
+    return "autograder.worker" in words or "bwrap" in words
+
+
+def _is_owner(process: psutil.Process) -> bool:
+    return process.pid != 1 and not _is_jailed(process)
 
 
 def _changed(
