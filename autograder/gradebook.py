@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,35 @@ class Mark:
 
 
 Marks = Mapping[str, tuple[Mark, ...]]  # by student
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the gradebook knows of a student and one assignment, the marks apart. Times are UTC.
+
+    `due` is the student's own due date, `extension_seconds` included. A student who handed nothing in has
+    `is_submitted` False. `penalty` is in points, of all notebooks.
+    """
+
+    student: str
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+    lms_id: str = ""
+    is_submitted: bool = False
+    handed_in: datetime | None = None
+    due: datetime | None = None
+    extension_seconds: float = 0.0
+    seconds_late: float = 0.0
+    penalty: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """First and last name where the gradebook has them, else nothing."""
+        return " ".join(part for part in (self.first_name, self.last_name) if part)
+
+
+Standings = Mapping[str, Standing]  # by student
 
 
 def absolute_url(db_url: str, root: Path) -> str:
@@ -114,23 +144,68 @@ def read_marks(db_url: str, name: str, student: str | None = None) -> Marks:
 
     Raises GradebookError.
     """
+    with _reading(db_url) as gradebook:
+        if gradebook is None:
+            return {}
+        try:
+            if student is None:
+                submissions = gradebook.find_assignment(name).submissions
+            else:
+                submissions = [gradebook.find_submission(name, student)]
+        except MissingEntry:
+            return {}
+        return {submission.student.id: marks_of(submission) for submission in submissions}
+
+
+def read_standings(db_url: str, name: str) -> Standings:
+    """Every student of the gradebook, whether or not anything was handed in; nothing where there is no gradebook yet.
+
+    Raises GradebookError.
+    """
+    with _reading(db_url) as gradebook:
+        if gradebook is None:
+            return {}
+        try:
+            assignment = gradebook.find_assignment(name)
+        except MissingEntry:
+            return {}
+        submissions = {submission.student.id: submission for submission in assignment.submissions}
+        return {s.id: _standing(s, assignment.duedate, submissions.get(s.id)) for s in gradebook.students}
+
+
+@contextmanager
+def _reading(db_url: str) -> Iterator[Gradebook | None]:
+    """The gradebook; None where there is no file yet. Raises GradebookError."""
     path = database_path(db_url, Path())
     if path is not None and not path.is_file():
-        return {}
+        yield None
+        return
     try:
         with Gradebook(db_url) as gradebook:
-            try:
-                if student is None:
-                    submissions = gradebook.find_assignment(name).submissions
-                else:
-                    submissions = [gradebook.find_submission(name, student)]
-            except MissingEntry:
-                return {}
-            return {submission.student.id: marks_of(submission) for submission in submissions}
+            yield gradebook
     except DatabaseError as error:
         if "locked" in str(error.orig):
             raise GradebookError(f"the gradebook {LOCKED} ({error.orig})") from error
         raise GradebookError(f"the gradebook cannot be read ({error.orig}): put back a copy of it") from error
+
+
+def _standing(student: Any, due: datetime | None, submission: Any | None) -> Standing:
+    names = (student.first_name or "", student.last_name or "", student.email or "", student.lms_user_id or "")
+    known = Standing(student.id, *names, due=due)
+    if submission is None:
+        return known
+    extension = submission.extension or timedelta()
+    return replace(
+        known,
+        is_submitted=True,
+        handed_in=submission.timestamp,
+        due=due + extension if due is not None else None,
+        extension_seconds=extension.total_seconds(),
+        seconds_late=max(0.0, (submission.timestamp - due - extension).total_seconds())
+        if due is not None and submission.timestamp is not None
+        else 0.0,
+        penalty=float(submission.late_submission_penalty or 0.0),
+    )
 
 
 def marks_of(submission: Any) -> tuple[Mark, ...]:

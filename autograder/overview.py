@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from autograder.evidence import clean_text
 from autograder.flags import KINDS
-from autograder.gradebook import Mark, Marks
+from autograder.gradebook import Mark, Marks, Standing, Standings
 from autograder.results import GradeReport, ManualMark, Status
 
 ORDINARY = (Status.PASSED, Status.ERROR)
@@ -30,6 +30,7 @@ class Row:
 
     report: GradeReport
     marks: Sequence[Mark] = ()
+    standing: Standing | None = None
 
     @property
     def student(self) -> str:
@@ -116,18 +117,24 @@ class Row:
         return Points(earned, round(sum(pair[1] for pair in pairs), 1))
 
     @property
+    def penalty(self) -> float:
+        """Points that are taken off for handing in late, as nbgrader's own export counts them."""
+        return sum({mark.notebook: mark.penalty or 0.0 for mark in self.marks}.values())
+
+    @property
     def total(self) -> Points:
-        """All points: of the gradebook, manual marks included, where it is known; else the automatic ones."""
+        """All points: of the gradebook, manual marks and late penalties included, where it is known; else the
+        automatic ones."""
         if self.marks:
             maximum = round(sum(mark.maximum for mark in self.marks), 1)
-            earned = round(sum(mark.score for mark in self.marks), 1)
+            earned = round(max(sum(mark.score for mark in self.marks) - self.penalty, 0.0), 1)
         else:
             maximum, earned = self.report.maximum, self.report.earned
         return Points(None if self.failed else earned, maximum)
 
 
-def rows_of(reports: Sequence[GradeReport], marks: Marks) -> list[Row]:
-    return [Row(report, marks.get(report.student, ())) for report in reports]
+def rows_of(reports: Sequence[GradeReport], marks: Marks, standings: Standings | None = None) -> list[Row]:
+    return [Row(r, marks.get(r.student, ()), (standings or {}).get(r.student)) for r in reports]
 
 
 def notebooks_of(rows: Sequence[Row]) -> list[str]:

@@ -135,11 +135,108 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class AnswerCell:
+    """A cell of a notebook as it was graded that holds something of the student's: `index` among all cells (from 0).
+
+    `kind` is "code" or "markdown", `name` its grade_id ("" for a cell that the student added).
+    """
+
+    index: int
+    kind: str
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One box in the drawing of a model graph.
+
+    `kind` is its colour and rank: input, convolution, linear, norm, activation, pool, dropout, add, concat, reshape,
+    output or other. `text` is for a reader ("Conv 3×3, 64→128, stride 2"), `shape` what comes out of it for one image,
+    (C, H, W) or (C,), empty where it is unknown. `inputs` are places of earlier layers in the list. `times` says how
+    many layers in a row a box stands for. `line` (from 1) is the student's line in cell `source_cell`, 0 where unknown.
+    """
+
+    kind: str
+    text: str
+    shape: Sequence[int]
+    inputs: Sequence[int]
+    parameters: int = 0
+    source_cell: int = 0
+    line: int = 0
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network as its eval graph shows it, built without arguments: size, cost for one image, and what it is made of.
+
+    `macs` are multiply-accumulates. `shortened` says how many layers in the middle are left out of `layers`.
+    """
+
+    notebook: str
+    name: str
+    parameters: int
+    macs: int
+    layers: Sequence[Layer] = ()
+    shortened: int = 0
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test image that was classified wrongly: PNG as base64, names of the classes, the softmax of the wrong one."""
+
+    image: str
+    label: str
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the handed-in weights did on the test images: `correct` of `images`, which are all `total` of the set unless
+    the verdict was sequential. `low` and `high` bound the accuracy (95 %), in 0..1. `confusion[true][predicted]` counts
+    images; `mistakes` are the most confident ones, most confident first.
+    """
+
+    notebook: str
+    correct: int
+    images: int
+    total: int
+    low: float
+    high: float
+    classes: Sequence[str]
+    confusion: Sequence[Sequence[int]]
+    mistakes: Sequence[Mistake] = ()
+    not_finite: int = 0
+
+    @property
+    def accuracy(self) -> float:
+        """In 0..1."""
+        return self.correct / self.images
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The learning curve that a checkpoint tells of itself, which nobody has checked: one value for each epoch.
+
+    Accuracies lie in 0..1; a list is empty where the file says nothing.
+    """
+
+    notebook: str
+    train_loss: Sequence[float] = ()
+    validation_loss: Sequence[float] = ()
+    train_accuracy: Sequence[float] = ()
+    validation_accuracy: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
 class GradeReport:
     """All that is known of one graded submission. `facts` hold isolation, device, data set, versions, file hashes.
 
     `key` identifies everything that decided the marks: files, engine, graders, configuration, data set. `answers` are
-    digests of what was handed in for each grade cell, and `manual` the marks that people had given by then.
+    digests of what was handed in for each grade cell, and `manual` the marks that people had given by then. `sources`
+    are the cells with something of the student's, by notebook; `models`, `evaluations` and `curves` are for figures.
     """
 
     student: str
@@ -154,6 +251,10 @@ class GradeReport:
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # notebook -> grade cell -> digest
     manual: Sequence[ManualMark] = ()
     flags: Sequence[Flag] = ()
+    sources: Mapping[str, Sequence[AnswerCell]] = field(default_factory=dict)
+    models: Sequence[Model] = ()
+    evaluations: Sequence[Evaluation] = ()
+    curves: Sequence[Curve] = ()
 
     def cell_scores(self) -> list[CellScore]:
         """One score for every declared grade cell, also for those that no check reached (they earn 0)."""
@@ -190,7 +291,19 @@ class GradeReport:
         runs = [notebook_run_from(n) for n in data.pop("notebooks")]
         manual = [ManualMark(**mark) for mark in data.pop("manual", ())]
         flags = [Flag(**flag) for flag in data.pop("flags", ())]
-        return cls(checks=checks, notebooks=runs, manual=manual, flags=flags, **data)
+        sources = {name: [AnswerCell(**c) for c in cells] for name, cells in data.pop("sources", {}).items()}
+        figures = figures_from({name: data.pop(name, ()) for name in FIGURES})
+        return cls(checks=checks, notebooks=runs, manual=manual, flags=flags, sources=sources, **figures, **data)
+
+
+FIGURES = ("models", "evaluations", "curves")
+
+
+def figures_from(data: Mapping[str, Any]) -> dict[str, Any]:
+    """`models`, `evaluations` and `curves` of a report from their `dataclasses.asdict` forms."""
+    models = [Model(**{**m, "layers": [Layer(**layer) for layer in m["layers"]]}) for m in data["models"]]
+    evaluations = [Evaluation(**{**e, "mistakes": [Mistake(**m) for m in e["mistakes"]]}) for e in data["evaluations"]]
+    return {"models": models, "evaluations": evaluations, "curves": [Curve(**curve) for curve in data["curves"]]}
 
 
 def notebook_run_from(data: Mapping[str, Any]) -> NotebookRun:
