@@ -20,7 +20,20 @@ from rich.text import Text
 
 from autograder import __version__, batch, doctor, intake, whatif
 from autograder.changes import Changes, WrongSetting, load_changed, parse_settings
-from autograder.config import CONFIG_FILE, ConfigError, Course, did_you_mean, load_course
+from autograder.commands.shared import (
+    NOT_ALL_GRADED,
+    NOTHING_GRADED,
+    choose_assignment,
+    choose_students,
+    complain,
+    count,
+    course_option,
+    device_option,
+    isolation_option,
+    make_console,
+    report_folder,
+)
+from autograder.config import ConfigError, Course, did_you_mean, load_course
 from autograder.data import DataError
 from autograder.evidence import clean_name, clean_text
 from autograder.gradebook import GradebookError, read_marks
@@ -53,7 +66,6 @@ STATUS_STYLES = {
     Status.UNSUPPORTED: "yellow",
     Status.INTERNAL: "bold red",
 }
-NOTHING_GRADED, NOT_ALL_GRADED = 1, 3
 
 
 class Commands(click.Group):
@@ -83,11 +95,6 @@ class Commands(click.Group):
             ctx.exit(NOTHING_GRADED)
 
 
-def complain(message: str) -> None:
-    """Say on standard error what went wrong."""
-    click.secho(printable(message), fg="red", err=True)
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="autograder")
 @click.option("--debug", is_flag=True, help="Show a traceback where something goes wrong.")
@@ -103,26 +110,6 @@ def main(debug: bool) -> None:
       2  wrong usage: an unknown command, option, assignment or student
       3  some submissions were not graded through the grader's own fault, not collected, or not compared
     """
-
-
-course_option = click.option(
-    "--course",
-    "root",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The course's folder, which holds grader_config.py.  [default: the working directory]",
-)
-isolation_option = click.option(
-    "--isolation",
-    type=click.Choice(["bubblewrap", "none"]),
-    default=None,
-    help='How student code is kept apart; "none" runs it with your own rights: only for people you trust.',
-)
-device_option = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default=None,
-    help="Where model graphs are run.  [default: as grader_config.py says, which is a GPU where there is one]",
-)
 
 
 @main.command("doctor")
@@ -627,24 +614,6 @@ def conclude_comparison(console: Console, found: Sequence[whatif.Comparison]) ->
     return NOT_ALL_GRADED if problems else 0
 
 
-def report_folder(root: Path, assignment: str) -> Path:
-    return root / "reports" / assignment
-
-
-def choose_assignment(course: Course, wanted: str | None) -> str:
-    """The assignment that was named, or the only one there is. Raises click.UsageError."""
-    known = sorted(course.assignments)
-    if wanted is None and len(known) == 1:
-        return known[0]
-    if wanted is None:
-        raise click.UsageError(f"{CONFIG_FILE} has {len(known)} assignments: name one of {', '.join(known)}")
-    if wanted not in known:
-        raise click.UsageError(
-            f"no assignment {wanted!r} in {CONFIG_FILE}: it has {', '.join(known)}" + did_you_mean(wanted, known)
-        )
-    return wanted
-
-
 def choose_assignment_of(root: Path, course: Course, notebook: Path, wanted: str | None) -> str:
     """The assignment that a notebook belongs to, by its cells or its name. Raises click.UsageError."""
     names = [choose_assignment(course, wanted)] if wanted else sorted(course.assignments)
@@ -658,26 +627,6 @@ def choose_assignment_of(root: Path, course: Course, notebook: Path, wanted: str
     raise click.UsageError(
         f"{clean_name(notebook.name)} is no graded notebook: {', '.join(known)}" + did_you_mean(notebook.stem, known)
     )
-
-
-def choose_students(
-    found: dict[str, Path], wanted: Sequence[str], course: batch.NbCourse, assignment: str
-) -> dict[str, Path]:
-    """The submissions to grade. Raises click.UsageError for an unknown student, SetupError where there is none."""
-    if not found:
-        place = course.folder("submitted", "STUDENT", assignment)
-        raise SetupError(f"no submissions of {assignment!r}: they belong in {place} (see `autograder collect`)")
-    for student in wanted:
-        if student not in found:
-            hint = did_you_mean(student, list(found))
-            raise click.UsageError(f"no submission of {assignment!r} by {student!r}{hint}")
-    return {student: path for student, path in found.items() if not wanted or student in wanted}
-
-
-def make_console() -> Console:
-    """A console on standard output; wide enough for tables where it goes into a file or a pipe."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=140)
 
 
 def scores_table(rows: Sequence[Row], states: dict[str, batch.State], has_marks: bool) -> Table:
@@ -709,10 +658,6 @@ def checks_table(report: GradeReport) -> Table:
             words.append(f"\n{printable(detail)}", "default")
         table.add_row(Text(clean_text(check.title)), f"{check.earned:g} / {check.points:g}", words)
     return table
-
-
-def count(things: Any, noun: str) -> str:
-    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
 
 
 if __name__ == "__main__":
