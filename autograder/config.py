@@ -18,8 +18,10 @@ from typing import Any
 from autograder.probe_images import KINDS
 
 CONFIG_FILE = "grader_config.py"
+VISIBILITIES = ("always", "after the deadline", "title only", "never")
 MOST_DRAWS = 1000
 MOST_SIDE = 1024  # of an image, and channels of one
+TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 Arguments = Mapping[str, Any]
 
 
@@ -146,7 +148,6 @@ class Drawn:
                 if len(found) == self.times:
                     return found
         raise ConfigError(f"Drawn({self.values}) gives only {len(found)} of {self.times} draws ({CONFIG_FILE})")
-
 
     def _holds(self, arguments: Arguments) -> bool:
         try:
@@ -314,12 +315,49 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class Feedback:
+    """What students see of the hidden checks in their feedback, which never holds a test's source or input.
+
+    `checks` is how much: "always" shows title, points, result, message and hint; "after the deadline" the same once the
+    student's own due date (extension included) has passed, and until then, or where there is no due date, as much as
+    "title only": title, points and result; "never" shows the points of the cell alone. `by_check` says otherwise for
+    single checks (names of tests) or cells (grade ids); a check's own word goes before its cell's. With `accuracy_cost`
+    students see their model among the anonymous others of the class.
+    """
+
+    checks: str = "always"
+    by_check: Mapping[str, str] = field(default_factory=dict)
+    accuracy_cost: bool = False
+
+    def __post_init__(self) -> None:
+        _choice("Feedback.checks", self.checks, list(VISIBILITIES))
+        given = isinstance(self.by_check, Mapping)
+        _require(given, f"Feedback.by_check must be a dict of checks or cells, got {_shown(self.by_check)}")
+        for name, chosen in self.by_check.items():
+            _require_text("Feedback.by_check: a name", name)
+            _choice(f"Feedback.by_check[{name!r}]", chosen, list(VISIBILITIES))
+        told = isinstance(self.accuracy_cost, bool)
+        _require(told, f"Feedback.accuracy_cost must be True or False, got {_shown(self.accuracy_cost)}")
+
+    def visibility(self, check: str, cell: str) -> str:
+        """One of VISIBILITIES for a check. One that pytest runs with several parameters goes by its function's name."""
+        names = (check, check.partition("[")[0], cell)
+        return next((self.by_check[name] for name in names if name in self.by_check), self.checks)
+
+    @property
+    def waits_for_deadline(self) -> bool:
+        """Whether anything depends on due dates."""
+        return "after the deadline" in (self.checks, *self.by_check.values())
+
+
+@dataclass(frozen=True)
 class Course:
     """Everything `grader_config.py` says: `COURSE = Course(...)`.
 
     `data` is the test set that models are judged on; the built-in "offline" set is for demonstrations and tests, and
     is never used unless it stands here. `older_marks` is what is done when a submission is graded of which a cell was
     marked by hand, for another answer: "review" leaves the mark to a person, "keep" and "clear" decide at once.
+    `feedback` is what students are shown.
     """
 
     assignments: Mapping[str, Assignment]
@@ -328,6 +366,7 @@ class Course:
     isolation: str = "bubblewrap"
     data: str = "cifar10"
     older_marks: str = "review"
+    feedback: Feedback = Feedback()
 
     def __post_init__(self) -> None:
         given = isinstance(self.assignments, Mapping)
@@ -341,6 +380,8 @@ class Course:
         _choice("Course.isolation", self.isolation, ["bubblewrap", "none"])
         _choice("Course.data", self.data, ["cifar10", "offline"])
         _choice("Course.older_marks", self.older_marks, ["review", "keep", "clear"])
+        told = isinstance(self.feedback, Feedback)
+        _require(told, f"Course.feedback must be Feedback(...), got {_shown(self.feedback)}")
 
     def assignment(self, name: str) -> Assignment:
         """Raises ConfigError, with the nearest name, where there is no such assignment."""
@@ -396,7 +437,9 @@ def load_course(root: Path, file: Path | None = None) -> Course:
     course = names.get("COURSE")
     if not isinstance(course, Course):
         raise ConfigError(f"{CONFIG_FILE} must define COURSE = Course(...), found {type(course).__name__}")
-    return dataclasses.replace(course, assignments={n: _find_graders(a, root) for n, a in course.assignments.items()})
+    course = dataclasses.replace(course, assignments={n: _find_graders(a, root) for n, a in course.assignments.items()})
+    _require_known_checks(course)
+    return course
 
 
 def _find_graders(assignment: Assignment, root: Path) -> Assignment:
@@ -405,6 +448,18 @@ def _find_graders(assignment: Assignment, root: Path) -> Assignment:
         place = f"no file {exercise.grader!r} in {graders}"
         _require((graders / exercise.grader).is_file(), f"Exercise({exercise.notebook!r}).grader: {place}")
     return dataclasses.replace(assignment, graders=graders)
+
+
+def _require_known_checks(course: Course) -> None:
+    """A name in `Feedback.by_check` is a check of a grader or a grade cell: a misspelt one would show what it hides."""
+    if not course.feedback.by_check:
+        return
+    exercises = [(a.graders / e.grader, e) for a in course.assignments.values() for e in a.exercises]
+    cells = [cell for _, exercise in exercises for cell in exercise.cells]
+    checks = [name for path, _ in exercises for name in TEST.findall(path.read_text())]
+    for name in course.feedback.by_check:
+        meant = did_you_mean(name, [*checks, *cells])
+        _require(name in (*checks, *cells), f"Feedback.by_check has {name!r}, which is no check and no cell{meant}")
 
 
 def _explain_unknown_name(error: TypeError) -> str:
