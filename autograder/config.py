@@ -366,7 +366,7 @@ class Course:
     isolation: str = "bubblewrap"
     data: str = "cifar10"
     older_marks: str = "review"
-    feedback: Feedback = Feedback()
+    feedback: Feedback = field(default_factory=Feedback)
 
     def __post_init__(self) -> None:
         given = isinstance(self.assignments, Mapping)
