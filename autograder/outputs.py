@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
+import hashlib
 import html
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 from autograder.evidence import clean_text
 from autograder.results import CheckResult, Status
 
+CHECKS_MARK = "autograder_checks"  # in the metadata of a table of checks: their digest
 MOST_LINES, MOST_LINE = 200, 2000  # of a traceback, and characters of each
 MOST_PIXELS = 25_000_000  # of a picture: a hundred megabytes on the screen; matplotlib's largest plots have a tenth
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -147,8 +151,14 @@ def checks_output(checks: Sequence[CheckResult], notes: Sequence[str] = ()) -> O
             "text/html": f'<div class="tex2jax_ignore">{paragraphs}<table>{head}{rows}</table></div>',
             "text/plain": plain,
         },
-        "metadata": {},
+        "metadata": {CHECKS_MARK: checks_digest(checks)},
     }
+
+
+def checks_digest(checks: Sequence[CheckResult]) -> str:
+    """What tells a table of other results from this one: all that it shows, in a hash."""
+    shown = [dataclasses.asdict(dataclasses.replace(check, seconds=0.0)) for check in checks]
+    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
 
 def undecided_points(checks: Sequence[CheckResult]) -> list[str]:
@@ -175,11 +185,15 @@ def describe_check(check: CheckResult) -> str:
 
 
 def details(check: CheckResult) -> list[str]:
-    """What stands below a check: message, remedy and place; a hint only where there is something to do."""
+    """What stands below a check: message, remedy and place."""
+    return [part for part in (check.message, remedy(check), where(check)) if part]
+
+
+def remedy(check: CheckResult) -> str:
+    """What a student can do about a check; nothing where there is nothing to do."""
     if check.status is Status.UNSUPPORTED:  # its own hint is for those who got it wrong
-        return [part for part in (check.message, UNDECIDED, where(check)) if part]
-    hint = f"Hint: {check.hint}" if check.hint and check.status not in (Status.PASSED, Status.SKIPPED) else ""
-    return [part for part in (check.message, hint, where(check)) if part]
+        return UNDECIDED
+    return f"Hint: {check.hint}" if check.hint and check.status not in (Status.PASSED, Status.SKIPPED) else ""
 
 
 def where(check: CheckResult) -> str:
