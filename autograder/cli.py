@@ -20,6 +20,7 @@ from rich.text import Text
 
 from autograder import __version__, batch, doctor, intake, whatif
 from autograder.changes import Changes, WrongSetting, load_changed, parse_settings
+from autograder.commands.export import export_command
 from autograder.commands.shared import (
     NOT_ALL_GRADED,
     NOTHING_GRADED,
@@ -36,6 +37,7 @@ from autograder.commands.shared import (
 from autograder.config import ConfigError, Course, did_you_mean, load_course
 from autograder.data import DataError
 from autograder.evidence import clean_name, clean_text
+from autograder.exports import ExportError
 from autograder.gradebook import GradebookError, read_marks
 from autograder.intake.screen import show as show_intake
 from autograder.intake.times import EXAMPLE as DEADLINE_EXAMPLE
@@ -58,6 +60,7 @@ SETUP_ERRORS = (
     BrokenReport,
     intake.IntakeError,
     intake.TableError,
+    ExportError,
 )
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
 STATUS_STYLES = {
@@ -659,6 +662,8 @@ def checks_table(report: GradeReport) -> Table:
         table.add_row(Text(clean_text(check.title)), f"{check.earned:g} / {check.points:g}", words)
     return table
 
+
+main.add_command(export_command)
 
 if __name__ == "__main__":
     sys.exit(main())
