@@ -169,7 +169,7 @@ def grade_batch(
         "AUTOGRADER_DEVICE": grader.course.device,
         "AUTOGRADER_OLDER_MARKS": grader.course.older_marks,
     }
-    with _alone(course), _logged(course) as errors, _environment(chosen):
+    with _alone(course), logged(course) as errors, _environment(chosen):
         marks = read_marks(course.db_url, grader.name)
         for student, folder in submissions.items():
             on_start(student)
@@ -347,7 +347,7 @@ class _Errors(logging.Handler):
 
 
 @contextmanager
-def _logged(course: NbCourse) -> Iterator[list[str]]:
+def logged(course: NbCourse) -> Iterator[list[str]]:
     """Send what nbgrader and libraries have to say to the log file; yields the list that collects errors."""
     course.log_path.parent.mkdir(parents=True, exist_ok=True)
     errors: list[str] = []
