@@ -12,9 +12,11 @@ import re
 import runpy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from autograder.course_life.due import DueError, parse_due
 from autograder.probe_images import KINDS
 
 CONFIG_FILE = "grader_config.py"
@@ -294,11 +296,17 @@ class Exercise:
 @dataclass(frozen=True)
 class Assignment:
     """An assignment: its exercises, and where their hidden graders are: the package's own folder, or one that is
-    named relative to the course's."""
+    named relative to the course's.
+
+    `due` is a date and a time, "2026-12-04 23:59", in `time_zone` ("Europe/Vienna") unless it has an offset of its
+    own; where it is empty, whatever nbgrader's gradebook says is the due date.
+    """
 
     exercises: Sequence[Exercise]
     graders: Path = Path(__file__).parent / "graders"
     needs_test_set: bool = True
+    due: str = ""
+    time_zone: str = ""
 
     def __post_init__(self) -> None:
         _require_all("Assignment.exercises", self.exercises, Exercise)
@@ -306,8 +314,21 @@ class Assignment:
         _require(known, f"Assignment.graders must be a folder, got {_shown(self.graders)}")
         told = isinstance(self.needs_test_set, bool)
         _require(told, f"Assignment.needs_test_set must be True or False, got {_shown(self.needs_test_set)}")
+        for what in ("due", "time_zone"):
+            value = getattr(self, what)
+            _require(isinstance(value, str), f"Assignment.{what} must be a text, got {_shown(value)}")
+        _require(bool(self.due) or not self.time_zone, "Assignment.time_zone is that of due, which is missing")
+        _ = self.due_at
         names = [exercise.notebook for exercise in self.exercises]
         _require(len(set(names)) == len(names), f"Assignment has a notebook twice: {names}")
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When it is due, in UTC; None where the configuration does not say. Raises ConfigError."""
+        try:
+            return parse_due(self.due, self.time_zone) if self.due else None
+        except DueError as error:
+            raise ConfigError(f"Assignment: {error} ({CONFIG_FILE})") from error
 
     def exercise(self, notebook: str) -> Exercise | None:
         """The exercise of a notebook, None for one that is not graded."""

@@ -111,8 +111,8 @@ def id_problem(student: str) -> str:
 
 def read_roster(path: Path) -> Roster:
     """Read a roster. Raises TableError for a missing or misspelt column, a duplicate, or an impossible id."""
-    header, rows = _read_table(path)
-    unused = _check_columns(path, header, list(COLUMNS), ["student"])
+    header, rows = read_table(path)
+    unused = check_columns(path, header, list(COLUMNS), ["student"])
     if not set(header) & (set(COLUMNS) - {"student"}):
         raise TableError(f"{path.name} has the column student only: add one of {', '.join(list(COLUMNS)[1:])}")
     students: dict[str, int] = {}
@@ -167,8 +167,8 @@ class Held:
 
 def read_receipts(path: Path, roster: Roster) -> list[Held]:
     """Read what students hold: columns `student` (an id, or a key of the roster) and `sha256`. Raises TableError."""
-    header, rows = _read_table(path)
-    _check_columns(path, header, ["student", "sha256"], ["student", "sha256"])
+    header, rows = read_table(path)
+    check_columns(path, header, ["student", "sha256"], ["student", "sha256"])
     held: dict[Held, int] = {}
     for line, row in rows:
         digest = row["sha256"].lower().removeprefix("sha-256").strip(" :")
@@ -185,7 +185,7 @@ def read_receipts(path: Path, roster: Roster) -> list[Held]:
     return list(held)
 
 
-def _read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Header and rows of a CSV file (`,` or `;` between columns), each row with its line. Raises TableError."""
     try:
         with open(path, "rb") as file:
@@ -216,7 +216,7 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]
     return header, rows
 
 
-def _check_columns(path: Path, header: Sequence[str], known: Sequence[str], needed: Sequence[str]) -> tuple[str, ...]:
+def check_columns(path: Path, header: Sequence[str], known: Sequence[str], needed: Sequence[str]) -> tuple[str, ...]:
     """The columns that are not used. Raises TableError where one is missing, twice, or a misspelling of a known one."""
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
