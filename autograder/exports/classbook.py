@@ -69,7 +69,9 @@ class Entry:
 
     @property
     def waits_for(self) -> tuple[str, ...]:
-        """The grade cells that a person has to mark or to confirm."""
+        """The grade cells that a person has to mark or to confirm; none before there is a score."""
+        if self.row.failed:
+            return ()
         waiting = [mark.cell for mark in self.row.marks if mark.needs_person]
         return tuple(dict.fromkeys([*waiting, *self.row.undecided]))
 

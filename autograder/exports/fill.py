@@ -149,8 +149,6 @@ def fill(
             if has_work(entry):
                 left.append(Left(entry.label, entry.reason + _stays(before)))
             continue
-        if column >= len(sheet.rows[row]):
-            raise ExportError(f"{sheet.name}: the row of {entry.label} ends before the column of the grade")
         if before.upper() in untouched:
             left.append(Left(entry.label, f"{before} stands in the table and stays"))
             continue

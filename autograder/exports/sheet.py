@@ -70,7 +70,9 @@ class Sheet:
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Read a CSV file in UTF-8 with `,` or `;` between columns. Raises ExportError."""
+    """Read a CSV file in UTF-8 with `,` or `;` between columns. Raises ExportError, also where a row is not as long as
+    the header.
+    """
     try:
         with open(path, "rb") as file:
             content = file.read((MOST_SHEET_MIB << 20) + 1)
@@ -90,6 +92,10 @@ def read_sheet(path: Path) -> Sheet:
     rows = _split(body, delimiter)
     if not _agrees(rows, body, delimiter):
         raise ExportError(f"{path.name} cannot be read as CSV (quotes that do not close?): export it again")
+    for index, row in enumerate(rows, start=1):
+        if len(row) != len(rows[0]) and any(field.value.strip() for field in row):
+            sizes = f"row {index} has {len(row)} cells, the header {len(rows[0])}"
+            raise ExportError(f"{path.name}: {sizes}, so that columns cannot be told: export it again")
     return Sheet(path.name, delimiter, body != text, rows)
 
 
