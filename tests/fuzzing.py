@@ -214,8 +214,9 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
         | st.binary(max_size=8)
     )
     kept = draw(st.sampled_from(["replace", "insert", "cut", "twice"]))
-    tail = {"replace": content[end:], "insert": content[start:], "cut": b"", "twice": content[start:] * 2}[kept]
-    return content[:start] + middle + tail
+    tail = b"" if kept == "cut" else content[end:] if kept == "replace" else content[start:]
+    more = content[start : start + (8 << 20)] if kept == "twice" else b""  # content may have a hundred megabytes
+    return b"".join((content[:start], middle, tail, more))
 
 
 def as_json(value: Any) -> bytes:
