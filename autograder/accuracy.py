@@ -19,6 +19,7 @@ Evaluate = Callable[[Images, int], Logits]
 
 CHUNK_IMAGES = 2_000  # per request: a hang costs one deadline, and progress can be seen
 RECHECKED_IMAGES = 500
+SHOWN_MISTAKES = 9
 # Two top logits closer than this part of the largest one may change places when the batch is cut differently:
 # float32 sums in another order differ in the fifth or sixth digit after some dozen layers.
 TIE = 1e-3
@@ -30,11 +31,21 @@ class NotLogits(ValueError):
 
 
 @dataclass(frozen=True)
+class SureMistake:
+    """An image (its place in the test set) that was taken for class `predicted` with this softmax, in 0..1."""
+
+    image: int
+    predicted: int
+    confidence: float
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """Test accuracy over `total` images.
 
     `confusion[true][predicted]` counts images; rows whose logits were not finite are wrong and counted in `not_finite`
-    only. `rechecked` images were run a second time in another order and batch size.
+    only. `rechecked` images were run a second time in another order and batch size. `mistakes` are the most confident
+    ones, most confident first.
     """
 
     correct: int
@@ -42,6 +53,7 @@ class Accuracy:
     confusion: tuple[tuple[int, ...], ...]
     not_finite: int = 0
     rechecked: int = 0
+    mistakes: tuple[SureMistake, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -136,4 +148,14 @@ def _count(logits: Logits, labels: Labels, classes: int, rechecked: int) -> Accu
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
         not_finite=int((~finite).sum()),
         rechecked=rechecked,
+        mistakes=_surest_mistakes(logits, predicted, labels),
     )
+
+
+def _surest_mistakes(logits: Logits, predicted: NDArray[np.int64], labels: Labels) -> tuple[SureMistake, ...]:
+    wrong = np.flatnonzero((predicted != labels) & (predicted >= 0))
+    shifted = logits[wrong].astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True, initial=-np.inf)
+    surest = 1 / np.exp(shifted).sum(axis=1)  # softmax of the largest logit
+    order = np.argsort(-surest, kind="stable")[:SHOWN_MISTAKES]
+    return tuple(SureMistake(int(wrong[k]), int(predicted[wrong[k]]), round(float(surest[k]), 4)) for k in order)

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Generator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from autograder.checks import CheckEnded, Graded
 from autograder.config import Exercise
 from autograder.evidence import LINES_PER_CELL, clean_text
 from autograder.jobs import Job, read_job
-from autograder.results import CheckResult, Flag, Status
+from autograder.model_facts import describe_models
+from autograder.results import CheckResult, Curve, Evaluation, Flag, Model, Status
 from autograder.runner import Runner, RunnerFault, RunnerProblem
 
 ARGUMENTS = ["--assert=plain", "--noconftest", "--strict-markers", "--import-mode=importlib"]
@@ -50,25 +51,36 @@ def main() -> int:
         with Runner(job.open_runner, device=job.course.device, seconds_in_all=seconds) as runner:
             runner.warm_up()
             for line in sys.stdin:
-                results, notes, flags = grade(job.with_work(json.loads(line)), runner)
-                facts = {"device": runner.device_name, **job.facts}
-                answer = {"checks": [asdict(result) for result in results], "notes": notes, "facts": facts}
-                answer["flags"] = [asdict(flag) for flag in flags]
+                found = grade(job.with_work(json.loads(line)), runner)
+                answer = {**asdict(found), "facts": {"device": runner.device_name, **job.facts}}
                 results_out.write(json.dumps(answer) + "\n")
                 results_out.flush()
                 runner.forget()
     return 0
 
 
-def grade(job: Job, runner: Runner) -> tuple[list[CheckResult], list[str], list[Flag]]:
+@dataclass
+class Found:
+    """What the hidden graders say of a submission, and what figures show of it."""
+
+    checks: list[CheckResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    flags: list[Flag] = field(default_factory=list)
+    models: list[Model] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+
+
+def grade(job: Job, runner: Runner) -> Found:
     """Run the hidden graders of every exercise on its evidence."""
-    results: list[CheckResult] = []
-    notes: list[str] = []
-    flags: list[Flag] = []
+    found = Found()
     for exercise in job.assignment.exercises:
-        graded = job.graded(exercise, runner, notes, flags)
-        results += run_graders(Path(job.assignment.graders) / exercise.grader, graded)
-    return results, notes, flags
+        graded = job.graded(exercise, runner, found.notes, found.flags)
+        found.checks += run_graders(Path(job.assignment.graders) / exercise.grader, graded)
+        found.models += describe_models(graded)
+        found.evaluations += graded.evaluations
+        found.curves += graded.curves
+    return found
 
 
 def run_graders(path: Path, graded: Graded) -> list[CheckResult]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder import __version__, data
+from autograder.answer_cells import answer_cells
 from autograder.cache import BrokenSecret, Cache, digest_of, engine_digest, read_secret
 from autograder.changes import Changes
 from autograder.checks import Submitted
@@ -31,7 +32,7 @@ from autograder.jobs import NotebookWork, Work, setup_record, wants_gpu
 from autograder.manual_marks import answers_of
 from autograder.plan import Plan, checkpoint_file, checkpoint_names, make_plan, plan_probes
 from autograder.proof import describe_graders
-from autograder.results import CellRun, CheckResult, Flag, GradeReport, NotebookRun, Status
+from autograder.results import CellRun, CheckResult, Flag, GradeReport, NotebookRun, Status, figures_from
 from autograder.run import FLEETING, JailRun, run_plan
 from autograder.submission import Submission, grade_id_of, read_notebook, read_submission, test_cells
 
@@ -199,7 +200,8 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
     flags = [*notebook_flags(submission.notebooks), *report.flags]
     answers = answers_of(submission, grader.release, grader.assignment)
     key = digest_of(key, submission.content)
-    return replace(report, student=student, notes=notes, seconds=seconds, key=key, answers=answers, flags=flags)
+    report = replace(report, student=student, notes=notes, seconds=seconds, key=key, answers=answers, flags=flags)
+    return replace(report, sources=answer_cells(submission, grader.release))
 
 
 @contextmanager
@@ -288,7 +290,7 @@ def grade_run(
         return _report(grader, submission, jail, *_faulty(grader, fault))
     checks = [_placed(check, submission) for check in from_records(answer["checks"])]
     report = _report(grader, submission, jail, checks, answer["notes"], answer["facts"])
-    return replace(report, flags=[Flag(**flag) for flag in answer["flags"]])
+    return replace(report, flags=[Flag(**flag) for flag in answer["flags"]], **figures_from(answer))
 
 
 def _faulty(grader: Grader, fault: Exception) -> tuple[list[CheckResult], list[str]]:

@@ -36,6 +36,7 @@ from autograder.graders.models import (
 from autograder.graph import ModelGraph, Node
 from autograder.graph_analysis import additions, batch_norms, parameter_count, residual_additions
 from autograder.graph_analysis.flow import ADDITIONS, Shapes, carries_data, references
+from autograder.model_facts import curve_of, evaluation_of
 from autograder.normalisation import DEFAULT, Normalisation, NotANormalisation, recover_normalisation
 from autograder.results import Status
 
@@ -319,6 +320,7 @@ def test_accuracy(graded: Graded, modern_cnn: Network) -> None:
     graded.flags.extend(lookup_flags(graded.exercise.notebook, modern_cnn.evaluation.graph, shapes))
     expect_within_budget(graph, modern_cnn.evaluation, settings["most_parameters"], settings["most_macs"])
     checkpoint, tensors = bound_checkpoint(graded, graph, modern_cnn.build.tensors)
+    graded.curves.extend(filter(None, [curve_of(graded.exercise.notebook, checkpoint.history)]))
     normalisation = normalisation_of(graded)
     # Where a batch size is written down in the code, another check has said so; the accuracy is judged all the same.
     batch_size = None if modern_cnn.takes(7) else EXPORTED_BATCH
@@ -409,6 +411,7 @@ def evaluate(
 
     try:
         found = measure_accuracy(logits, test_set.images, test_set.labels, graded.secret, batch_size=batch_size)
+        graded.evaluations.append(evaluation_of(graded.exercise.notebook, found, test_set))
         if found.accuracy > graded.exercise.settings["accuracy_zero"]:
             add_image_flags(graded, logits, found, batch_size, macs)
         return found
