@@ -262,6 +262,8 @@ def examine_notebook(case: tuple[str, bytes]) -> str:
 
 # Streams
 
+MOST_STREAM = 96 << 20  # bytes: frames that are repeated again and again would take this process's own memory
+
 
 class Fed:
     """A pipe with a jailed process's face, into which a thread writes `chunks`; it ends where they end."""
@@ -275,8 +277,9 @@ class Fed:
     def _feed(self, chunks: Iterable[bytes]) -> None:
         with suppress(BrokenPipeError):  # the reader has seen enough
             for chunk in chunks:
-                while chunk:
-                    chunk = chunk[os.write(self._write_end, chunk) :]
+                rest = memoryview(chunk)
+                while rest:
+                    rest = rest[os.write(self._write_end, rest) :]
         os.close(self._write_end)
 
     def watch(self) -> bool:
@@ -320,6 +323,7 @@ def streams(draw: st.DrawFn, names: Sequence[str] = ()) -> tuple[str, bytes]:
         record(header, payload, size if place == lying else len(payload))
         for place, (header, payload) in enumerate(written)
     )
+    content = content[:MOST_STREAM]
     return name, draw(damaged(content)) if not draw(st.integers(0, 4)) else content
 
 

@@ -299,8 +299,9 @@ def _fill_gradebook(place: Path, graded: Sequence[GradeReport], draw: random.Ran
             gradebook.add_notebook(notebook, ASSIGNMENT)
             for cell, maximum in points.items():
                 gradebook.add_grade_cell(cell, notebook, ASSIGNMENT, max_score=maximum, cell_type="code")
-        for number, report in enumerate(graded):
-            _enter(gradebook, number, report, draw)
+        with gradebook.db.no_autoflush:  # else SQLAlchemy warns of each submission that nbgrader puts together
+            for number, report in enumerate(graded):
+                _enter(gradebook, number, report, draw)
         gradebook.db.commit()
 
 
