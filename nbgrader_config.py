@@ -32,8 +32,23 @@ c.Autograde.autograde_preprocessors = [
     "autograder.nbgrader_plugin.RecordSubmission",  # in one transaction, what nbgrader's own steps commit cell by cell
 ]
 
+c.GenerateFeedback.exporter_class = "autograder.feedback.exporter.FeedbackExporter"
+c.GenerateFeedback.preprocessors = [
+    "nbgrader.preprocessors.GetGrades",
+    "autograder.feedback.exporter.ShowVisible",
+    "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
+]
+
 # What students wrote must not run script in formgrader, which can set scores, or in a feedback page.
 c.HTMLExporter.filters = {"markdown2html": "autograder.markup.safe_markdown"}
+
+# Late penalties (docs/course-life.md). All numbers are 0 until you choose: nothing is taken off.
+c.AssignLatePenalties.plugin_class = "autograder.course_life.late.LatePolicy"
+# c.LatePolicy.percent_per_day = 10  # of the score, for every day that has begun
+# c.LatePolicy.points_per_day = 2  # of the submission, for every day that has begun
+# c.LatePolicy.grace_minutes = 15
+# c.LatePolicy.most_percent = 50
+# c.LatePolicy.last_day = 7  # afterwards the submission counts 0
 
 # Solutions and the instructor's own validation run outside the jail: they are the instructor's code.
 c.Execute.timeout = 1800

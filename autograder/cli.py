@@ -21,6 +21,7 @@ from rich.text import Text
 from autograder import __version__, batch, doctor, intake, whatif
 from autograder.changes import Changes, WrongSetting, load_changed, parse_settings
 from autograder.commands.export import export_command
+from autograder.commands.feedback import feedback_command
 from autograder.commands.shared import (
     NOT_ALL_GRADED,
     NOTHING_GRADED,
@@ -664,6 +665,7 @@ def checks_table(report: GradeReport) -> Table:
 
 
 main.add_command(export_command)
+main.add_command(feedback_command)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -100,8 +100,17 @@ class OwnPictures(IPythonRenderer):  # type: ignore[misc]
 def safe_markdown(context: Any, source: str) -> str:
     """HTML of a Markdown text: nbconvert's own rendering, then cleaned; links lead to http(s) and mailto only, and
     pictures are the notebook's own."""
-    attachments = context.get("cell", {}).get("attachments", {})
-    renderer = OwnPictures(escape=False, attachments=attachments)
+    return render_safely(source, OwnPictures(escape=False, attachments=attachments_in(context)))
+
+
+def attachments_in(context: Any) -> dict[str, Any]:
+    """The pictures that the cell holds which a template renders."""
+    found: dict[str, Any] = context.get("cell", {}).get("attachments", {})
+    return found
+
+
+def render_safely(source: str, renderer: OwnPictures) -> str:
+    """Markdown as HTML of which only harmless tags and attributes are left."""
     page = MarkdownWithMath(renderer=renderer).render(source)
     return str(clean(page, tags=ALLOWED_TAGS | MARKDOWN_TAGS, attributes=is_safe_attribute, protocols=PROTOCOLS))
 

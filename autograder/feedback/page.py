@@ -1,0 +1,65 @@
+"""Feedback as HTML: what stands on top of nbgrader's page, and below each grade cell. All text is escaped."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from autograder.feedback.content import Overall, ShownCell, ShownCheck, ShownNotebook, summarise
+from autograder.overview import Points
+from autograder.results import Status
+
+KINDS = {
+    Status.PASSED: ("passed", "✓"),
+    Status.SKIPPED: ("skipped", "–"),
+    Status.UNSUPPORTED: ("undecided", "?"),
+}
+
+
+def render_result(overall: Overall, page: ShownNotebook) -> Markup:
+    """Points, what went well, and next steps, for the top of a notebook's page."""
+    template = _environment().get_template("result.html")
+    return Markup(template.render(overall=overall, page=page, summary=summarise(page.cells), style=_style()))
+
+
+def render_cell(cell: ShownCell, figures: str = "") -> Markup:
+    """The checks of a grade cell, with figures below."""
+    return Markup(_environment().get_template("checks.html").render(cell=cell, figures=Markup(figures)))
+
+
+def of(points: Points) -> str:
+    """Points in words."""
+    return "not yet graded" if points.earned is None else f"{points.earned:g} of {points.maximum:g} points"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("autograder.feedback"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"of": of, "kind": _kind, "symbol": symbol}
+    return environment
+
+
+@cache
+def _style() -> Markup:
+    return Markup((files("autograder.feedback") / "templates" / "style.css").read_text())
+
+
+def _kind(check: ShownCheck) -> str:
+    if check.status is Status.FAILED and check.earned > 0:
+        return "partial"
+    return KINDS[check.status][0] if check.status in KINDS else "failed"
+
+
+def symbol(check: ShownCheck) -> str:
+    if check.status is Status.FAILED and check.earned > 0:
+        return "◐"
+    return KINDS[check.status][1] if check.status in KINDS else "✗"
