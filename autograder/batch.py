@@ -27,6 +27,8 @@ from tornado.log import app_log
 
 from autograder import pipeline
 from autograder.cache import remove_parts
+from autograder.course_life import upkeep
+from autograder.course_life.groups import in_order
 from autograder.course_lock import CourseBusy, lock_course
 from autograder.gradebook import Marks, absolute_url, check_gradebook, read_marks
 from autograder.grading import internal_results, own_fault
@@ -34,6 +36,7 @@ from autograder.manual_marks import carry_over, decided
 from autograder.nbgrader_plugin import WIRING_REMEDY, missing_wiring
 from autograder.pipeline import Grader, SetupError, grade_submission, remove_abandoned, scratch_folder
 from autograder.recording import clear_scores, settle, standing_report
+from autograder.regrades import Regrade, changes_of
 from autograder.reports import load_report, report_path, save_report
 from autograder.results import GradeReport, Status
 from autograder.submission import find_notebooks, notebook_in, stage
@@ -53,13 +56,15 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """One submission's end. `problem` says why nothing was graded, `remarks` what the instructor should know."""
+    """One submission's end. `problem` says why nothing was graded, `remarks` what the instructor should know, `change`
+    which marks are others than before."""
 
     student: str
     state: State
     report: GradeReport | None = None
     problem: str = ""
     remarks: tuple[str, ...] = ()
+    change: Regrade | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Batch:
 
     outcomes: tuple[Outcome, ...]
     log: Path
+    remarks: tuple[str, ...] = ()  # on groups and late penalties
 
     @property
     def faults(self) -> tuple[Outcome, ...]:
@@ -170,8 +176,9 @@ def grade_batch(
         "AUTOGRADER_OLDER_MARKS": grader.course.older_marks,
     }
     with _alone(course), logged(course) as errors, _environment(chosen):
+        upkeep.enter_dates(course.db_url, course.root, grader.name, grader.assignment.due_at)
         marks = read_marks(course.db_url, grader.name)
-        for student, folder in submissions.items():
+        for student, folder in in_order(course.root, grader.name, submissions).items():
             on_start(student)
             errors.clear()
             try:
@@ -183,7 +190,8 @@ def grade_batch(
                 outcome = Outcome(student, State.FAULT, problem=problem)  # not even that can be recorded
             outcomes.append(outcome)
             on_end(outcome)
-    return Batch(tuple(outcomes), course.log_path)
+        remarks = upkeep.bring_up_to_date(course, grader.name)
+    return Batch(tuple(outcomes), course.log_path, tuple(remarks))
 
 
 def disk_problem(error: OSError) -> str:
@@ -221,10 +229,13 @@ def _grade_one(
         return Outcome(student, State.UNCHANGED, kept, remarks=remarks)
     place = report_path(grader.root, grader.name, student)
     before, last = _stamp(place), load_report(grader.root, grader.name, student)
+    changes = changes_of(grader.root, grader.name, student)
     failed = not _autograde(course, grader.name, student)
     report = load_report(grader.root, grader.name, student) if _stamp(place) != before else None
     if not failed and report is not None:
-        return Outcome(student, State.GRADED, report, remarks=(*remarks, *decided(report, last)))
+        latest = changes_of(grader.root, grader.name, student)[-1:]
+        change = latest[0] if latest and latest != changes[-1:] else None
+        return Outcome(student, State.GRADED, report, remarks=(*remarks, *decided(report, last)), change=change)
     if report is None or not report.is_internal:
         report = _record_fault(course, grader, student, _explain(errors), last)
     return Outcome(student, State.FAULT, report, _fault_in(report), remarks)

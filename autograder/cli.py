@@ -36,6 +36,9 @@ from autograder.commands.shared import (
     report_folder,
 )
 from autograder.config import ConfigError, Course, did_you_mean, load_course
+from autograder.course_life import upkeep
+from autograder.course_life.extensions import ExtensionError
+from autograder.course_life.groups import GroupError
 from autograder.data import DataError
 from autograder.evidence import clean_name, clean_text
 from autograder.exports import ExportError
@@ -62,7 +65,10 @@ SETUP_ERRORS = (
     intake.IntakeError,
     intake.TableError,
     ExportError,
+    ExtensionError,
+    GroupError,
 )
+MOST_CHANGES = 20  # named after grading
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
 STATUS_STYLES = {
     Status.PASSED: "green",
@@ -192,10 +198,13 @@ def grade_command(
     root = (root or Path()).resolve()
     name = choose_assignment(load_course(root), assignment)
     course = batch.open_course(root)
+    shared = upkeep.share_submissions(course, name, load_course(root).limits)
     submissions = choose_students(course.submissions(name), students, course, name)
     grader = batch.open_grader(course, name, isolation or "", device or "", older_marks or "")
     console = make_console()
     console.print(Text(f"Grading {name}: {count(submissions, 'submission')}, {grader.isolation.describe()}"))
+    for remark in shared:
+        console.print(Text(remark, "yellow"))
     done = run_batch(console, course, grader, submissions, force=force)
     marks = read_marks(course.db_url, name)
     reports = [outcome.report for outcome in done.outcomes if outcome.report is not None]
@@ -236,6 +245,7 @@ def run_batch(
 
 def conclude(console: Console, done: batch.Batch) -> None:
     """The last lines: what was left alone, what was left out, and who was not graded."""
+    show_changes(console, done)
     unchanged = sum(outcome.state is batch.State.UNCHANGED for outcome in done.outcomes)
     if unchanged:
         console.print(f"{unchanged} unchanged since they were graded; --force grades them again.")
@@ -249,6 +259,19 @@ def conclude(console: Console, done: batch.Batch) -> None:
         for problem in dict.fromkeys(outcome.problem for outcome in done.faults):
             students = [clean_name(outcome.student) for outcome in done.faults if outcome.problem == problem]
             complain(f"  {', '.join(students)}: {problem}")
+
+
+def show_changes(console: Console, done: batch.Batch) -> None:
+    """Whose marks are others than before, and why; and what became of groups' marks and late penalties."""
+    changed = [(outcome.student, outcome.change) for outcome in done.outcomes if outcome.change is not None]
+    if changed:
+        console.print(Text(f"{count(changed, 'submission')} with other marks than before (the report has the checks):"))
+    for student, change in changed[:MOST_CHANGES]:
+        console.print(Text(f"  {clean_name(student)}: {change} ({one_line('; '.join(change.why))})"))
+    if len(changed) > MOST_CHANGES:
+        console.print(f"  … and {len(changed) - MOST_CHANGES} more")
+    for remark in done.remarks:
+        console.print(Text(one_line(remark), "yellow"))
 
 
 @main.command("collect")
@@ -413,7 +436,10 @@ def report_command(assignment: str | None, output: Path | None, root: Path | Non
     reports = load_reports(root, name)
     if not reports:
         raise SetupError(f"no submission of {name!r} has been graded yet: run `autograder grade {name}`")
-    marks = read_marks(batch.open_course(root).db_url, name)
+    course = batch.open_course(root)
+    for remark in upkeep.bring_up_to_date(course, name):
+        complain(remark)
+    marks = read_marks(course.db_url, name)
     click.echo(write_report(output or report_folder(root, name), name, reports, marks))
 
 

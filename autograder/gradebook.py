@@ -93,6 +93,12 @@ def database_path(db_url: str, root: Path) -> Path | None:
     return root / url.database
 
 
+def has_gradebook(db_url: str) -> bool:
+    """Whether there is a gradebook at all: nbgrader would make an empty one to look into."""
+    path = database_path(db_url, Path())
+    return path is None or path.is_file()
+
+
 def check_gradebook(db_url: str, name: str, assignment: Assignment) -> None:
     """Prove, before the first submission, that scores can be written. Raises GradebookError."""
     remedy = f"run `nbgrader generate_assignment {name} --force`"
@@ -176,8 +182,7 @@ def read_standings(db_url: str, name: str) -> Standings:
 @contextmanager
 def _reading(db_url: str) -> Iterator[Gradebook | None]:
     """The gradebook; None where there is no file yet. Raises GradebookError."""
-    path = database_path(db_url, Path())
-    if path is not None and not path.is_file():
+    if not has_gradebook(db_url):
         yield None
         return
     try:

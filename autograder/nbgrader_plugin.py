@@ -29,9 +29,12 @@ from nbgrader.preprocessors import AssignLatePenalties, NbGraderPreprocessor
 from nbgrader.utils import rmtree
 from traitlets.config import Application
 
-from autograder import manual_marks, outputs, pipeline, recording
+from autograder import manual_marks, outputs, pipeline, recording, regrades
 from autograder.cache import remove_parts
 from autograder.config import ConfigError, load_course
+from autograder.course_life import groups, late, upkeep
+from autograder.course_life.extensions import ExtensionError
+from autograder.course_life.traces import note_traces
 from autograder.course_lock import CourseBusy, CourseLock, lock_course
 from autograder.data import DataError
 from autograder.evidence import clean_text
@@ -283,8 +286,11 @@ def _begin(exporter: Any) -> tuple[CourseLock, Marks]:
         weakref.finalize(exporter, lock.release)  # at the end of the process at the latest
         pipeline.remove_abandoned()
         remove_parts(root / ".autograder")
-        return lock, read_marks(exporter.parent.coursedir.db_url, exporter.grader.name)
-    except (CourseBusy, GradebookError, OSError) as error:
+        db_url, grader = exporter.parent.coursedir.db_url, exporter.grader
+        upkeep.check_policy(exporter.parent)
+        upkeep.enter_dates(db_url, root, grader.name, grader.assignment.due_at)
+        return lock, read_marks(db_url, grader.name)
+    except (CourseBusy, GradebookError, ExtensionError, pipeline.SetupError, OSError) as error:
         raise _nothing_graded(exporter, error) from error
 
 
@@ -318,7 +324,8 @@ class GradeInJail(NbGraderPreprocessor):  # type: ignore[misc]
         recording.put_back(db_url, grader.name, student, self.parent.marks.get(student, ()))
         folder = Path(course.format_path(course.submitted_directory, student, grader.name))
         self.log.info("Grading %s in the jail (%s)", student, grader.isolation.describe())
-        report = pipeline.grade_submission(
+        note_traces(grader, student, folder)
+        report = groups.report_of_group(grader, student, folder) or pipeline.grade_submission(
             grader, student, folder, notes=quarantined(_quarantine_place(grader, student))
         )
         report = self._with_manual_marks(grader, report, db_url)
@@ -389,12 +396,13 @@ class RecordSubmission(AssignLatePenalties):  # type: ignore[misc]
         exporter.converted[name] = recording.Converted(notebook.cells, unread)
         if is_last(exporter.parent, name):
             self.init_plugin()
+            regrades.remember_engine(exporter.grader)
             recording.record_submission(
                 exporter.grader.root,
                 own["db_url"],
                 resources["autograder"],
                 exporter.converted,
-                self.plugin_inst.late_submission_penalty,
+                late.penalties_of(self.plugin_inst),
                 self.log,
             )
         return notebook, resources

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from typing import Any
 from nbgrader import utils
 from nbgrader.api import Gradebook, MissingEntry
 
-from autograder import manual_marks
+from autograder import manual_marks, regrades
 from autograder.cache import write_atomically
+from autograder.course_life.extensions import Extension, extend, load_extensions
+from autograder.course_life.late import Penalties
 from autograder.gradebook import Mark, marks_of, read_marks
 from autograder.overview import Row
 from autograder.pipeline import Grader, submission_key
@@ -32,7 +35,6 @@ from autograder.reports import load_report, parse_report, save_report
 from autograder.results import GradeReport
 
 NO_MARK = (None, True)  # automatic score and flag of a cell of which nothing is recorded yet
-Penalty = Callable[[str, float, float], float | None]  # student, score, seconds late
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,16 @@ class Converted:
 
 
 def record_submission(
-    root: Path, db_url: str, report: GradeReport, notebooks: Mapping[str, Converted], penalty: Penalty, log: Logger
+    root: Path, db_url: str, report: GradeReport, notebooks: Mapping[str, Converted], penalties: Penalties, log: Logger
 ) -> None:
-    """Write every mark of a submission to the gradebook, all or none, and make its report the latest."""
+    """Write every mark of a submission to the gradebook, all or none, and make its report the latest.
+
+    Raises ExtensionError before anything is written.
+    """
+    extensions, last = load_extensions(root, report.assignment), load_report(root, report.assignment, report.student)
     with Gradebook(db_url) as gradebook:
         submission = gradebook.find_submission(report.assignment, report.student)
+        before = marks_of(submission)
         for name, notebook in notebooks.items():
             _write_scores(gradebook, report, name, notebook, log)
         for name, answers in report.answers.items():
@@ -56,12 +63,14 @@ def record_submission(
                 _write_missing(gradebook, report, name)
         gradebook.db.flush()
         gradebook.db.expire_all()  # scores of notebooks are computed by the database
-        for name in notebooks:
-            _write_penalty(gradebook, submission, name, penalty, log)
+        write_penalties(submission, extensions, penalties, log)
         gradebook.db.flush()
-        _announce(root, report, marks_of(submission))
+        marks = marks_of(submission)
+        now = datetime.now().astimezone()
+        change = regrades.change_between(root, Row(last, before), Row(report, marks), now) if last else None
+        _announce(root, report, marks, change)
         gradebook.db.commit()
-    _confirm(root, report)
+    _confirm(root, report, change)
 
 
 def _write_scores(gradebook: Gradebook, report: GradeReport, name: str, notebook: Converted, log: Logger) -> None:
@@ -89,14 +98,28 @@ def _write_missing(gradebook: Gradebook, report: GradeReport, name: str) -> None
     manual_marks.record_marks(gradebook, report, name)
 
 
-def _write_penalty(gradebook: Gradebook, submission: Any, name: str, penalty: Penalty, log: Logger) -> None:
-    notebook = gradebook.find_submission_notebook(name, submission.assignment.name, submission.student.id)
-    late = submission.total_seconds_late
-    points = penalty(submission.student.id, notebook.score, late) if late > 0 else None
-    if points is not None:
-        points = min(max(points, 0), notebook.score)
-        log.warning("%s of %s is %s seconds late: a penalty of %g points", name, submission.student.id, late, points)
-    notebook.late_submission_penalty = points
+def write_penalties(
+    submission: Any, extensions: Mapping[str, Extension], penalties: Penalties, log: Logger
+) -> tuple[float, float]:
+    """What a submission loses for being late, by its marks and its extension as they are now.
+
+    Returns points before and after; the caller commits.
+    """
+    extend([submission], extensions)
+    student, scores = submission.student.id, {notebook.name: notebook.score for notebook in submission.notebooks}
+    late = submission.total_seconds_late if submission.assignment.duedate is not None else 0.0
+    found = penalties(student, scores, late) if late > 0 else {}
+    before = after = 0.0
+    for notebook in submission.notebooks:
+        points = found.get(notebook.name)
+        if points is not None:
+            points = min(max(points, 0.0), max(notebook.score, 0.0))
+            log.warning("%s of %s is %s seconds late: a penalty of %g points", notebook.name, student, late, points)
+        before += notebook.late_submission_penalty or 0.0
+        after += points or 0.0
+        if notebook.late_submission_penalty != points:
+            notebook.late_submission_penalty = points
+    return before, after
 
 
 def put_back(db_url: str, assignment: str, student: str, before: Sequence[Mark]) -> None:
@@ -135,8 +158,12 @@ def _announcement(root: Path, assignment: str, student: str) -> Path:
     return root / ".autograder" / "recording" / assignment / f"{student}.json"
 
 
-def _announce(root: Path, report: GradeReport, marks: Sequence[Mark]) -> None:
-    content = {"report": report.to_json(), "marks": [_held(mark) for mark in marks]}
+def _announce(root: Path, report: GradeReport, marks: Sequence[Mark], change: regrades.Regrade | None) -> None:
+    content = {
+        "report": report.to_json(),
+        "marks": [_held(mark) for mark in marks],
+        "change": asdict(change) if change else None,
+    }
     path = _announcement(root, report.assignment, report.student)
     write_atomically(path, json.dumps(content).encode(), durable=True)
 
@@ -146,8 +173,10 @@ def _held(mark: Mark) -> list[Any]:
     return [mark.notebook, mark.cell, *kept, mark.needs_person, mark.penalty]
 
 
-def _confirm(root: Path, report: GradeReport) -> None:
+def _confirm(root: Path, report: GradeReport, change: regrades.Regrade | None) -> None:
     save_report(root, report)
+    if change is not None:
+        regrades.note(root, report.assignment, report.student, change)
     _announcement(root, report.assignment, report.student).unlink()
 
 
@@ -161,6 +190,7 @@ def settle(root: Path, db_url: str, assignment: str, student: str) -> None:
     try:
         content = json.loads(path.read_text())
         report, announced = parse_report(content["report"]), content["marks"]
+        change = regrades.parse_regrade(content["change"]) if content["change"] else None
     except FileNotFoundError:
         return
     except (ValueError, KeyError, TypeError):
@@ -168,9 +198,15 @@ def settle(root: Path, db_url: str, assignment: str, student: str) -> None:
         return
     marks = read_marks(db_url, assignment, student).get(student, ())
     if announced == [_held(mark) for mark in marks]:
-        _confirm(root, report)
+        _confirm(root, report, change)
     else:
         path.unlink()
+
+
+def settle_all(root: Path, db_url: str, assignment: str) -> None:
+    """The same for everybody, before marks change that were not graded."""
+    for path in sorted(_announcement(root, assignment, "").parent.glob("*.json")):
+        settle(root, db_url, assignment, path.stem)
 
 
 # Whether what is recorded still stands

@@ -14,7 +14,7 @@ class DueError(ValueError):
 
 
 def parse_due(text: str, zone_name: str) -> datetime:
-    """A due date in UTC. Its zone is its own (`+01:00`, `Z`) or the named one, never this machine's. Raises DueError."""
+    """A due date in UTC; its zone is its own (`+01:00`) or the named one, never this machine's. Raises DueError."""
     iso = re.sub(r"[zZ]$", "+00:00", text.strip())  # Python 3.10 does not know Z
     try:
         time = datetime.fromisoformat(iso)

@@ -1,0 +1,58 @@
+"""Which entries of the cache belong to whose submissions: it is kept by content, and names nobody.
+
+A list for each student in `.autograder/traces/<assignment>/<student>.json`, so that whoever is forgotten takes along
+what only their work has left there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from autograder.cache import write_atomically
+from autograder.pipeline import Grader, read_folder, scratch_folder
+
+
+def traces_path(root: Path, assignment: str, student: str) -> Path:
+    """Where a student's list is kept."""
+    return root / ".autograder" / "traces" / assignment / f"{student}.json"
+
+
+def note_traces(grader: Grader, student: str, folder: Path) -> None:
+    """Add the names of the files that grading a folder leaves in the cache, or finds there."""
+    with scratch_folder() as work:
+        _, plan, key = read_folder(grader, student, folder, work)
+    names = {f"{key}.report.json", *(f"{own}.frames" for own in (*plan.keys.values(), plan.checkpoint_key))}
+    path = traces_path(grader.root, grader.name, student)
+    known = traces_in(path)
+    if not names <= known:
+        write_atomically(path, json.dumps(sorted(known | names)).encode())
+
+
+def traces_in(path: Path) -> set[str]:
+    """The names in a list; nothing where it cannot be read."""
+    try:
+        names = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return set()
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+
+
+def traces_of(root: Path, student: str) -> tuple[set[str], set[str]]:
+    """The names of the files that only a student's work is behind, and of those that others' is, too."""
+    own: set[str] = set()
+    others: set[str] = set()
+    for path in (root / ".autograder" / "traces").glob("*/*.json"):
+        (own if path.stem == student else others).update(traces_in(path))
+    return own - others, own & others
+
+
+def unattributed(root: Path) -> Iterator[Path]:
+    """Files of the cache that nobody's list has, older than the lists."""
+    known = {name for path in (root / ".autograder" / "traces").glob("*/*.json") for name in traces_in(path)}
+    return (path for path in _files(root / ".autograder" / "cache") if path.name not in known)
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
