@@ -11,6 +11,7 @@ from autograder.gradebook import Mark, Marks, Standing, Standings
 from autograder.results import GradeReport, ManualMark, Status
 
 ORDINARY = (Status.PASSED, Status.ERROR)
+EXACT = 6  # decimals: what a person gave is not rounded, and only floating-point noise lies below
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ class Row:
             pairs = [(mark.score, mark.maximum) for mark in marks]
         else:
             pairs = [(s.earned, s.maximum) for s in self.report.cell_scores() if s.notebook == notebook]
-        earned = None if self.failed else round(sum(pair[0] for pair in pairs), 1)
-        return Points(earned, round(sum(pair[1] for pair in pairs), 1))
+        earned = None if self.failed else round(sum(pair[0] for pair in pairs), EXACT)
+        return Points(earned, round(sum(pair[1] for pair in pairs), EXACT))
 
     @property
     def penalty(self) -> float:
@@ -126,8 +127,8 @@ class Row:
         """All points: of the gradebook, manual marks and late penalties included, where it is known; else the
         automatic ones."""
         if self.marks:
-            maximum = round(sum(mark.maximum for mark in self.marks), 1)
-            earned = round(max(sum(mark.score for mark in self.marks) - self.penalty, 0.0), 1)
+            maximum = round(sum(mark.maximum for mark in self.marks), EXACT)
+            earned = round(max(sum(mark.score for mark in self.marks) - self.penalty, 0.0), EXACT)
         else:
             maximum, earned = self.report.maximum, self.report.earned
         return Points(None if self.failed else earned, maximum)

@@ -1,208 +1,281 @@
-"""The TA's page: one self-contained `index.html` with every submission and every check; no script, no network."""
+"""The TA's report: a folder of pages that open from disk, load nothing, and run no script but their own.
+
+`write_report` writes what has changed and nothing else: a submission's page is made again only where its report, its
+marks or the pages' own code differ from what the page was made of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from statistics import fmean, median
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from autograder import __version__
+from autograder.analysis import items, misconceptions
 from autograder.cache import write_atomically
-from autograder.evidence import clean_text
-from autograder.flags import KINDS
-from autograder.gradebook import Mark, Marks
-from autograder.outputs import ANSI, where
-from autograder.overview import Points, Row, notebooks_of, rows_of, status_words
-from autograder.results import CellRun, CheckResult, GradeReport, NotebookRun, Status
+from autograder.figures import Dot, draw_accuracy_cost, draw_exercises, draw_histogram
+from autograder.gradebook import Marks, Standings
+from autograder.overview import Points, Row, rows_of
+from autograder.report.anonymous import anonymised
+from autograder.report.pages import Site, code_digest, common_facts, readable, render
+from autograder.report.places import STUDENTS, student_page
+from autograder.report.student import render_student
+from autograder.results import GradeReport
 
-SYMBOLS = {Status.PASSED: "✓", Status.SKIPPED: "–", Status.UNSUPPORTED: "?", Status.INTERNAL: "!"}  # all others: ✗
-FACT_NAMES = {"data": "test set", "gpu": "GPU"}
-OWN_FACTS = ("checkpoint",)  # of one submission, shown with it
+__all__ = ["Site", "readable", "render_pages", "write_report"]
+
+MADE_OF = ".pages.json"  # page -> digest of what it was made of
+MOST_NAMED = 12  # people in a tile
+FILTERS = (
+    ("all", "all"),
+    ("waiting", "waiting for a manual mark"),
+    ("undecided", "undecided"),
+    ("fault", "the grader’s own fault"),
+    ("late", "late"),
+    ("look", "worth a look"),
+    ("incident", "stopped or crashed"),
+    ("failed", "a check failed"),
+)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One number of the overview, and whom it is about (with the numbers of their sections)."""
+    """One number of the overview, and whom it is about. `filter` is what the table of submissions shows for it."""
 
     label: str
-    count: int
     kind: str
+    filter: str
+    rows: Sequence[Row]
     remark: str = ""
-    who: Sequence[tuple[int, Row]] = ()
+    names_all: bool = True
+
+    @property
+    def named(self) -> Sequence[Row]:
+        return self.rows[:MOST_NAMED] if self.names_all else ()
+
+    @property
+    def more(self) -> int:
+        return len(self.rows) - len(self.named) if self.names_all else 0
 
 
 @dataclass(frozen=True)
-class CellError:
-    """A cell that did not run to its end: its place in the notebook (from 1), how it ended, and its traceback."""
+class Line:
+    """A row of the table of submissions. `forms` are the notebooks in which a person has to give a mark."""
 
-    number: int
-    status: Status
-    message: str
-    traceback: str
-
-
-@dataclass(frozen=True)
-class Task:
-    """One graded cell of a submission: its points and checks, and a remark where a person marks it."""
-
-    cell: str
-    points: Points
-    checks: Sequence[CheckResult] = ()
-    remark: str = ""
+    row: Row
+    name: str
+    parts: Sequence[Points]
+    total: float | None
+    maximum: float
+    seconds_late: float
+    tags: Sequence[str]
+    forms: Sequence[str]
 
 
 @dataclass(frozen=True)
-class Part:
-    """One notebook of a submission."""
+class Times:
+    """How long grading took, in seconds."""
 
-    notebook: str
-    points: Points
-    run: NotebookRun | None
-    tasks: Sequence[Task]
-    errors: Sequence[CellError]
-
-
-def write_report(folder: Path, assignment: str, reports: Sequence[GradeReport], marks: Marks) -> Path:
-    """Write `index.html` into a folder, whole or not at all, and return its path."""
-    path = folder / "index.html"
-    write_atomically(path, render_report(assignment, reports, marks, datetime.now().astimezone()).encode())
-    path.chmod(0o600)  # students' marks
-    return path
+    total: float
+    median: float
+    longest: float
+    row: Row
 
 
-def render_report(assignment: str, reports: Sequence[GradeReport], marks: Marks, now: datetime) -> str:
-    """The page as text. Nothing of a student's is markup in it: autoescape, and a policy that forbids script."""
-    rows = rows_of(reports, marks)
-    notebooks = notebooks_of(rows)
-    page = _environment().get_template("page.html")
-    return page.render(
-        assignment=assignment,
+def write_report(
+    folder: Path,
+    assignment: str,
+    reports: Sequence[GradeReport],
+    marks: Marks,
+    standings: Standings | None = None,
+    *,
+    anonymous: bool = False,
+    formgrader: str = "http://localhost:8888",
+    changes: Mapping[str, Sequence[str]] | None = None,
+    now: datetime | None = None,
+) -> Path:
+    """Write the pages of all submissions into a folder, and return the path of the first one.
+
+    `changes` are what regrades changed, in words, by student; `formgrader` is where marks are given by hand.
+
+    Each page is written whole or not at all; pages of submissions that are gone are deleted.
+    """
+    rows = rows_of(reports, marks, standings)
+    site = Site(assignment, anonymised(rows) if anonymous else rows, anonymous, formgrader, changes=changes or {})
+    known = _made_of(folder)
+    made: dict[str, str] = {}
+    for name, digest, make in _pages(site, now or datetime.now().astimezone()):
+        made[name] = digest
+        path = folder / name
+        if known.get(name) != digest or not path.is_file():
+            write_atomically(path, make().encode("utf-8", "replace"))
+            path.chmod(0o600)  # students' marks
+    for name in known.keys() - made.keys():
+        (folder / name).unlink(missing_ok=True)
+    write_atomically(folder / MADE_OF, json.dumps(made).encode())
+    return folder / "index.html"
+
+
+def _made_of(folder: Path) -> dict[str, str]:
+    """What the pages in a folder were made of; nothing where that cannot be read, and all are made again."""
+    try:
+        known = json.loads((folder / MADE_OF).read_text())
+    except (OSError, ValueError):
+        return {}
+    own = {"index.html", "checks.html", "submissions.html"}
+    return {
+        name: digest
+        for name, digest in (known.items() if isinstance(known, dict) else ())
+        if name in own or (name.startswith(f"{STUDENTS}/") and Path(name).name == name.partition("/")[2])
+    }
+
+
+def _pages(site: Site, now: datetime) -> Iterator[tuple[str, str, Any]]:
+    """Every page: its name, a digest of all that it is made of, and a function that makes it."""
+    code = code_digest()
+    digests = [_digest(code, site, row) for row in site.rows]
+    of_class = hashlib.sha256("".join([code, *digests, str(site.anonymous), site.formgrader]).encode()).hexdigest()
+    yield "index.html", f"{of_class} {now.isoformat()}", lambda: _overview(site, now)
+    yield "checks.html", of_class, lambda: _checks(site)
+    yield "submissions.html", of_class, lambda: _submissions(site)
+    for row, digest in zip(site.rows, digests, strict=True):
+        name = f"{STUDENTS}/{student_page(row.report.student)}"
+        yield name, digest, lambda row=row: render_student(site, row)
+
+
+def _digest(code: str, site: Site, row: Row) -> str:
+    """Identifies what a submission's page is made of. How long grading took this time changes nothing on it."""
+    standing = dataclasses.asdict(row.standing) if row.standing else None
+    held = json.dumps([[dataclasses.asdict(mark) for mark in row.marks], standing], default=str)
+    changes = list(site.changes.get(row.report.student, ()))
+    setup = f"{site.assignment} {site.anonymous} {site.formgrader} {list(site.notebooks)} {changes}"
+    return hashlib.sha256("\0".join([code, setup, row.report.to_json(), held]).encode()).hexdigest()
+
+
+def render_pages(site: Site, now: datetime) -> dict[str, str]:
+    """All pages as text, by the names of their files."""
+    return {name: make() for name, _, make in _pages(site, now)}
+
+
+def _overview(site: Site, now: datetime) -> str:
+    graded = [row for row in site.rows if not row.failed]
+    totals = [row.total.earned for row in graded if row.total.earned is not None]
+    maximum = max((row.total.maximum for row in graded), default=0.0)
+    dots = _dots(site)
+    unjailed = [row for row in site.rows if row.report.facts.get("isolation", "").startswith("none")]
+    return render(
+        "index.html",
+        site,
+        page="index.html",
         now=now,
-        engine=__version__,
-        tiles=_tiles(rows, bool(marks)),
-        rows=rows,
-        notebooks=notebooks,
-        parts=[[_part(row, notebook) for notebook in notebooks] for row in rows],
-        facts=_common_facts(reports),
-        own_facts=OWN_FACTS,
-        kinds=KINDS,
-        has_marks=bool(marks),
-        unjailed=[row for row in rows if row.report.facts.get("isolation", "").startswith("none")],
+        tiles=_tiles(site),
+        unjailed=unjailed,
+        totals=totals,
+        mean=fmean(totals) if totals else 0.0,
+        median=median(totals) if totals else 0.0,
+        maximum=maximum,
+        histogram=draw_histogram(totals, maximum) if totals else "",
+        exercises=draw_exercises(_exercises(site, graded)) if totals else "",
+        dots=dots,
+        by_parameters=draw_accuracy_cost(dots, "parameters") if dots else "",
+        by_macs=draw_accuracy_cost(dots, "MACs") if dots else "",
+        times=_times(site.rows),
+        facts=common_facts([row.report for row in site.rows]),
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("autograder", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"readable": readable, "words": status_words, "symbol": _symbol, "kind": _kind}
-    environment.filters |= {"where": where, "seconds": _seconds}
-    return environment
+def _exercises(site: Site, graded: Sequence[Row]) -> list[tuple[str, Sequence[float], float]]:
+    found: list[tuple[str, Sequence[float], float]] = []
+    for notebook in site.notebooks:
+        parts = [row.points_of(notebook) for row in graded]
+        earned = [part.earned for part in parts if part.earned is not None]
+        if earned:
+            found.append((notebook, earned, max(part.maximum for part in parts)))
+    return found
 
 
-def readable(text: str) -> str:
-    """Text of a student's for a page: no terminal colours, no control or direction characters, bounded."""
-    return clean_text(ANSI.sub("", text))
+def _dots(site: Site) -> list[Dot]:
+    """Every network whose accuracy was measured."""
+    dots = []
+    for row in site.rows:
+        networks = {model.notebook: model for model in row.report.models}
+        for found in row.report.evaluations:
+            model = networks.get(found.notebook)
+            if model is not None:
+                dots.append(Dot(row.student, found.accuracy, model.parameters, model.macs, site.link(row)))
+    return dots
 
 
-def _symbol(status: Status) -> str:
-    return SYMBOLS.get(status, "✗")
-
-
-def _kind(check: CheckResult) -> str:
-    """The style of a check's row: partial points look like neither a pass nor a failure."""
-    if check.status is Status.FAILED and check.earned > 0:
-        return "partial"
-    special = {Status.PASSED: "passed", Status.SKIPPED: "skipped", Status.UNSUPPORTED: "undecided"}
-    return special.get(check.status, "fault" if check.status is Status.INTERNAL else "failed")
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
-
-
-def _tiles(rows: Sequence[Row], has_marks: bool) -> list[Tile]:
-    numbered = list(enumerate(rows, 1))
-    waiting = [(n, row) for n, row in numbered if row.waiting]
-    undecided = [(n, row) for n, row in numbered if row.undecided]
-    failed = [(n, row) for n, row in numbered if row.failed]
-    unknown = "" if has_marks else "no gradebook was there: manual marks are unknown"
+def _tiles(site: Site) -> list[Tile]:
+    rows = site.rows
+    waiting, undecided = [row for row in rows if row.waiting], [row for row in rows if row.undecided]
+    failed = [row for row in rows if row.failed]
+    graded = [row for row in rows if not row.failed]
+    unknown = "" if site.has_marks else "no gradebook was there: manual marks are unknown"
+    of_all = f"of {len(rows)} submission{'s' * (len(rows) != 1)}"
     return [
-        Tile("graded", len(rows) - len(failed), "good", f"of {len(rows)} submission{'s' * (len(rows) != 1)}"),
-        Tile("waiting for a manual mark", len(waiting), "wait" if waiting else "", unknown, waiting),
-        Tile("undecided: to be marked by hand", len(undecided), "wait" if undecided else "", "", undecided),
-        Tile("failed through the grader’s own fault", len(failed), "bad" if failed else "", "", failed),
+        Tile("graded", "good", "all", graded, of_all, names_all=False),
+        Tile("waiting for a manual mark", "wait" if waiting else "", "waiting", waiting, unknown),
+        Tile("undecided: to be marked by hand", "wait" if undecided else "", "undecided", undecided),
+        Tile("failed through the grader’s own fault", "bad" if failed else "", "fault", failed),
     ]
 
 
-def _common_facts(reports: Sequence[GradeReport]) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Facts of the runs: each name with its values and how many submissions have each."""
-    names = dict.fromkeys(
-        name for report in reports for name, value in report.facts.items() if value and name not in OWN_FACTS
+def _times(rows: Sequence[Row]) -> Times | None:
+    if not rows:
+        return None
+    times = [row.report.seconds for row in rows]
+    longest = max(rows, key=lambda row: row.report.seconds)
+    return Times(sum(times), median(times), longest.report.seconds, longest)
+
+
+def _checks(site: Site) -> str:
+    return render("checks.html", site, page="checks.html", items=items(site.rows), mistakes=misconceptions(site.rows))
+
+
+def _submissions(site: Site) -> str:
+    lines = [_line(site, row) for row in site.rows]
+    return render(
+        "submissions.html",
+        site,
+        page="submissions.html",
+        lines=lines,
+        names=any(line.name for line in lines),
+        late=any(line.seconds_late for line in lines),
+        penalties=any(row.penalty for row in site.rows),
+        filters=FILTERS,
     )
-    facts = []
-    for name in names:
-        values: dict[str, int] = {}
-        for report in reports:
-            if report.facts.get(name):
-                values[report.facts[name]] = values.get(report.facts[name], 0) + 1
-        facts.append((FACT_NAMES.get(name, name), sorted(values.items(), key=lambda item: -item[1])))
-    return facts
 
 
-def _part(row: Row, notebook: str) -> Part:
-    report = row.report
-    run = next((run for run in report.notebooks if run.notebook == notebook), None)
-    automatic = report.cells.get(notebook, {})
-    tasks = [_task(row, notebook, cell, maximum) for cell, maximum in automatic.items()]
-    tasks += [_manual_task(row, mark) for mark in row.marks if mark.notebook == notebook and mark.cell not in automatic]
-    errors = [error for cell in (run.cells if run else ()) if (error := _cell_error(cell)) is not None]
-    return Part(notebook, row.points_of(notebook), run, tasks, errors)
+def _line(site: Site, row: Row) -> Line:
+    total, standing = row.total, row.standing
+    notebooks = [mark.notebook for mark in row.marks if mark.needs_person] if not site.anonymous else []
+    return Line(
+        row=row,
+        name=readable(standing.name) if standing else "",
+        parts=[row.points_of(notebook) for notebook in site.notebooks],
+        total=total.earned,
+        maximum=total.maximum,
+        seconds_late=standing.seconds_late if standing else 0.0,
+        tags=_tags(row),
+        forms=list(dict.fromkeys(notebooks)),
+    )
 
 
-def _task(row: Row, notebook: str, cell: str, maximum: float) -> Task:
-    checks = [check for check in row.report.checks if (check.notebook, check.cell) == (notebook, cell)]
-    earned = next(s.earned for s in row.report.cell_scores() if (s.notebook, s.cell) == (notebook, cell))
-    if row.failed:
-        return Task(cell, Points(None, maximum), checks, "no score was recorded")
-    mark = next((m for m in row.marks if (m.notebook, m.cell) == (notebook, cell) and m.manual is not None), None)
-    if mark is not None:
-        remark = f"{_by_hand(row, mark)}; the checks gave {earned:g}"
-        return Task(cell, Points(mark.score, maximum), checks, remark)
-    return Task(cell, Points(earned, maximum), checks, "" if checks else "no check reached this cell")
-
-
-def _manual_task(row: Row, mark: Mark) -> Task:
-    if row.failed:
-        return Task(mark.cell, Points(None, mark.maximum), remark="to be marked by hand once it could be graded")
-    if mark.needs_person and mark.manual is None:
-        return Task(mark.cell, Points(None, mark.maximum), remark="waits for a manual mark in formgrader")
-    remark = _by_hand(row, mark) if mark.manual is not None else "left as it was released: nothing to mark"
-    return Task(mark.cell, Points(mark.score, mark.maximum), remark=remark)
-
-
-def _by_hand(row: Row, mark: Mark) -> str:
-    """That a person gave the mark, and what became of it when the student handed in again."""
-    if any((older.notebook, older.cell) == (mark.notebook, mark.cell) for older in row.older_marks):
-        return "marked by hand in an earlier submission: counts until somebody decides"
-    known = (m for m in row.report.manual if (m.notebook, m.cell, m.score) == (mark.notebook, mark.cell, mark.manual))
-    kept = next((m for m in known if m.choice == "kept"), None)
-    when = f"; kept for a later submission on {datetime.fromisoformat(kept.chosen_at):%-d %B %Y, %H:%M}" if kept else ""
-    return f"marked by hand{when}"
-
-
-def _cell_error(cell: CellRun) -> CellError | None:
-    error = next((o for o in cell.outputs if o.get("output_type") == "error"), None)
-    if error is not None:
-        message = f"{error.get('ename', '')}: {error.get('evalue', '')}"
-        return CellError(cell.index + 1, cell.status, message, "\n".join(map(str, error.get("traceback", ()))))
-    if cell.status is not Status.PASSED:
-        return CellError(cell.index + 1, cell.status, cell.message, "")
-    return None
+def _tags(row: Row) -> list[str]:
+    """What the table can be filtered by."""
+    held: Mapping[str, bool] = {
+        "waiting": bool(row.waiting),
+        "undecided": bool(row.undecided),
+        "fault": row.failed,
+        "late": bool(row.standing and row.standing.seconds_late),
+        "look": bool(row.report.flags),
+        "incident": bool(row.incidents),
+        "failed": any(check.earned < check.points for check in row.report.checks),
+    }
+    return [tag for tag, holds in held.items() if holds]

@@ -1,0 +1,155 @@
+"""What a class's results say of its checks: how hard and how telling each is, and which mistakes are made by many."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+
+from autograder.overview import Row
+from autograder.results import CheckResult, Status
+
+FEWEST = 5  # submissions, below which a correlation says nothing
+UNJUDGED = (Status.SKIPPED, Status.UNSUPPORTED, Status.INTERNAL)
+# Where the lesson explains what a check asks for: the heading, by notebook and check ("" for all others of a notebook).
+LESSON: Mapping[str, Mapping[str, str]] = {
+    "01_output_size": {"": "The one formula of this lesson", "test_padding": "Part 3 · Padding, stride, dilation"},
+    "02_deeper_cnn": {
+        "": "Part 5 · SimpleCNN: a network for CIFAR-10",
+        "test_blocks_halve": "Part 4 · Pooling",
+        "test_other_image_size": "Four patterns you will use again and again",
+        "test_raw_logits_and_dropout": "The loop",
+        "test_weights_learn": "The loop",
+    },
+    "03_depthwise_separable": {"": "Four patterns you will use again and again"},
+    "04_modern_cnn": {
+        "": "Part 9 · The residual block",
+        "test_other_image_size": "Four patterns you will use again and again",
+        "test_loss_falls": "Before training: does the loss make sense?",
+        "test_training_varies": "Augmentation: the same image, but different",
+        "test_training_gives_float": "Augmentation: the same image, but different",
+        "test_testing_does_not_vary": "Augmentation: the same image, but different",
+        "test_both_normalise_alike": "The images",
+        "test_accuracy": "Three epochs",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One check over a class. `judged` are the submissions for which it was decided, `mean` their points; `lost` are
+    all points that the class lost in it. `discrimination` is in -1..1, None where it would say nothing."""
+
+    notebook: str
+    cell: str
+    name: str
+    title: str
+    points: float
+    judged: int
+    passed: int
+    mean: float
+    lost: float
+    ends: Mapping[Status, int]
+    discrimination: float | None
+
+    @property
+    def pass_rate(self) -> float | None:
+        """In 0..1, of those for whom it was decided."""
+        return self.passed / self.judged if self.judged else None
+
+
+@dataclass(frozen=True)
+class Misconception:
+    """One mistake in the grader's own words, and who made it; `message` is the shortest wording that was told."""
+
+    notebook: str
+    name: str
+    title: str
+    message: str
+    hint: str
+    rows: Sequence[Row]
+    lesson: str
+
+
+def items(rows: Sequence[Row]) -> list[Item]:
+    """Every check that a submission has, most lost points first."""
+    graded = [row for row in rows if not row.failed]
+    results: dict[tuple[str, str], list[tuple[CheckResult, float]]] = {}
+    for row in graded:
+        total = row.report.earned
+        for check in row.report.checks:
+            results.setdefault((check.notebook, check.name), []).append((check, total))
+    return sorted((_item(found) for found in results.values()), key=lambda item: -item.lost)
+
+
+def _item(found: Sequence[tuple[CheckResult, float]]) -> Item:
+    checks = [check for check, _ in found]
+    judged = [(check, total) for check, total in found if check.status not in UNJUDGED]
+    passed = [check for check, _ in judged if check.status is Status.PASSED]
+    first = checks[0]
+    return Item(
+        notebook=first.notebook,
+        cell=first.cell,
+        name=first.name,
+        title=first.title,
+        points=first.points,
+        judged=len(judged),
+        passed=len(passed),
+        mean=fmean(check.earned for check, _ in judged) if judged else 0.0,
+        lost=round(sum(check.points - check.earned for check in checks if check.status is not Status.UNSUPPORTED), 1),
+        ends=Counter(check.status for check in checks),
+        discrimination=point_biserial(
+            [check.status is Status.PASSED for check, _ in judged], [total - check.earned for check, total in judged]
+        ),
+    )
+
+
+def point_biserial(passed: Sequence[bool], rest: Sequence[float]) -> float | None:
+    """Correlation of passing a check with the points in all others; None for fewer than FEWEST, or without variation.
+
+    r = (M1 - M0) / s · sqrt(p·q), with the means of `rest` of those who passed and failed, the standard deviation of
+    all, and the shares of both (Lord and Novick, Statistical Theories of Mental Test Scores, 1968, chapter 15). The
+    check's own points are not in `rest`, or each would correlate with itself.
+    """
+    share = fmean(passed) if passed else 0.0
+    spread = pstdev(rest) if len(rest) >= FEWEST else 0.0
+    if not 0 < share < 1 or spread < 1e-9:
+        return None
+    means = [fmean(x for x, good in zip(rest, passed, strict=True) if good is side) for side in (True, False)]
+    correlation: float = (means[0] - means[1]) / spread * (share * (1 - share)) ** 0.5
+    return correlation
+
+
+def misconceptions(rows: Sequence[Row]) -> list[Misconception]:
+    """Failures of one check that are told in the same words, numbers and names apart, most frequent first."""
+    groups: dict[tuple[str, str, str], list[tuple[Row, CheckResult]]] = {}
+    for row in rows:
+        for check in row.report.checks:
+            if check.status not in (Status.PASSED, *UNJUDGED):
+                groups.setdefault((check.notebook, check.name, pattern(check)), []).append((row, check))
+    found = [_misconception(group) for group in groups.values()]
+    return sorted(found, key=lambda each: -len(each.rows))
+
+
+def _misconception(group: Sequence[tuple[Row, CheckResult]]) -> Misconception:
+    shown = min((check for _, check in group), key=lambda check: (len(check.message), check.message))
+    rows = [row for row, _ in group]
+    lesson = lesson_section(shown.notebook, shown.name)
+    return Misconception(shown.notebook, shown.name, shown.title, shown.message, shown.hint, rows, lesson)
+
+
+def pattern(check: CheckResult) -> str:
+    """A message without what differs from student to student: numbers, shapes, quoted names, code; or how it ended."""
+    if check.status is not Status.FAILED:
+        return check.status.value
+    text = re.sub(r"`[^`]*`|“[^”]*”|\([^)]*\)|\[[^\]]*\]", "…", check.message)
+    text = re.sub(r"[-+]?\d[\d,.]*(?:[×x]\d+)*\s*%?", "#", text)
+    return " ".join(text.split())[:120]
+
+
+def lesson_section(notebook: str, check: str) -> str:
+    """The heading in the lesson that explains what a check asks for; nothing for an exercise that the lesson lacks."""
+    sections: Mapping[str, str] = LESSON.get(notebook, {})
+    return sections.get(check, sections.get("", ""))
