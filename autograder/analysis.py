@@ -12,6 +12,7 @@ from autograder.overview import Row
 from autograder.results import CheckResult, Status
 
 FEWEST = 5  # submissions, below which a correlation says nothing
+QUOTED = r"`[^`]*`|“[^”]*”|\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)"
 UNJUDGED = (Status.SKIPPED, Status.UNSUPPORTED, Status.INTERNAL)
 # Where the lesson explains what a check asks for: the heading, by notebook and check ("" for all others of a notebook).
 LESSON: Mapping[str, Mapping[str, str]] = {
@@ -62,15 +63,24 @@ class Item:
 
 @dataclass(frozen=True)
 class Misconception:
-    """One mistake in the grader's own words, and who made it; `message` is the shortest wording that was told."""
+    """One mistake in the grader's own words, and who made it; `message` is the shortest wording that was told.
+
+    `titles` are the checks that it failed: several where the same students were told the same by each, as by all checks
+    of an exercise that was left out. `lesson` is the section that explains the first.
+    """
 
     notebook: str
     name: str
-    title: str
+    titles: Sequence[str]
     message: str
     hint: str
     rows: Sequence[Row]
     lesson: str
+
+    @property
+    def is_common(self) -> bool:
+        """Whether more than one student made it."""
+        return len(self.rows) > 1
 
 
 def items(rows: Sequence[Row]) -> list[Item]:
@@ -123,30 +133,38 @@ def point_biserial(passed: Sequence[bool], rest: Sequence[float]) -> float | Non
 
 
 def misconceptions(rows: Sequence[Row]) -> list[Misconception]:
-    """Failures of one check that are told in the same words, numbers and names apart, most frequent first."""
-    groups: dict[tuple[str, str, str], list[tuple[Row, CheckResult]]] = {}
+    """Failures that are told in the same words, numbers and names apart; the most frequent first."""
+    told: dict[tuple[str, str, str], list[tuple[Row, CheckResult]]] = {}
     for row in rows:
-        for check in row.report.checks:
+        for check in row.report.checks if not row.failed else ():
             if check.status not in (Status.PASSED, *UNJUDGED):
-                groups.setdefault((check.notebook, check.name, pattern(check)), []).append((row, check))
-    found = [_misconception(group) for group in groups.values()]
-    return sorted(found, key=lambda each: -len(each.rows))
+                told.setdefault((check.notebook, check.name, pattern(check)), []).append((row, check))
+    alike: dict[tuple[str, str, tuple[str, ...]], list[list[tuple[Row, CheckResult]]]] = {}
+    for (notebook, _, words), found in told.items():
+        students = tuple(row.report.student for row, _ in found)
+        alike.setdefault((notebook, words, students), []).append(found)
+    return sorted((_misconception(groups) for groups in alike.values()), key=lambda each: -len(each.rows))
 
 
-def _misconception(group: Sequence[tuple[Row, CheckResult]]) -> Misconception:
-    shown = min((check for _, check in group), key=lambda check: (len(check.message), check.message))
-    rows = [row for row, _ in group]
-    lesson = lesson_section(shown.notebook, shown.name)
-    return Misconception(shown.notebook, shown.name, shown.title, shown.message, shown.hint, rows, lesson)
+def _misconception(groups: Sequence[Sequence[tuple[Row, CheckResult]]]) -> Misconception:
+    """What one or more checks told the same students."""
+    first = groups[0][0][1]
+    return Misconception(
+        notebook=first.notebook,
+        name=first.name,
+        titles=[group[0][1].title for group in groups],
+        message=min((check.message for _, check in groups[0]), key=lambda message: (len(message), message)),
+        hint=first.hint if len(groups) == 1 else "",
+        rows=[row for row, _ in groups[0]],
+        lesson=lesson_section(first.notebook, first.name),
+    )
 
 
 def pattern(check: CheckResult) -> str:
-    """A message without what differs from student to student: numbers, shapes, quoted names, code; or how it ended."""
-    if check.status is not Status.FAILED:
-        return check.status.value
-    text = re.sub(r"`[^`]*`|“[^”]*”|\([^)]*\)|\[[^\]]*\]", "…", check.message)
+    """How a check ended, and its message without what differs from student to student: numbers, shapes, code, names."""
+    text = re.sub(rf"{QUOTED}|\([^)]*\)|\[[^\]]*\]", "…", check.message)
     text = re.sub(r"[-+]?\d[\d,.]*(?:[×x]\d+)*\s*%?", "#", text)
-    return " ".join(text.split())[:120]
+    return " ".join([check.status.value, *text.split()])[:160]
 
 
 def lesson_section(notebook: str, check: str) -> str:
