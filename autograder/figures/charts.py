@@ -14,6 +14,7 @@ from markupsafe import Markup
 from autograder.figures.svg import (
     CHARACTER,
     SMALL,
+    Attributes,
     colour,
     figure,
     fitting,
@@ -76,7 +77,8 @@ class Dot:
 
 def draw_curve(curve: Curve) -> Markup:
     """Loss and accuracy by epoch, training solid, validation dashed; nothing where no value is finite."""
-    width, facts, panels = 340.0, [], Markup("")
+    width, panels = 340.0, Markup("")
+    facts: list[str] = []
     for title, train, validation, in_percent in (
         ("Loss", curve.train_loss, curve.validation_loss, False),
         ("Accuracy", curve.train_accuracy, curve.validation_accuracy, True),
@@ -136,7 +138,7 @@ def _series(panel: Panel, values: Sequence[float], ink: str, dashes: str) -> lis
         if pen == "M" and not is_finite(following):
             dots.append(tag("circle", cx=x, cy=y, r=3, fill=colour(ink)))
         pen = "L"
-    stroke = {"fill": "none", "stroke": colour(ink), "stroke_width": 2, "stroke_dasharray": dashes or None}
+    stroke: Attributes = {"fill": "none", "stroke": colour(ink), "stroke_width": 2, "stroke_dasharray": dashes or None}
     return [tag("path", d="".join(path), **stroke), *dots]
 
 
@@ -210,7 +212,7 @@ def _shade_key(left: float, top: float) -> list[Markup]:
     parts = [label(left, top + 14, "share of the row:", size=SMALL, ink="muted")]
     for place, share in enumerate((0.01, 0.05, 0.25, 1.0)):
         x = left + 110 + 62 * place
-        fill = {"fill": colour("shade"), "fill_opacity": _opacity(share), "stroke": colour("line")}
+        fill: Attributes = {"fill": colour("shade"), "fill_opacity": _opacity(share), "stroke": colour("line")}
         parts += [tag("rect", x=x, y=top + 3, width=14, height=14, **fill)]
         parts += [label(x + 19, top + 14, f"{100 * share:.0f} %", size=SMALL, ink="muted")]
     return parts
@@ -253,8 +255,12 @@ def draw_histogram(values: Sequence[float], maximum: float, bins: int = 20) -> M
             parts.append(label(panel.left - 6, y + 4, f"{value:.0f}", size=SMALL, anchor="end", ink="muted"))
     for k, count in enumerate(counts):
         said = f"{maximum * k / bins:.4g} to {maximum * (k + 1) / bins:.4g} points: {count}"
-        place = {"x": panel.left + bar * k + 1, "width": max(bar - 2, 1.0)}
-        fill = {"y": panel.y(count), "height": panel.height - panel.y(count) + panel.top, "fill": colour("blue")}
+        place: Attributes = {"x": panel.left + bar * k + 1, "width": max(bar - 2, 1.0)}
+        fill: Attributes = {
+            "y": panel.y(count),
+            "height": panel.height - panel.y(count) + panel.top,
+            "fill": colour("blue"),
+        }
         parts += [tag("rect", tag("title", said), **place, **fill)] if count else []
     base = panel.top + panel.height
     parts.append(line(panel.left, base, panel.left + panel.width, base, ink="muted"))
@@ -313,7 +319,7 @@ def _spread_of(panel: Panel, y: float, shares: Sequence[float]) -> list[Markup]:
     """Range, quartiles, median and mean on one line; the shares are sorted, in percent."""
     low, middle, high = statistics.quantiles(shares, n=4, method="inclusive") if len(shares) > 1 else [shares[0]] * 3
     x1, x2 = panel.x(low), panel.x(high)
-    box = {"x": x1, "y": y - 8, "width": max(x2 - x1, 1.0), "height": 16}
+    box: Attributes = {"x": x1, "y": y - 8, "width": max(x2 - x1, 1.0), "height": 16}
     return [
         line(panel.x(shares[0]), y, panel.x(shares[-1]), y, ink="muted", width=1.5),
         *(line(panel.x(end), y - 4, panel.x(end), y + 4, ink="muted", width=1.5) for end in (shares[0], shares[-1])),
@@ -411,19 +417,18 @@ def _steps(panel: Panel, front: Sequence[Dot], cost: Cost) -> Markup:
 
 
 def _dot(panel: Panel, dot: Dot, cost: Cost, on_front: bool) -> Markup:
-    place = {"cx": panel.x(math.log10(dot.cost(cost))), "cy": panel.y(dot.accuracy), "r": 4.5}
+    place: Attributes = {"cx": panel.x(math.log10(dot.cost(cost))), "cy": panel.y(dot.accuracy), "r": 4.5}
     fill = colour("orange") if on_front else colour("box")
-    stroke = {"fill": fill, "stroke": colour("orange" if on_front else "blue"), "stroke_width": 1.8}
+    stroke: Attributes = {"fill": fill, "stroke": colour("orange" if on_front else "blue"), "stroke_width": 1.8}
     return _linked(dot, tag("circle", tag("title", _about(dot, cost)), **place, **stroke), cost)
 
 
 def _diamond(panel: Panel, dot: Dot, cost: Cost) -> Markup:
     x, y = panel.x(math.log10(dot.cost(cost))), panel.y(dot.accuracy)
-    shape = {"d": f"M{x:.1f} {y - 8:.1f}l8 8l-8 8l-8 -8z", "fill": colour("green"), "stroke": colour("ink")}
+    shape: Attributes = {"d": f"M{x:.1f} {y - 8:.1f}l8 8l-8 8l-8 -8z", "fill": colour("green"), "stroke": colour("ink")}
     is_right = x > panel.left + panel.width * 0.7
-    text = label(
-        x + (-13 if is_right else 13), y + 4, words(dot.label, 24), anchor="end" if is_right else "start", bold=True
-    )
+    side = -13 if is_right else 13
+    text = label(x + side, y + 4, words(dot.label, 24), anchor="end" if is_right else "start", bold=True, halo=True)
     drawn = tag("g", tag("title", _about(dot, cost)), tag("path", **shape, stroke_width=1.2), text)
     return _linked(dot, drawn, cost)
 

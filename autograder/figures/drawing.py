@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from autograder.figures.svg import SMALL, colour, figure, fitting, label, short_number, tag, words
+from autograder.figures.svg import SMALL, Attributes, colour, figure, fitting, label, short_number, tag, words
 from autograder.results import Layer, Model
 
 BOX_WIDTH, BOX_HEIGHT, ROW = 280, 26, 38
@@ -155,7 +155,7 @@ def _edges(layout: Layout, model: Model) -> Markup:
         y1, y2 = y1 + _half_height(model.layers[source]), y2 - _half_height(model.layers[target])
         plain.append(f"M{x1:g} {y1:g}" + _way(x1, y1, x2, y2, layout.columns[source] > 0))
         heads.append(f"M{x2:g} {y2:g}l-3.5 -6h7z")
-    stroke = {"fill": "none", "stroke_width": 1.5}
+    stroke: Attributes = {"fill": "none", "stroke_width": 1.5}
     return Markup("").join(
         [
             tag("path", d="".join(plain), stroke=colour("muted"), **stroke) if plain else Markup(""),
@@ -198,7 +198,11 @@ def _box(layout: Layout, index: int, layer: Layer) -> Markup:
         ]
         return tag("g", tag("title", _about(layer, "Addition")), *shapes)
     left, top = x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2
-    edge = {"width": BOX_WIDTH, "height": BOX_HEIGHT, "rx": BOX_HEIGHT / 2 if layer.kind in ("input", "output") else 4}
+    edge: Attributes = {
+        "width": BOX_WIDTH,
+        "height": BOX_HEIGHT,
+        "rx": BOX_HEIGHT / 2 if layer.kind in ("input", "output") else 4,
+    }
     room = BOX_WIDTH - 30 - len(shape) * SMALL * 0.6
     shapes = [tag("rect", x=left, y=top, **edge, fill=colour("box"), stroke=colour("line"))]
     if layer.kind not in ("input", "output"):

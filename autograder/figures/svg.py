@@ -30,6 +30,7 @@ PALETTE = {
 }
 FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 TEXT, SMALL = 12, 11  # pixels
+Attributes = dict[str, str | float | None]
 CHARACTER = 0.56  # of the font's size: a usual character's width in a sans-serif font
 
 
@@ -60,17 +61,27 @@ def number(value: float) -> str:
 
 
 def label(
-    x: float, y: float, text: str, *, size: int = TEXT, anchor: str = "start", ink: str = "ink", bold: bool = False
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: int = TEXT,
+    anchor: str = "start",
+    ink: str = "ink",
+    bold: bool = False,
+    halo: bool = False,
 ) -> Markup:
-    """A line of text with its baseline at `y`; `anchor` is start, middle or end."""
-    weight = "600" if bold else None
-    return tag("text", text, x=x, y=y, font_size=size, text_anchor=anchor, fill=colour(ink), font_weight=weight)
+    """A line of text with its baseline at `y`; `anchor` is start, middle or end, a `halo` sets it off the rest."""
+    looks: Attributes = {"font_weight": "600" if bold else None}
+    if halo:
+        looks |= {"stroke": colour("box"), "stroke_width": 3, "stroke_linejoin": "round", "paint_order": "stroke"}
+    return tag("text", text, x=x, y=y, font_size=size, text_anchor=anchor, fill=colour(ink), **looks)
 
 
 def line(
     x1: float, y1: float, x2: float, y2: float, *, ink: str = "line", width: float = 1, dashes: str = ""
 ) -> Markup:
-    shades = {"stroke": colour(ink), "stroke_width": width, "stroke_dasharray": dashes or None}
+    shades: Attributes = {"stroke": colour(ink), "stroke_width": width, "stroke_dasharray": dashes or None}
     return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, **shades)
 
 
