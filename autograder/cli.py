@@ -22,6 +22,7 @@ from autograder import __version__, batch, doctor, intake, whatif
 from autograder.changes import Changes, WrongSetting, load_changed, parse_settings
 from autograder.commands.export import export_command
 from autograder.commands.feedback import feedback_command
+from autograder.commands.life import extensions_command, forget_command, groups_command
 from autograder.commands.shared import (
     NOT_ALL_GRADED,
     NOTHING_GRADED,
@@ -39,6 +40,7 @@ from autograder.config import ConfigError, Course, did_you_mean, load_course
 from autograder.course_life import upkeep
 from autograder.course_life.extensions import ExtensionError
 from autograder.course_life.groups import GroupError
+from autograder.course_report import write_course_report
 from autograder.data import DataError
 from autograder.evidence import clean_name, clean_text
 from autograder.exports import ExportError
@@ -51,7 +53,6 @@ from autograder.outputs import details
 from autograder.overview import Row, notebooks_of, rows_of, status_words
 from autograder.pipeline import SetupError, open_grader
 from autograder.printable import one_line, printable
-from autograder.report import write_report
 from autograder.reports import BrokenReport, load_reports
 from autograder.results import GradeReport, Status
 
@@ -196,9 +197,10 @@ def grade_command(
       3  some were not graded through the grader's own fault; they have no score and are named at the end
     """
     root = (root or Path()).resolve()
-    name = choose_assignment(load_course(root), assignment)
+    configured = load_course(root)
+    name = choose_assignment(configured, assignment)
     course = batch.open_course(root)
-    shared = upkeep.share_submissions(course, name, load_course(root).limits)
+    shared = upkeep.share_submissions(course, name, configured.limits)
     submissions = choose_students(course.submissions(name), students, course, name)
     grader = batch.open_grader(course, name, isolation or "", device or "", older_marks or "")
     console = make_console()
@@ -211,7 +213,7 @@ def grade_command(
     rows = rows_of(reports, marks)
     console.print(scores_table(rows, {o.student: o.state for o in done.outcomes}, bool(marks)))
     if wants_report:
-        console.print(Text(f"Report: {write_report(report_folder(root, name), name, load_reports(root, name), marks)}"))
+        console.print(Text(f"Report: {write_course_report(course, configured, name, report_folder(root, name))}"))
     console.print(Text(f"Log: {done.log}"))
     conclude(console, done)
     if any(row.older_marks for row in rows):
@@ -420,27 +422,29 @@ def check_command(
 
 @main.command("report")
 @click.argument("assignment", required=False)
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the page.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the pages.")
+@click.option("--anonymous", is_flag=True, help="Name nobody, and show nothing that a student wrote.")
 @course_option
-def report_command(assignment: str | None, output: Path | None, root: Path | None) -> None:
-    """Write the HTML page of all graded submissions, and print its path.
+def report_command(assignment: str | None, output: Path | None, anonymous: bool, root: Path | None) -> None:
+    """Write the pages of all graded submissions, and print the path of the first one.
 
-    One self-contained index.html with every check, message and hint, and the manual marks of the gradebook. It opens
-    from disk without a network. Without --output it goes to reports/ASSIGNMENT in the course's folder.
+    An overview, what the class got wrong, a table of submissions, and a page for each; with the marks of the gradebook.
+    They open from disk without a network. Without --output they go to reports/ASSIGNMENT in the course's folder, with
+    --anonymous to reports/ASSIGNMENT-anonymous. Only pages that have changed are written.
 
     \b
     Exit codes: 0 written; 1 it could not be written, with the remedy; 2 wrong usage.
     """
     root = (root or Path()).resolve()
-    name = choose_assignment(load_course(root), assignment)
-    reports = load_reports(root, name)
-    if not reports:
+    configured = load_course(root)
+    name = choose_assignment(configured, assignment)
+    if not load_reports(root, name):
         raise SetupError(f"no submission of {name!r} has been graded yet: run `autograder grade {name}`")
     course = batch.open_course(root)
     for remark in upkeep.bring_up_to_date(course, name):
         complain(remark)
-    marks = read_marks(course.db_url, name)
-    click.echo(write_report(output or report_folder(root, name), name, reports, marks))
+    folder = output or report_folder(root, f"{name}-anonymous" if anonymous else name)
+    click.echo(write_course_report(course, configured, name, folder, anonymous=anonymous))
 
 
 @main.command("whatif")
@@ -692,6 +696,9 @@ def checks_table(report: GradeReport) -> Table:
 
 main.add_command(export_command)
 main.add_command(feedback_command)
+main.add_command(extensions_command)
+main.add_command(groups_command)
+main.add_command(forget_command)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -378,7 +378,7 @@ class Course:
     `data` is the test set that models are judged on; the built-in "offline" set is for demonstrations and tests, and
     is never used unless it stands here. `older_marks` is what is done when a submission is graded of which a cell was
     marked by hand, for another answer: "review" leaves the mark to a person, "keep" and "clear" decide at once.
-    `feedback` is what students are shown.
+    `feedback` is what students are shown. `formgrader_url` is where the report finds formgrader.
     """
 
     assignments: Mapping[str, Assignment]
@@ -388,6 +388,7 @@ class Course:
     data: str = "cifar10"
     older_marks: str = "review"
     feedback: Feedback = field(default_factory=Feedback)
+    formgrader_url: str = "http://localhost:8888"
 
     def __post_init__(self) -> None:
         given = isinstance(self.assignments, Mapping)
@@ -397,6 +398,8 @@ class Course:
             known = isinstance(assignment, Assignment)
             _require(known, f"Course.assignments[{name!r}] must be an Assignment, got {_shown(assignment)}")
         _require(isinstance(self.limits, Limits), f"Course.limits must be Limits(...), got {_shown(self.limits)}")
+        web = isinstance(self.formgrader_url, str) and re.fullmatch(r"https?://[^\s\"'<>]+", self.formgrader_url)
+        _require(bool(web), f"Course.formgrader_url must be an http address, got {_shown(self.formgrader_url)}")
         _choice("Course.device", self.device, ["auto", "cpu", "cuda"])
         _choice("Course.isolation", self.isolation, ["bubblewrap", "none"])
         _choice("Course.data", self.data, ["cifar10", "offline"])

@@ -26,6 +26,7 @@ from autograder import proof, reports
 from autograder.accuracy import Accuracy, accuracy_points
 from autograder.batch import grade_batch, open_course, open_grader
 from autograder.config import load_course
+from autograder.course_life import upkeep
 from autograder.results import CellRun, CheckResult, Evaluation, Flag, GradeReport, Model, Status
 from tools.samples import ASSIGNMENT, ROOT, make_course
 
@@ -132,7 +133,10 @@ def make_class(place: Path, size: int, seed: int = 1, *, hostile: bool = False) 
         graded += [_attack(number, trick, graded[number]) for number, trick in enumerate(TRICKS)]
     for report in graded:
         reports.save_report(place, report)
+    with (place / "nbgrader_config.py").open("a") as config:
+        config.write("\nc.LatePolicy.points_per_day = 2.5\n")
     _fill_gradebook(place, graded, random.Random(f"{seed}/gradebook"))
+    upkeep.bring_up_to_date(open_course(place), ASSIGNMENT)
     return place
 
 
@@ -324,8 +328,6 @@ def _enter(gradebook: Gradebook, number: int, report: GradeReport, draw: random.
                 grade.manual_score, grade.needs_manual_grade = float(draw.choice([2, 3, 3.5, 4, 4.5, 5])), False
             else:
                 grade.needs_manual_grade = True
-        if is_late and submission.extension is None and notebook.name == MODERN:
-            notebook.late_submission_penalty = 5.0
 
 
 @click.command()
