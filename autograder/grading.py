@@ -11,7 +11,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -74,27 +74,28 @@ class Found:
 def grade(job: Job, runner: Runner) -> Found:
     """Run the hidden graders of every exercise on its evidence."""
     found = Found()
-    for exercise in job.assignment.exercises:
+    for exercise in job.asked:
         graded = job.graded(exercise, runner, found.notes, found.flags)
-        found.checks += run_graders(Path(job.assignment.graders) / exercise.grader, graded)
+        found.checks += run_graders(Path(job.assignment.graders) / exercise.grader, graded, job.work.only)
         found.models += describe_models(graded)
         found.evaluations += graded.evaluations
         found.curves += graded.curves
     return found
 
 
-def run_graders(path: Path, graded: Graded) -> list[CheckResult]:
+def run_graders(path: Path, graded: Graded, only: str = "") -> list[CheckResult]:
     """Run one hidden grader file with pytest and return one result per check, in the file's order.
 
-    A file that cannot be collected, or whose points do not add up to the exercise's, is INTERNAL for all its cells.
+    With `only` that check runs and those that it requires. A file that cannot be collected, or whose points do not add
+    up to the exercise's, is INTERNAL for all its cells.
     """
-    plugin = GraderPlugin(graded)
+    plugin = GraderPlugin(graded, only)
     arguments = [*ARGUMENTS, f"--rootdir={path.parent}", "-c", str(Path(__file__).parent / "graders" / "pytest.ini")]
     for name in WITHOUT:
         arguments += ["-p", f"no:{name}"]
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         code = pytest.main([*arguments, str(path)], plugins=[plugin])
-    problem = plugin.problem or points_problem(graded.exercise, plugin.results)
+    problem = plugin.problem or ("" if only else points_problem(graded.exercise, plugin.results))
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not problem:
         problem = f"{path.name}: pytest ended with {code!s}"
     return internal_results(graded.exercise, problem) if problem else plugin.results
@@ -126,8 +127,8 @@ def own_fault(problem: str) -> str:
 class GraderPlugin:
     """Collects marks and outcomes of one hidden grader file."""
 
-    def __init__(self, graded: Graded) -> None:
-        self._graded = graded
+    def __init__(self, graded: Graded, only: str = "") -> None:
+        self._graded, self._only = graded, only
         self.results: list[CheckResult] = []
         self.problem = ""
         self._errors: dict[str, BaseException] = {}
@@ -141,6 +142,11 @@ class GraderPlugin:
     def pytest_configure(self, config: pytest.Config) -> None:
         for marker in MARKERS:
             config.addinivalue_line("markers", marker)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self._only:
+            wanted = with_required(items, self._only)
+            items[:] = [item for item in items if item.name in wanted]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -204,6 +210,17 @@ class GraderPlugin:
                 elif passed[name].status is not Status.PASSED:
                     return passed[name]
         return undecided
+
+
+def with_required(items: Sequence[pytest.Item], name: str) -> set[str]:
+    """The names of a check and of all that it requires, directly or not."""
+    requires = {item.name: [n for mark in item.iter_markers("requires") for n in mark.args] for item in items}
+    found, left = set(), [name]
+    while left:
+        name = left.pop()
+        left += [] if name in found else requires.get(name, [])
+        found.add(name)
+    return found
 
 
 def not_judged(result: CheckResult, missing: CheckResult) -> CheckResult:

@@ -28,11 +28,15 @@ class NotebookWork:
 
 @dataclass(frozen=True)
 class Work:
-    """What is graded: evidence per notebook, the submission's files, and a converted checkpoint if there is one."""
+    """What is graded: evidence per notebook, the submission's files, and a converted checkpoint if there is one.
+
+    `only` names the one check that is asked for, with those that it requires; then `notebooks` has its own alone.
+    """
 
     notebooks: Mapping[str, NotebookWork] = field(default_factory=dict)
     files: Mapping[str, Submitted] = field(default_factory=dict)
     converted: Path | Problem | None = None
+    only: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,12 @@ class Job:
     secret: bytes
     work: Work = Work()
     facts: dict[str, str] = field(default_factory=dict)  # about the data set, for every report
+
+    @property
+    def asked(self) -> list[Exercise]:
+        """The exercises whose hidden graders run: all of them, unless one check is asked for."""
+        exercises = self.assignment.exercises
+        return [e for e in exercises if not self.work.only or e.notebook in self.work.notebooks]
 
     def open_runner(self) -> JailedProcess:
         """A fresh jailed process that runs model graphs."""
@@ -68,7 +78,7 @@ class Job:
             converted = _problem(converted)
         elif converted is not None:
             converted = Path(converted)
-        return replace(self, work=Work(notebooks, files, converted))
+        return replace(self, work=Work(notebooks, files, converted, record["only"]))
 
     def training_images(self, count: int) -> data.Dataset | None:
         """A secret sample of the training images. None where they cannot be read, which the reports then say: the test
@@ -163,6 +173,7 @@ def work_record(work: Work) -> dict[str, Any]:
         },
         "files": {name: {"path": str(f.path), "sha256": f.sha256, "size": f.size} for name, f in work.files.items()},
         "converted": _problem_record(converted) if isinstance(converted, Problem) else converted and str(converted),
+        "only": work.only,
     }
 
 

@@ -281,11 +281,20 @@ def _grade_once(grader: Grader, submission: Submission, plan: Plan, work: Path) 
 
 
 def grade_run(
-    grader: Grader, process: GradingProcess, submission: Submission, plan: Plan, jail: JailRun, work: Path
+    grader: Grader,
+    process: GradingProcess,
+    submission: Submission,
+    plan: Plan,
+    jail: JailRun,
+    work: Path,
+    only: str = "",
 ) -> GradeReport:
-    """The report of a run: the hidden graders look at what left the jail. `work` holds what is handed over."""
+    """The report of a run: the hidden graders look at what left the jail. `work` holds what is handed over.
+
+    With `only` one check runs, with those that it requires, and the grader's assignment has its exercise alone.
+    """
     try:
-        answer = process.grade(_work(grader, submission, plan, jail, work))
+        answer = process.grade(replace(_work(grader, submission, plan, jail, work), only=only))
     except GradingFault as fault:
         return _report(grader, submission, jail, *_faulty(grader, fault))
     checks = [_placed(check, submission) for check in from_records(answer["checks"])]

@@ -227,11 +227,12 @@ def _same_answers(recorded: GradeReport, answers: Mapping[str, Mapping[str, str]
 def _why_missing(names: Sequence[str], recorded: GradeReport, other: Mapping[str, str]) -> str:
     reasons: dict[str, list[str]] = {}
     for name in names:
-        reasons.setdefault(other.get(name) or _why_not_kept(name, recorded), []).append(name)
+        reasons.setdefault(other.get(name) or why_not_kept(name, recorded), []).append(name)
     return "; ".join(f"{', '.join(own)}: {reason}" for reason, own in reasons.items())
 
 
-def _why_not_kept(name: str, recorded: GradeReport) -> str:
+def why_not_kept(name: str, recorded: GradeReport) -> str:
+    """Why there is no evidence of a notebook, or of the checkpoint, and what would help."""
     run = next((run for run in recorded.notebooks if run.notebook == name), None)
     ends = [run.status, *(cell.status for cell in run.cells)] if run else []
     ends += [check.status for check in recorded.checks if check.notebook == name]
