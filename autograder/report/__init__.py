@@ -23,7 +23,7 @@ from autograder.gradebook import Marks, Standings
 from autograder.overview import Points, Row, rows_of
 from autograder.report.anonymous import anonymised
 from autograder.report.pages import Site, code_digest, common_facts, readable, render
-from autograder.report.places import STUDENTS, student_page
+from autograder.report.places import STUDENT_PAGE, STUDENTS, student_page
 from autograder.report.student import render_student
 from autograder.results import GradeReport
 
@@ -115,8 +115,9 @@ def write_report(
         if known.get(name) != digest or not path.is_file():
             write_atomically(path, make().encode("utf-8", "replace"))
             path.chmod(0o600)  # students' marks
-    for name in known.keys() - made.keys():
-        (folder / name).unlink(missing_ok=True)
+    for path in (folder / STUDENTS).glob("*.html"):
+        if STUDENT_PAGE.fullmatch(path.name) and f"{STUDENTS}/{path.name}" not in made:
+            path.unlink()  # also where MADE_OF was lost: a page with a name must not stay among anonymous ones
     write_atomically(folder / MADE_OF, json.dumps(made).encode())
     return folder / "index.html"
 
@@ -127,12 +128,7 @@ def _made_of(folder: Path) -> dict[str, str]:
         known = json.loads((folder / MADE_OF).read_text())
     except (OSError, ValueError):
         return {}
-    own = {"index.html", "checks.html", "submissions.html"}
-    return {
-        name: digest
-        for name, digest in (known.items() if isinstance(known, dict) else ())
-        if name in own or (name.startswith(f"{STUDENTS}/") and Path(name).name == name.partition("/")[2])
-    }
+    return known if isinstance(known, dict) else {}
 
 
 def _pages(site: Site, now: datetime) -> Iterator[tuple[str, str, Any]]:

@@ -90,10 +90,10 @@ def _file(name: str) -> str:
 
 
 def code_digest() -> str:
-    """Identifies everything that pages are made by: templates, styles, script and the code of this package."""
-    folder = resources.files("autograder") / "report"
-    figures = resources.files("autograder") / "figures"
-    files = sorted((f for place in (folder, figures) for f in place.iterdir() if f.is_file()), key=lambda f: f.name)
+    """Identifies everything that pages are made by: templates, styles, script, figures and the code of this package."""
+    package = resources.files("autograder")
+    places = (package, package / "report", package / "figures")
+    files = sorted((f for place in places for f in place.iterdir() if f.is_file()), key=lambda f: f.name)
     digest = hashlib.sha256(__version__.encode())
     for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())

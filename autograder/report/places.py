@@ -6,6 +6,7 @@ import hashlib
 import re
 
 STUDENTS = "students"
+STUDENT_PAGE = re.compile(r"(?:[a-z0-9]+-)*[0-9a-f]{10}\.html")  # every name that `student_page` gives
 MOST_SLUG = 40
 
 
