@@ -336,7 +336,10 @@ def _rearranged(draw: st.DrawFn, frames: list[Frame]) -> list[Frame]:
     if kind == "cut":
         return frames[:place]
     if kind == "flood":
-        return frames + [Frame(frame.header, b"") for frame in chosen] * draw(st.sampled_from([10, 2000]))
+        count = draw(st.sampled_from([10, 2000]))
+        size = sum(len(json.dumps(frame.header)) for frame in chosen)
+        count = min(count, MOST_STREAM // 4 // max(size, 1))  # a graph's has a megabyte
+        return frames + [Frame(frame.header, b"") for frame in chosen] * count
     if kind == "other":
         others = draw(st.sampled_from(sorted(seeds().frames)))
         return frames[:place] + list(seeds().frames[others]) + frames[place:]
