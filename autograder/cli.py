@@ -20,6 +20,7 @@ from rich.text import Text
 
 from autograder import __version__, batch, doctor, intake, whatif
 from autograder.changes import Changes, WrongSetting, load_changed, parse_settings
+from autograder.commands.explain import explain_command
 from autograder.commands.export import export_command
 from autograder.commands.feedback import feedback_command
 from autograder.commands.life import extensions_command, forget_command, groups_command
@@ -43,6 +44,7 @@ from autograder.course_life.groups import GroupError
 from autograder.course_report import write_course_report
 from autograder.data import DataError
 from autograder.evidence import clean_name, clean_text
+from autograder.explain import NotKept
 from autograder.exports import ExportError
 from autograder.gradebook import GradebookError, read_marks
 from autograder.intake.screen import show as show_intake
@@ -68,6 +70,7 @@ SETUP_ERRORS = (
     ExportError,
     ExtensionError,
     GroupError,
+    NotKept,
 )
 MOST_CHANGES = 20  # named after grading
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
@@ -694,6 +697,7 @@ def checks_table(report: GradeReport) -> Table:
     return table
 
 
+main.add_command(explain_command)
 main.add_command(export_command)
 main.add_command(feedback_command)
 main.add_command(extensions_command)
