@@ -151,6 +151,7 @@ def open_grader(course: NbCourse, name: str, isolation: str = "", device: str = 
     chosen = {"isolation": isolation, "device": device, "older_marks": older_marks}
     grader = pipeline.open_grader(root, name, release=release, **chosen)
     check_wiring(course)
+    upkeep.check_policy(course.app)
     check_gradebook(course.db_url, name, grader.assignment)
     return grader
 

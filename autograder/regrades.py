@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,8 +43,8 @@ class Regrade:
     before: float | None
     after: float | None
     maximum: float
-    checks: Sequence[str] = ()
-    why: Sequence[str] = ()
+    checks: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{_points(self.before)} → {_points(self.after)} of {self.maximum:g}"
@@ -61,8 +61,9 @@ def change_between(root: Path, before: Row, after: Row, now: datetime) -> Regrad
     old, new = before.total, after.total
     if not moved and (old.earned, old.maximum) == (new.earned, new.maximum):
         return None
-    checks = moved[:MOST_CHECKS] + ([f"… and {len(moved) - MOST_CHECKS} more"] if len(moved) > MOST_CHECKS else [])
-    why = [*_reasons(root, before.report, after.report), *penalty_words(before.penalty, after.penalty)]
+    more = [f"… and {len(moved) - MOST_CHECKS} more"] if len(moved) > MOST_CHECKS else []
+    checks = (*moved[:MOST_CHECKS], *more)
+    why = (*_reasons(root, before.report, after.report), *penalty_words(before.penalty, after.penalty))
     return Regrade(now.isoformat(timespec="seconds"), old.earned, new.earned, new.maximum, checks, why)
 
 
@@ -187,7 +188,7 @@ def parse_regrade(data: Mapping[str, object]) -> Regrade:
     return Regrade(str(data["time"]), before, after, maximum, _list(data["checks"]), _list(data["why"]))
 
 
-def _list(value: object) -> list[str]:
+def _list(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError("no list")
-    return value
+    return tuple(value)

@@ -78,16 +78,22 @@ def late_plugin(parent: Any) -> Any:
 
 
 def refresh_penalties(
-    db_url: str, root: Path, name: str, penalties: Penalties, why: Mapping[str, str] | None = None
+    db_url: str,
+    root: Path,
+    name: str,
+    penalties: Penalties,
+    why: Mapping[str, str] | None = None,
+    planned: Mapping[str, Extension] | None = None,
 ) -> list[Shift]:
     """Late penalties of everybody by the marks, due dates and extensions of now; nothing is graded.
 
     A manual mark given since, an extension or another policy change them. `why` has a student's reason for the record
-    of changes. The caller holds the course's lock.
+    of changes. With `planned` extensions in place of those that are kept, nothing is written. The caller holds the
+    course's lock.
     """
     if not has_gradebook(db_url):
         return []
-    extensions = load_extensions(root, name)
+    extensions = planned if planned is not None else load_extensions(root, name)
     recording.settle_all(root, db_url, name)
     shifts = []
     with Gradebook(db_url) as gradebook:
@@ -99,6 +105,9 @@ def refresh_penalties(
             shift = _refresh(root, name, submission, extensions, penalties)
             if shift is not None:
                 shifts.append(shift)
+        if planned is not None:
+            gradebook.db.rollback()
+            return shifts
         gradebook.db.commit()
     for shift in shifts:
         _note(root, name, shift, (why or {}).get(shift.student, ""))
@@ -120,7 +129,7 @@ def _note(root: Path, name: str, shift: Shift, why: str) -> None:
     report = load_report(root, name, shift.student)
     if report is None:
         return
-    reasons = [*([why] if why else []), *regrades.penalty_words(shift.penalty_before, shift.penalty_after)]
+    reasons = (*([why] if why else []), *regrades.penalty_words(shift.penalty_before, shift.penalty_after))
     time = datetime.now().astimezone().isoformat(timespec="seconds")
     maximum = Row(report).total.maximum
     regrades.note(root, name, shift.student, regrades.Regrade(time, shift.before, shift.after, maximum, (), reasons))
