@@ -1,13 +1,15 @@
-"""A class of made-up submissions, for tests and benchmarks of reports: `python -m tools.sample_class PLACE --size 60`.
+"""A class of made-up submissions, for tests and benchmarks of pages: `python -m tools.sample_class PLACE --size 60`.
 
 Nothing is graded: reports of real samples (`tests/class_seeds.json.gz`, graded on the built-in offline set) are
 recombined exercise by exercise, checks of some are replaced by what the graders say to a known mistake, accuracies and
 sizes vary. The gradebook is nbgrader's own and holds what the reports say, with manual marks, names and a due date.
+Files are handed in where they are asked for: the release with a report's answers, and weights drawn at random.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import random
 import shutil
@@ -20,14 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from nbgrader.api import Gradebook
+from safetensors.numpy import save
 
 from autograder import proof, reports
 from autograder.accuracy import Accuracy, accuracy_points
 from autograder.batch import grade_batch, open_course, open_grader
 from autograder.config import load_course
 from autograder.course_life import upkeep
-from autograder.results import CellRun, CheckResult, Evaluation, Flag, GradeReport, Model, Status
+from autograder.results import CellRun, CheckResult, Curve, Evaluation, Flag, GradeReport, Model, Status
 from tools.samples import ASSIGNMENT, ROOT, make_course
 
 SEEDS = ROOT / "tests" / "class_seeds.json.gz"
@@ -47,6 +51,7 @@ WEIGHTS = {
 }
 DEEPER, MODERN = "02_deeper_cnn", "04_modern_cnn"
 MANUAL = ("03_depthwise_separable", "depthwise-why", 5.0)
+WEIGHTS_FILE = "modern_cnn.safetensors"
 DUE = datetime(2026, 11, 20, 22, 59)  # UTC, as nbgrader keeps it
 FIRST = (
     "Ada",
@@ -64,6 +69,7 @@ FIRST = (
     "Mei",
 )
 LAST = ("Abara", "Bohr", "Cruz", "Dube", "Ek", "Fermi", "Gauss", "Haas", "Ito", "Jha", "Kaya", "Lee", "Meyer", "Nash")
+ALIKE = ("student-007", "student-023")  # the same answers and the same weights, in every class of so many
 FOURTEEN = "student-014"  # 14 of 20 in the second exercise, in every class
 FOURTEEN_LOSES = ("test_batch_norm", "test_blocks_halve", "test_raw_logits_and_dropout")
 COMMON_MISTAKE = "test_other_image_size"  # of the second exercise, what most students get wrong
@@ -116,10 +122,10 @@ def mistakes() -> tuple[Mistake, ...]:
     return tuple(Mistake(c.notebook, c.check, c.message, c.line) for c in cases if c.is_mutant and c.message)
 
 
-def make_class(place: Path, size: int, seed: int = 1, *, hostile: bool = False) -> Path:
+def make_class(place: Path, size: int, seed: int = 1, *, hostile: bool = False, with_files: bool = False) -> Path:
     """A course folder with `size` submissions, the same for the same seed; with `hostile`, some more that attack pages.
 
-    Submissions 7 and 23 are alike (in reports only: same sources, same checkpoint).
+    `with_files` adds the folder `submitted`, which reports need nothing of.
     """
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -127,12 +133,15 @@ def make_class(place: Path, size: int, seed: int = 1, *, hostile: bool = False) 
         shutil.copyfile(ROOT / name, place / name)
     shutil.copytree(ROOT / "release", place / "release")
     graded = [_submission(number, random.Random(f"{seed}/{number}")) for number in range(1, size + 1)]
-    if size >= 23:
-        graded[22] = replace(graded[6], student="student-023")
+    one, other = (int(student.rpartition("-")[2]) - 1 for student in ALIKE)
+    if other < size:
+        graded[other] = replace(graded[one], student=ALIKE[1])
     if hostile:
-        graded += [_attack(number, trick, graded[number]) for number, trick in enumerate(TRICKS)]
+        graded += [_attack(number, trick, graded[number]) for number, trick in enumerate(TRICKS[:size])]
     for report in graded:
         reports.save_report(place, report)
+        if with_files:
+            _hand_in(place, report)
     with (place / "nbgrader_config.py").open("a") as config:
         config.write("\nc.LatePolicy.points_per_day = 2.5\n")
     _fill_gradebook(place, graded, random.Random(f"{seed}/gradebook"))
@@ -156,8 +165,36 @@ def _submission(number: int, draw: random.Random) -> GradeReport:
     if student == FOURTEEN:
         checks = [_lose(c, report, draw) if c.notebook == DEEPER and c.name in FOURTEEN_LOSES else c for c in checks]
     key = f"{draw.getrandbits(256):064x}"
-    facts = {**report.facts, "checkpoint": f"modern_cnn.safetensors, 1,234,567 bytes, sha256 {key}"}
+    facts = dict(report.facts)
+    if "checkpoint" in chosen[MODERN].facts:
+        content = _weights(key)
+        digest = hashlib.sha256(content).hexdigest()
+        facts["checkpoint"] = f"{WEIGHTS_FILE}, {len(content):,} bytes, sha256 {digest}"
+    else:
+        facts.pop("checkpoint", None)
     return replace(report, checks=checks, seconds=round(draw.uniform(6, 25), 2), key=key, facts=facts)
+
+
+def _weights(key: str) -> bytes:
+    """A checkpoint of somebody's own: small tensors, drawn at random."""
+    draw = np.random.default_rng(int(key, 16))
+    shapes = {"stem.weight": (16, 3, 3, 3), "blocks.0.weight": (32, 16, 3, 3), "classifier.weight": (10, 32)}
+    return save({name: draw.standard_normal(shape, np.float32) for name, shape in shapes.items()})
+
+
+def _hand_in(place: Path, report: GradeReport) -> None:
+    """The submission's files: the release with the answers that the report holds, and the weights that it names."""
+    folder = place / "submitted" / report.student / ASSIGNMENT
+    folder.mkdir(parents=True)
+    for path in sorted((place / "release" / ASSIGNMENT).glob("*.ipynb")):
+        notebook = json.loads(path.read_text())
+        answers = {cell.name: cell.source for cell in report.sources.get(path.stem, ()) if cell.name}
+        for cell in notebook["cells"]:
+            name = cell["metadata"].get("nbgrader", {}).get("grade_id", "")
+            cell["source"] = answers.get(name, cell["source"])
+        (folder / path.name).write_text(json.dumps(notebook))
+    if "checkpoint" in report.facts:
+        (folder / WEIGHTS_FILE).write_bytes(_weights(report.key))
 
 
 def _combine(student: str, plain: GradeReport, chosen: dict[str, GradeReport]) -> GradeReport:
@@ -180,10 +217,10 @@ def _combine(student: str, plain: GradeReport, chosen: dict[str, GradeReport]) -
 
 
 def _vary_check(check: CheckResult, report: GradeReport, draw: random.Random) -> CheckResult:
-    """Other seconds; and one in thirty fails, one in five of the mistake that everybody makes."""
+    """Other seconds; and one in thirty fails, half of the class by the mistake that everybody makes."""
     check = replace(check, seconds=round(draw.uniform(0.001, 0.8), 3))
     often = check.notebook == DEEPER and check.name == COMMON_MISTAKE
-    if check.status is not Status.PASSED or report.student == FOURTEEN or draw.random() > (0.3 if often else 0.03):
+    if check.status is not Status.PASSED or report.student == FOURTEEN or draw.random() > (0.5 if often else 0.03):
         return check
     return check if check.cell == "modern-cnn-accuracy" else _lose(check, report, draw)
 
@@ -245,7 +282,17 @@ def _vary_accuracy(report: GradeReport, draw: random.Random) -> GradeReport:
             status = Status.PASSED if points == check.points else Status.FAILED
             check = replace(check, earned=points, status=status, message=said)
         checks.append(check)
-    return replace(report, evaluations=[varied], checks=checks)
+    curves = [_ending_at(curve, measured.accuracy) for curve in report.curves]
+    return replace(report, evaluations=[varied], checks=checks, curves=curves)
+
+
+def _ending_at(curve: Curve, accuracy: float) -> Curve:
+    """The curve of a training that came to this validation accuracy."""
+    factor = accuracy / curve.validation_accuracy[-1] if curve.validation_accuracy else 1.0
+    train, validation = (
+        [min(factor * share, 1.0) for share in series] for series in (curve.train_accuracy, curve.validation_accuracy)
+    )
+    return replace(curve, train_accuracy=train, validation_accuracy=validation)
 
 
 def _errors(row: Sequence[int], true: int, accuracy: float, draw: random.Random) -> list[int]:
@@ -284,11 +331,13 @@ def _attack(number: int, trick: str, honest: GradeReport) -> GradeReport:
     return replace(
         honest,
         student=f"{name} {number}",
+        key=hashlib.sha256(f"{honest.key}{number}".encode()).hexdigest(),
         checks=checks,
         notebooks=runs,
         sources=sources,
         notes=[f"`{trick}` was set aside"],
         flags=[Flag("lookup", MODERN, trick)],
+        evaluations=[replace(found, classes=[trick for _ in found.classes]) for found in honest.evaluations],
         models=[replace(m, name=trick, layers=[replace(one, text=trick) for one in m.layers]) for m in honest.models],
         facts={**honest.facts, "checkpoint": trick},
     )
@@ -311,6 +360,8 @@ def _fill_gradebook(place: Path, graded: Sequence[GradeReport], draw: random.Ran
 
 def _enter(gradebook: Gradebook, number: int, report: GradeReport, draw: random.Random) -> None:
     first, last = FIRST[number % len(FIRST)], LAST[number * 5 % len(LAST)]
+    if not report.student.startswith("student-"):
+        first = last = TRICKS[int(report.student.rpartition(" ")[2])]
     email = f"{report.student}@example.edu"
     gradebook.add_student(report.student, first_name=first, last_name=last, email=email, lms_user_id=str(4000 + number))
     is_late = draw.random() < 0.12
@@ -335,13 +386,14 @@ def _enter(gradebook: Gradebook, number: int, report: GradeReport, draw: random.
 @click.option("--size", default=60, show_default=True, help="Submissions.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--hostile", is_flag=True, help="And some whose names and messages attack the pages.")
+@click.option("--files", is_flag=True, help="And the files that were handed in.")
 @click.option("--refresh-seeds", "refresh", is_flag=True, help="Grade the samples again, for the seeds.")
-def main(place: Path | None, size: int, seed: int, hostile: bool, refresh: bool) -> None:
+def main(place: Path | None, size: int, seed: int, hostile: bool, files: bool, refresh: bool) -> None:
     """Make a course folder with a class of made-up submissions."""
     if refresh:
         refresh_seeds()
     if place is not None:
-        click.echo(make_class(place, size, seed, hostile=hostile))
+        click.echo(make_class(place, size, seed, hostile=hostile, with_files=files))
 
 
 if __name__ == "__main__":
