@@ -31,15 +31,28 @@ __all__ = ["Site", "readable", "render_pages", "write_report"]
 
 MADE_OF = ".pages.json"  # page -> digest of what it was made of
 MOST_NAMED = 12  # people in a tile
-FILTERS = (
-    ("all", "all"),
-    ("waiting", "waiting for a manual mark"),
-    ("undecided", "undecided"),
-    ("fault", "the grader’s own fault"),
-    ("late", "late"),
-    ("look", "worth a look"),
-    ("incident", "stopped or crashed"),
-    ("failed", "a check failed"),
+FILTERS = (  # name in the address, label, and the tags of the rows that each choice shows
+    (
+        "status",
+        "Status",
+        (
+            ("graded", "graded"),
+            ("waiting", "waiting for a manual mark"),
+            ("undecided", "undecided"),
+            ("fault", "the grader’s own fault"),
+        ),
+    ),
+    ("late", "Handed in", (("late", "late"), ("punctual", "in time"))),
+    (
+        "look",
+        "To look at",
+        (
+            ("flagged", "anything"),
+            ("look", "worth a look"),
+            ("incident", "stopped or crashed"),
+            ("failed", "a check failed"),
+        ),
+    ),
 )
 
 
@@ -73,6 +86,7 @@ class Line:
     total: float | None
     maximum: float
     seconds_late: float
+    status: str
     tags: Sequence[str]
     forms: Sequence[str]
 
@@ -106,7 +120,15 @@ def write_report(
     Each page is written whole or not at all; pages of submissions that are gone are deleted.
     """
     rows = rows_of(reports, marks, standings)
-    site = Site(assignment, anonymised(rows) if anonymous else rows, anonymous, formgrader, changes=changes or {})
+    graded = {report.student for report in reports}
+    site = Site(
+        assignment=assignment,
+        rows=anonymised(rows) if anonymous else rows,
+        anonymous=anonymous,
+        formgrader=formgrader,
+        changes=changes or {},
+        missing=sorted(student for student in standings or {} if student not in graded),
+    )
     known = _made_of(folder)
     made: dict[str, str] = {}
     for name, digest, make in _pages(site, now or datetime.now().astimezone()):
@@ -135,7 +157,9 @@ def _pages(site: Site, now: datetime) -> Iterator[tuple[str, str, Any]]:
     """Every page: its name, a digest of all that it is made of, and a function that makes it."""
     code = code_digest()
     digests = [_digest(code, site, row) for row in site.rows]
-    of_class = hashlib.sha256("".join([code, *digests, str(site.anonymous), site.formgrader]).encode()).hexdigest()
+    of_class = hashlib.sha256(
+        "".join([code, *digests, *site.missing, str(site.anonymous), site.formgrader]).encode()
+    ).hexdigest()
     yield "index.html", f"{of_class} {now.isoformat()}", lambda: _overview(site, now)
     yield "checks.html", of_class, lambda: _checks(site)
     yield "submissions.html", of_class, lambda: _submissions(site)
@@ -215,7 +239,7 @@ def _tiles(site: Site) -> list[Tile]:
     unknown = "" if site.has_marks else "no gradebook was there: manual marks are unknown"
     of_all = f"of {len(rows)} submission{'s' * (len(rows) != 1)}"
     return [
-        Tile("graded", "good", "all", graded, of_all, names_all=False),
+        Tile("graded", "good", "graded", graded, of_all, names_all=False),
         Tile("waiting for a manual mark", "wait" if waiting else "", "waiting", waiting, unknown),
         Tile("undecided: to be marked by hand", "wait" if undecided else "", "undecided", undecided),
         Tile("failed through the grader’s own fault", "bad" if failed else "", "fault", failed),
@@ -241,7 +265,6 @@ def _submissions(site: Site) -> str:
         site,
         page="submissions.html",
         lines=lines,
-        names=any(line.name for line in lines),
         late=any(line.seconds_late for line in lines),
         penalties=any(row.penalty for row in site.rows),
         filters=FILTERS,
@@ -258,18 +281,31 @@ def _line(site: Site, row: Row) -> Line:
         total=total.earned,
         maximum=total.maximum,
         seconds_late=standing.seconds_late if standing else 0.0,
+        status=_status(row),
         tags=_tags(row),
         forms=list(dict.fromkeys(notebooks)),
     )
 
 
+def _status(row: Row) -> str:
+    """In words, short enough for a column."""
+    if row.failed:
+        return "not graded"
+    held = ["waiting"] * bool(row.waiting) + ["undecided"] * bool(row.undecided)
+    return ", ".join(held) or "graded"
+
+
 def _tags(row: Row) -> list[str]:
     """What the table can be filtered by."""
+    is_late = bool(row.standing and row.standing.seconds_late)
     held: Mapping[str, bool] = {
+        "graded": not row.failed,
         "waiting": bool(row.waiting),
         "undecided": bool(row.undecided),
         "fault": row.failed,
-        "late": bool(row.standing and row.standing.seconds_late),
+        "late": is_late,
+        "punctual": not is_late,
+        "flagged": bool(row.flags),
         "look": bool(row.report.flags),
         "incident": bool(row.incidents),
         "failed": any(check.earned < check.points for check in row.report.checks),

@@ -41,6 +41,7 @@ class Site:
     formgrader: str = "http://localhost:8888"
     engine: str = __version__
     changes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # student -> what a regrade changed, in words
+    missing: Sequence[str] = ()  # students without a graded submission
     notebooks: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
@@ -112,13 +113,18 @@ def environment() -> Environment:
     )
     made.filters |= {"readable": readable, "words": status_words, "symbol": symbol, "kind": kind}
     made.filters |= {"where": where, "seconds": seconds, "number": number, "points": points, "moment": moment}
-    made.filters |= {"span": span}
+    made.filters |= {"span": span, "breakable": breakable}
     return made
 
 
 def readable(text: object) -> str:
     """Text of a student's for a page: no terminal colours, no control or direction characters, bounded."""
     return clean_text(ANSI.sub("", str(text)))
+
+
+def breakable(name: str) -> Markup:
+    """A name of a notebook that may be broken after its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def symbol(status: Status) -> str:

@@ -1,81 +1,87 @@
-// Sorting, searching and filtering of tables; every page can be read without it.
+// Sorting, searching and filtering of tables, kept in the address; every page can be read without it.
 "use strict";
 (() => {
-  const value = (cell) => {
-    const given = cell.dataset.value;
-    return given === undefined ? cell.textContent.trim() : Number(given);
-  };
+  const table = document.getElementById("table");
+  const controls = document.querySelector("form.controls");
+  const fields = controls ? [...controls.elements].filter((field) => field.name) : [];
+  const rows = table ? [...table.tBodies[0].rows] : [];
+  const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+
+  // Sorting: numbers from the largest first, then the other way round.
+  const value = (cell) => (cell.dataset.value === undefined ? cell.textContent.trim() : Number(cell.dataset.value));
   const compare = (a, b) =>
     typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
-
-  for (const table of document.querySelectorAll("table.sortable")) {
-    const heads = [...table.tHead.rows[0].cells];
-    heads.forEach((head, column) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.append(...head.childNodes);
-      head.append(button);
-      button.addEventListener("click", () => {
-        // Numbers are read from the top: the largest first, then the other way round.
-        const before = head.getAttribute("aria-sort");
-        const first = head.classList.contains("number") ? "descending" : "ascending";
-        const order = before === null ? first : before === "ascending" ? "descending" : "ascending";
-        heads.forEach((other) => other.removeAttribute("aria-sort"));
-        head.setAttribute("aria-sort", order);
-        const sign = order === "ascending" ? 1 : -1;
-        const body = table.tBodies[0];
-        const keyed = [...body.rows].map((row) => [value(row.cells[column]), row]);
-        keyed.sort((a, b) => sign * compare(a[0], b[0]));
-        body.append(...keyed.map((pair) => pair[1]));
-      });
+  const sort = (head, order) => {
+    const owner = head.closest("table");
+    for (const other of owner.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", order);
+    const sign = order === "ascending" ? 1 : -1;
+    const keyed = [...owner.tBodies[0].rows].map((row) => [value(row.cells[head.cellIndex]), row]);
+    keyed.sort((a, b) => sign * compare(a[0], b[0]));
+    owner.tBodies[0].append(...keyed.map((pair) => pair[1]));
+  };
+  const next = (head) => {
+    const before = head.getAttribute("aria-sort");
+    if (before) return before === "ascending" ? "descending" : "ascending";
+    return head.classList.contains("number") ? "descending" : "ascending";
+  };
+  for (const head of document.querySelectorAll("table.sortable thead th")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      sort(head, next(head));
+      if (head.closest("table") === table) remember(head);
     });
   }
 
-  const controls = document.querySelector("form.controls");
-  if (!controls) return;
-  const search = document.getElementById("search");
-  const show = document.getElementById("show");
-  const shown = document.getElementById("shown");
-  const none = document.getElementById("none");
-  const rows = [...document.getElementById("table").tBodies[0].rows];
-  const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
-
+  // Searching and filtering: a row fits where it has all words and all chosen tags.
   const apply = () => {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
+    if (!controls) return;
+    const words = controls.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const tags = fields.filter((field) => field.tagName === "SELECT" && field.value).map((field) => field.value);
     for (const row of rows) {
-      const tags = row.dataset.tags.split(" ");
-      const fits = (show.value === "all" || tags.includes(show.value)) && words.every((w) => texts.get(row).includes(w));
-      row.hidden = !fits;
-      count += fits ? 1 : 0;
+      const own = row.dataset.tags.split(" ");
+      row.hidden = !(tags.every((tag) => own.includes(tag)) && words.every((word) => texts.get(row).includes(word)));
     }
-    shown.textContent = `${count} of ${rows.length} shown`;
-    none.hidden = count > 0;
+    const count = rows.filter((row) => !row.hidden).length;
+    document.getElementById("shown").textContent = `${count} of ${rows.length} shown`;
+    document.getElementById("none").hidden = count > 0;
   };
-  const remember = () => {
-    const state = new URLSearchParams();
-    if (show.value !== "all") state.set("show", show.value);
-    if (search.value) state.set("search", search.value);
+
+  // The address: #status=waiting&search=ada&sort=total&order=descending
+  const remember = (head) => {
+    const state = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+    for (const field of fields) field.value ? state.set(field.name, field.value) : state.delete(field.name);
+    if (head) {
+      state.set("sort", head.dataset.key);
+      state.set("order", head.getAttribute("aria-sort"));
+    }
     history.replaceState(null, "", `#${state}`);
     apply();
   };
   const recall = () => {
+    if (location.hash && !location.hash.includes("=")) return; // a place on the page
     const state = new URLSearchParams(location.hash.slice(1));
-    const wanted = state.get("show") ?? "all";
-    show.value = [...show.options].some((option) => option.value === wanted) ? wanted : "all";
-    search.value = state.get("search") ?? "";
+    for (const field of fields) {
+      field.value = state.get(field.name) ?? "";
+      if (field.tagName === "SELECT" && field.selectedIndex < 0) field.value = "";
+    }
+    const head = [...(table?.tHead.rows[0].cells ?? [])].find((each) => each.dataset.key === state.get("sort"));
+    if (head) sort(head, state.get("order") === "ascending" ? "ascending" : "descending");
     apply();
   };
-  controls.hidden = false;
-  controls.addEventListener("submit", (event) => event.preventDefault());
-  search.addEventListener("input", remember);
-  show.addEventListener("change", remember);
-  document.getElementById("reset").addEventListener("click", () => {
-    search.value = "";
-    show.value = "all";
-    remember();
-    search.focus();
-  });
+  if (controls) {
+    controls.hidden = false;
+    controls.addEventListener("submit", (event) => event.preventDefault());
+    controls.addEventListener("input", () => remember());
+    document.getElementById("reset").addEventListener("click", () => {
+      for (const field of fields) field.value = "";
+      remember();
+      controls.elements.search.focus();
+    });
+  }
   addEventListener("hashchange", recall);
   recall();
 })();
