@@ -12,6 +12,8 @@ from datetime import datetime
 
 from autograder.config import Feedback
 from autograder.evidence import clean_text
+from autograder.feedback.accuracy_cost import class_dots
+from autograder.figures import Dot
 from autograder.gradebook import Mark, Standing
 from autograder.outputs import ANSI, checks_digest, remedy, undecided_points, where
 from autograder.overview import Points, Row, status_words
@@ -82,6 +84,7 @@ class ShownNotebook:
     models: Sequence[Model] = ()
     evaluation: Evaluation | None = None
     curve: Curve | None = None
+    dots: Sequence[Dot] = ()  # of the class, anonymous
 
 
 @dataclass(frozen=True)
@@ -123,11 +126,13 @@ class StudentFeedback:
 
 @dataclass(frozen=True)
 class Basis:
-    """What feedback to one student is made from. `is_due`: whether the student's own due date has passed."""
+    """What feedback to one student is made from. `is_due`: whether the student's own due date has passed; `others`: the
+    class's reports, where students may see theirs among all models."""
 
     row: Row
     feedback: Feedback
     is_due: bool
+    others: Sequence[GradeReport] = ()
 
     def visibility(self, check: CheckResult) -> str:
         """IN_FULL, TITLES or NOTHING, at this moment."""
@@ -180,10 +185,10 @@ def show_notebook(
         [f"About your notebook: {readable(note)}." for note in notes],
         [Comment(comment.cell, readable(comment.text)) for comment in comments],
     )
-    return _with_figures(shown, report)
+    return _with_figures(shown, report, basis.others)
 
 
-def _with_figures(shown: ShownNotebook, report: GradeReport) -> ShownNotebook:
+def _with_figures(shown: ShownNotebook, report: GradeReport, others: Sequence[GradeReport]) -> ShownNotebook:
     """Figures where the checks that they belong to are shown in full: a model with the first automatic cell, how its
     weights did with the last."""
     checked = [cell for cell in shown.cells if cell.checks]
@@ -196,6 +201,7 @@ def _with_figures(shown: ShownNotebook, report: GradeReport) -> ShownNotebook:
         models=[model for model in report.models if model.notebook == name and first],
         evaluation=replace(evaluation, mistakes=()) if evaluation else None,
         curve=next((c for c in report.curves if c.notebook == name and last), None),
+        dots=class_dots(name, report.student, others) if evaluation else (),
     )
 
 

@@ -6,6 +6,7 @@ tables: only the page that is made here holds what the configuration shows to st
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,21 +30,28 @@ from autograder.feedback.content import (
     show_notebook,
     show_overall,
 )
+from autograder.feedback.figures import draw_figures
 from autograder.feedback.formulas import typeset_markdown
 from autograder.feedback.page import render_cell, render_result
 from autograder.gradebook import GradebookError, Standings, read_marks, read_standings
 from autograder.outputs import CHECKS_MARK
 from autograder.overview import Row
-from autograder.reports import load_report
+from autograder.reports import BrokenReport, load_report, load_reports
 from autograder.results import GradeReport
 from autograder.submission import is_test_cell
 
 TEMPLATE = "autograder_feedback"
 TEMPLATES = Path(__file__).parent / "templates"
 NO_DUE_DATE = "titles and points only, until `nbgrader db assignment add NAME --duedate=...` gives it one"
+FONT = re.compile(r"@font-face\s*\{[^}]*\}")
 
 Notebook = Any
 Resources = dict[str, Any]
+
+
+def self_contained(head: str) -> str:
+    """The head of nbgrader's page without Bootstrap's font of icons, which lies beside no page; with its language."""
+    return FONT.sub("", head).replace("<html>", '<html lang="en">')
 
 
 class FeedbackExporter(HTMLExporter):  # type: ignore[misc]
@@ -55,9 +63,11 @@ class FeedbackExporter(HTMLExporter):  # type: ignore[misc]
     def __init__(self, config: Any = None, **kwargs: Any) -> None:
         super().__init__(config=_with_template(config), **kwargs)
         self.register_filter("markdown2html", typeset_markdown)
+        self.register_filter("self_contained", self_contained)
         self.told: dict[str, StudentFeedback] = {}
         self.root = Path(self.parent.coursedir.root)
         self.feedback, self.standings = self._look_up()
+        self._others: list[GradeReport] | None = None
 
     def _look_up(self) -> tuple[Feedback, Standings]:
         """What the configuration lets students see, and due dates where they matter. Raises NbGraderException."""
@@ -72,6 +82,16 @@ class FeedbackExporter(HTMLExporter):  # type: ignore[misc]
             name = course.assignment_id
             self.log.warning("Checks are to be shown after the deadline, but %s has no due date: %s", name, NO_DUE_DATE)
         return feedback, standings
+
+    def others(self, assignment: str) -> list[GradeReport]:
+        """The class's reports, where students are shown its models; read once."""
+        if self._others is None:
+            self._others = []
+            try:
+                self._others = load_reports(self.root, assignment) if self.feedback.accuracy_cost else []
+            except BrokenReport as error:
+                self.log.warning("The class's accuracies are not shown: %s", error)
+        return self._others
 
 
 def _with_template(config: Any) -> Any:
@@ -122,7 +142,7 @@ class ShowVisible(NbGraderPreprocessor):  # type: ignore[misc]
             if not result.is_current and everything:
                 cell.outputs = [output for output in cell.outputs if output.output_type == "display_data"]
             else:
-                html = str(render_cell(result))
+                html = str(render_cell(result, draw_figures(page, result)))
                 output = {"output_type": "display_data", "data": {"text/html": html}, "metadata": {}}
                 cell.outputs = [nbformat.from_dict(output)]
         if outdated:
@@ -135,7 +155,8 @@ class ShowVisible(NbGraderPreprocessor):  # type: ignore[misc]
         marks = read_marks(db_url, assignment, student).get(student, ())
         standing = exporter.standings.get(student)
         now = datetime.now(timezone.utc).replace(tzinfo=None)
-        return Basis(Row(report, marks, standing), exporter.feedback, has_passed(standing, now))
+        row = Row(report, marks, standing)
+        return Basis(row, exporter.feedback, has_passed(standing, now), exporter.others(assignment))
 
 
 def _graded_cells(notebook: Notebook) -> dict[str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,30 +41,25 @@ def graded_students(course: NbCourse, assignment: str) -> list[str]:
 
 
 def generate_feedback(
-    course: NbCourse,
-    assignment: str,
-    students: Sequence[str],
-    forms: Mapping[str, Form],
-    on_end: Callable[[str], None] = lambda student: None,
+    course: NbCourse, assignment: str, students: Sequence[str], forms: Mapping[str, Form]
 ) -> Generated:
     """Make the feedback of some students anew, as `nbgrader generate_feedback --force` does.
 
     `forms` are further files by name. They get the permissions of nbgrader's pages. Raises SetupError where
     nbgrader_config.py has other pages made than this engine's, which would show what is not to be shown.
     """
-    folders, failed = {}, []
+    folders = {}
+    everybody = list(students) == graded_students(course, assignment)
     with logged(course):
-        for student in students:
+        for wanted in ["*"] if everybody else students:
             converter = _converter(course)
-            told = _run(converter, assignment, student)
-            if told is None:
-                failed.append(student)
-            else:
-                folders[student] = Path(course.folder("feedback", student, assignment))
-                texts = {name: form(told) for name, form in forms.items()}
-                _write(folders[student], texts, int(str(converter.permissions), 8))
-            on_end(student)
-    return Generated(folders, failed, course.log_path)
+            for student, told in _run(converter, assignment, wanted).items():
+                folder = Path(course.folder("feedback", student, assignment))
+                if folder.is_dir():  # nbgrader takes it away where a page could not be made
+                    texts = {name: form(told) for name, form in forms.items()}
+                    _write(folder, texts, int(str(converter.permissions), 8))
+                    folders[student] = folder
+    return Generated(folders, [student for student in students if student not in folders], course.log_path)
 
 
 def _write(folder: Path, texts: Mapping[str, str], permissions: int) -> None:
@@ -80,12 +76,9 @@ def _converter(course: NbCourse) -> Any:
     return converter
 
 
-def _run(converter: Any, assignment: str, student: str) -> StudentFeedback | None:
-    """What the pages of a student say; None where nbgrader made none."""
-    with temp_attrs(converter.coursedir, assignment_id=assignment, student_id=student):
-        try:
-            converter.start()
-        except NbGraderException:
-            return None  # nbgrader has logged what it was about
-    found: StudentFeedback | None = converter.exporter.told.get(student)
-    return found
+def _run(converter: Any, assignment: str, wanted: str) -> dict[str, StudentFeedback]:
+    """What the pages say, by student."""
+    with temp_attrs(converter.coursedir, assignment_id=assignment, student_id=wanted), suppress(NbGraderException):
+        converter.start()  # nbgrader logs what goes wrong
+    exporter: FeedbackExporter | None = getattr(converter, "exporter", None)
+    return exporter.told if exporter else {}

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from autograder.feedback.content import ShownCell, ShownNotebook, StudentFeedback, summarise
+from autograder.feedback.accuracy_cost import OWN
+from autograder.feedback.content import ShownCell, ShownCheck, ShownNotebook, StudentFeedback, summarise
 from autograder.overview import Points
 
 SCHEMA = 1  # changes where a field goes or changes its meaning
@@ -47,14 +48,25 @@ def _notebook(page: ShownNotebook) -> dict[str, Any]:
         "models": [{"name": m.name, "parameters": m.parameters, "macs": m.macs} for m in page.models],
         "evaluation": evaluation,
         "curve": {name: values for name, values in curve.items() if name != "notebook"} if curve else None,
+        "class": [
+            {"accuracy": d.accuracy, "parameters": d.parameters, "macs": d.macs, "own": d.label == OWN}
+            for d in page.dots
+        ],
     }
 
 
 def _cell(cell: ShownCell) -> dict[str, Any]:
-    checks = []
-    for check in cell.checks:
-        shown = asdict(check) | {"status": check.status.value if check.status else None}
-        if check.status is None:  # of other results than those that count
-            shown["earned"] = None
-        checks.append(shown)
+    checks = [_check(check) for check in cell.checks]
     return {"name": cell.name, "points": _points(cell.points), "remarks": list(cell.remarks), "checks": checks}
+
+
+def _check(check: ShownCheck) -> dict[str, Any]:
+    is_known = check.status is not None  # else the title is all that belongs to the notebook
+    return {
+        "title": check.title,
+        "points": _points(Points(check.earned if is_known else None, check.points)),
+        "result": check.status.value if check.status else None,
+        "message": check.message,
+        "remedy": check.remedy,
+        "place": check.place,
+    }

@@ -17,8 +17,9 @@ from autograder.feedback.content import (
 from autograder.feedback.page import of, symbol
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-ACTIVE = re.compile(r"[\\`*_{}\[\]()!|~$@#&<>]|(?<=\w):(?=//)|(?<=www)\.")  # the last two: addresses become links
-OPENING = re.compile(r"^(?:[-+=]|\d+(?=[.)]))")  # of a list or a heading, at the start of a line
+# Brackets make links, pictures and task lists; \\( begins a formula in notebooks; an address is a link by itself.
+ACTIVE = re.compile(r"[\\`*_\[\]|~$@&<>]|(?<=\\)[()]|(?<=\w):(?=//)|(?<=www)\.")
+OPENING = re.compile(r"^(?:[-+=#]|\d+(?=[.)]))")  # of a list or a heading, at the start of a line
 
 
 def escape(text: str) -> str:
