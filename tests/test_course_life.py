@@ -17,7 +17,7 @@ from traitlets.config import Config
 
 from autograder import batch, regrades, reports
 from autograder.config import Assignment, ConfigError, Limits
-from autograder.course_life import groups
+from autograder.course_life import groups, upkeep
 from autograder.course_life.extensions import Extension, read_extensions
 from autograder.course_life.forget import remove_tree
 from autograder.course_life.groups import Groups, read_groups, share
@@ -71,6 +71,11 @@ def marks_of(root: Path, student: str = "ada") -> Mapping[str, Mark]:
     return {mark.cell: mark for mark in read_marks(db_url(root), ASSIGNMENT)[student]}
 
 
+def bring_up_to_date(root: Path) -> str:
+    """What happens whenever marks are shown: the remarks."""
+    return "\n".join(upkeep.bring_up_to_date(batch.open_course(root), ASSIGNMENT))
+
+
 def csv_file(root: Path, text: str) -> Path:
     path = root / "list.csv"
     path.write_text(text)
@@ -93,7 +98,7 @@ def test_the_configurations_due_date_makes_submissions_late(course: Path) -> Non
 def test_a_due_date_in_the_gradebook_stays_where_the_configuration_has_none(course: Path) -> None:
     config = course / "grader_config.py"
     config.write_text(config.read_text().replace(DUE, "needs_test_set=False)"))
-    assert run("report", "--course", course).exit_code == 0
+    bring_up_to_date(course)
     assert standing(course).due == datetime(2026, 11, 1, 12)
 
 
@@ -185,10 +190,9 @@ def test_a_policy_without_sense_stops_before_the_first_submission(course: Path) 
 
 def test_a_penalty_in_percent_follows_a_manual_mark_and_the_policy(course: Path) -> None:
     set_policy(course, "percent_per_day = 10")
-    result = run("report", "--course", course)
-    assert "ada: late penalty 0 → 3.6, total 18 → 14.4" in words(result.output)
+    assert bring_up_to_date(course) == "ada: late penalty 0 → 3.6, total 18 → 14.4"
     give_mark(course, "ada", "01_sums", "sums-why", 2)
-    assert "late penalty 3.6 → 4, total 16.4 → 16" in words(run("report", "--course", course).output)
+    assert bring_up_to_date(course) == "ada: late penalty 3.6 → 4, total 16.4 → 16"
     assert standing(course).penalty == pytest.approx(4)
     changes = regrades.changes_of(course, ASSIGNMENT, "ada")
     assert [str(change) for change in changes] == ["18 → 14.4 of 18", "16.4 → 16 of 18"]
@@ -199,7 +203,7 @@ def test_a_penalty_in_percent_follows_a_manual_mark_and_the_policy(course: Path)
 
 def test_an_extension_takes_a_penalty_back_without_grading(course: Path) -> None:
     set_policy(course, "points_per_day = 3")
-    run("report", "--course", course)
+    bring_up_to_date(course)
     report = reports.report_path(course, ASSIGNMENT, "ada").read_bytes()
     file = csv_file(course, "student,until\nada,2026-11-02 10:00\nnobody,2026-11-03 10:00\nadaa,2026-11-03 10:00\n")
     assert "Nothing was written." in run("extensions", file, "--dry-run", "--course", course).output
@@ -284,16 +288,16 @@ def test_all_members_have_the_groups_marks_and_manual_marks(course: Path) -> Non
 
     give_mark(course, "ben", "01_sums", "sums-why", 1.5)
     said = "group one, 01_sums/sums-why: what ben has now holds for ada, Ωmega"
-    assert said in words(run("report", "--course", course).output)
+    assert said in bring_up_to_date(course)
     assert {marks_of(course, s)["sums-why"].manual for s in ("ada", "ben", "Ωmega")} == {1.5}
     assert not marks_of(course)["sums-why"].needs_person
 
     give_mark(course, "ada", "01_sums", "sums-why", 2)
-    assert "what ada has now holds for ben, Ωmega" in words(run("report", "--course", course).output)
+    assert "what ada has now holds for ben, Ωmega" in bring_up_to_date(course)
     give_mark(course, "ada", "01_sums", "sums-why", 1)
     give_mark(course, "ben", "01_sums", "sums-why", 0.5)
     said = "ada has 1; ben has 0.5; Ωmega has 2: nothing was changed"
-    assert said in words(run("report", "--course", course).output)
+    assert said in bring_up_to_date(course)
     assert [marks_of(course, s)["sums-why"].manual for s in ("ada", "ben", "Ωmega")] == [1, 0.5, 2]
 
 
@@ -305,7 +309,7 @@ def test_a_comment_and_a_mark_that_is_taken_back_reach_the_others(course: Path) 
         with Gradebook(db_url(course)) as gradebook:
             gradebook.find_comment("sums-why", "01_sums", ASSIGNMENT, "ada").manual_comment = f"Worth {mark}."
             gradebook.db.commit()
-        run("report", "--course", course)
+        bring_up_to_date(course)
         with Gradebook(db_url(course)) as gradebook:
             comment = gradebook.find_comment("sums-why", "01_sums", ASSIGNMENT, "ben").manual_comment
         assert (marks_of(course, "ben")["sums-why"].manual, comment) == (mark, f"Worth {mark}.")
