@@ -23,6 +23,7 @@ from autograder.changes import Changes, WrongSetting, load_changed, parse_settin
 from autograder.commands.explain import explain_command
 from autograder.commands.export import export_command
 from autograder.commands.feedback import feedback_command
+from autograder.commands.integrity import integrity_command
 from autograder.commands.life import extensions_command, forget_command, groups_command
 from autograder.commands.shared import (
     NOT_ALL_GRADED,
@@ -700,6 +701,7 @@ def checks_table(report: GradeReport) -> Table:
 main.add_command(explain_command)
 main.add_command(export_command)
 main.add_command(feedback_command)
+main.add_command(integrity_command)
 main.add_command(extensions_command)
 main.add_command(groups_command)
 main.add_command(forget_command)

@@ -1,0 +1,90 @@
+"""The staff's page about likeness: one self-contained `index.html`, and the same as JSON; no script, no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from autograder import __version__
+from autograder.cache import write_atomically
+from autograder.evidence import clean_name, clean_text
+from autograder.integrity.signals import KINDS, LIMITS, Findings, Sign
+
+MOST_PAIRS = 200  # with their evidence: a class that hands in one file has thousands
+
+
+def integrity_folder(root: Path, assignment: str) -> Path:
+    """Its own folder: whoever is given the folder of a report does not get this."""
+    return root / "reports" / f"{assignment}-integrity"
+
+
+def write_page(folder: Path, findings: Findings) -> Path:
+    """Write `index.html` and `integrity.json`, for their owner only, and return the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    path = folder / "index.html"
+    for place, text in (
+        (folder / "integrity.json", json.dumps(asdict(findings), indent=1)),
+        (path, render_page(findings, datetime.now().astimezone())),
+    ):
+        write_atomically(place, text.encode())
+        place.chmod(0o600)
+    return path
+
+
+def render_page(findings: Findings, now: datetime) -> str:
+    """The page as text. Nothing of a student's is markup in it: autoescape, and a policy that forbids script."""
+    style = files("autograder.integrity").joinpath("page.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            findings=findings,
+            pairs=findings.pairs[:MOST_PAIRS],
+            copies=findings.copies[:MOST_PAIRS],
+            hidden=max(0, len(findings.pairs) - MOST_PAIRS) + max(0, len(findings.copies) - MOST_PAIRS),
+            signs=_by_kind(findings.signs),
+            kinds=KINDS,
+            limits=LIMITS,
+            now=now,
+            engine=__version__,
+            style=style,
+            digest=digest,
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("autograder", "integrity"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"name": clean_name, "readable": clean_text, "percent": _percent, "points": _points}
+    return environment
+
+
+def _by_kind(signs: Sequence[Sign]) -> list[tuple[str, list[Sign]]]:
+    """Signs about single submissions, in the order in which the kinds are explained."""
+    found = [(kind, [sign for sign in signs if sign.kind == kind]) for kind in KINDS]
+    return [(kind, own) for kind, own in found if own]
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _points(value: float) -> str:
+    """A difference of accuracies in percentage points, with a real minus sign."""
+    return f"{value * 100:+.1f}".replace("-", "\N{MINUS SIGN}")

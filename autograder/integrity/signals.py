@@ -1,0 +1,232 @@
+"""What the integrity page says: signals about pairs of submissions and about single ones, and what each of them means.
+
+Every kind of signal states how often honest work shows it; the figures are from `bench/weight_similarity.py` and from
+the course's own honest samples (docs/integrity.md has the conditions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of signal: a short title, what was looked at, and how often honest submissions show the same."""
+
+    title: str
+    meaning: str
+    honest: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "same-file": Kind(
+        "the same checkpoint file",
+        "Both files are equal byte for byte (SHA-256), the notes that the kit writes into them included: among these "
+        "the seconds that the training took, to a billionth.",
+        "Two trainings never take equally long, so a file that the kit saved after one is only found twice where it "
+        "was copied. Without such notes (another way of saving) the line below applies.",
+    ),
+    "same-weights": Kind(
+        "the same weights in another file",
+        "Every tensor is equal, bit for bit; the files differ in what else they hold, or in the tensors' names.",
+        "Honest pairs can show it: the same class, transforms, settings and the kit's default seed, on computers that "
+        "round alike, give the same weights (measured: a training that was repeated on one machine agreed in every "
+        "bit). Compare the code of class and training, and the seconds of training, before anything else.",
+    ),
+    "same-values": Kind(
+        "the same weights in another order",
+        "The same numbers stand in tensors of the same sizes, in another order: as when channels are exchanged, which "
+        "leaves what a network computes as it is.",
+        "No training does this by itself; not seen in any honest pair.",
+    ),
+    "near-weights": Kind(
+        "nearly the same weights",
+        "The weights, or where the initial values are known what training has made of them, are correlated far more "
+        "strongly than in separate trainings: as after a little further training, or with noise added.",
+        "Of 66 pairs of independent seeds the most was 0.05. Pairs that share the kit's default seed, and so their "
+        "initial values, reached 0.85 of the weights and 0.68 of the change; such pairs are not listed. Listed from "
+        "0.92, or 0.80 of the change. No honest pair was above.",
+    ),
+    "near-filters": Kind(
+        "nearly the same first filters",
+        "For almost every filter of the first convolution the other network has one of the same shape, whatever its "
+        "place and size: what is left when channels are exchanged or scaled.",
+        "Independent seeds: 0.73 at most; pairs with the kit's default seed: 0.94 at most. Listed from 0.97. "
+        "No honest pair was above, but networks that start from the same published filters would be.",
+    ),
+    "code": Kind(
+        "nearly the same code",
+        "Sequences of tokens, with names and comments taken out, agree once all lines are left out that the release, "
+        "the lesson or the kit has, or that many in the class wrote.",
+        "Depends on how free the exercise leaves its answer: the threshold is the higher one of a fixed share and of "
+        "six robust deviations above this class's own pairs, both shown below.",
+    ),
+    "words": Kind(
+        "nearly the same text",
+        "The words of a written answer agree, in their order.",
+        "As for code. Students who discussed an answer, or who used the same source, show it too.",
+    ),
+    "test-set": Kind(
+        "knows the test set",
+        "The model is better on the public test images than on others of the same kind by more than chance and by more "
+        "than the class is.",
+        "Each line gives its own figures. Sampling alone exceeds the bound in fewer than one of 10,000 models; the "
+        "spread between honest models of this class is allowed for.",
+    ),
+    "untrained": Kind(
+        "weights as they were drawn",
+        "The handed-in weights are the initial values of the kit's default seed.",
+        "Saving before training, or a training that was broken off, does it. All such files are alike, and are not "
+        "compared with each other.",
+    ),
+    "flag": Kind(
+        "noticed when it was graded",
+        "A flag of the grader: valid by the rules, worth a look. Each says how often honest work shows it.",
+        "As the flag says; see docs/flags.md.",
+    ),
+    "shadow": Kind(
+        "a file in place of the course's or a library's",
+        "A file that Python would have imported instead of a module of the course's or of a library.",
+        "Happens by accident: a notebook saved as torch.py, a compiled copy of the kit. It had no effect on the marks: "
+        "scores are computed outside the process that could import it.",
+    ),
+    "blocked": Kind(
+        "set aside before grading",
+        "Links, special files, and names that are no file's business in a hand-in. They were moved away unopened.",
+        "Mostly accidents: archives of a whole home folder hold links and sockets. A link to the gradebook does not "
+        "come about by itself.",
+    ),
+    "course-text": Kind(
+        "changed the course's own cells",
+        "Test cells, marks or tags of the course had been changed; the release's were put back.",
+        "Frequent and nearly always harmless: cells are edited, copied and deleted by accident.",
+    ),
+    "hidden-text": Kind(
+        "code that does not run as it reads",
+        "Characters that change the direction of text stand in the code.",
+        "Not seen in honest notebooks; can come along when text in Arabic or Hebrew is pasted.",
+    ),
+    "killed": Kind(
+        "ended by the jail",
+        "The process died, was stopped at a limit, or ended itself while it ran.",
+        "Mostly endless loops and too much memory. A process that ends itself (os._exit) is seldom an accident. Denied "
+        "system calls are not recorded one by one: they raise an ordinary error in the student's code.",
+    ),
+}
+LIMITS = (
+    "Not caught: weights whose channels were exchanged and then trained further for long; networks of another shape "
+    "that were trained to imitate a copied one; code that was rewritten by a person or a language model from somebody "
+    "else's idea; whatever was handed in last year or elsewhere."
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Two lines that face each other in a passage; "" where one side has none."""
+
+    one: str
+    other: str
+    same: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One way in which two submissions are alike. `strength` lies in 0..1, `place` is a notebook or a file."""
+
+    kind: str
+    place: str
+    strength: float
+    text: str
+    passage: Sequence[Line] = ()
+
+    @property
+    def title(self) -> str:
+        return KINDS[self.kind].title
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two submissions, or a submission and something that the course ships, and how they are alike."""
+
+    one: str
+    other: str
+    evidence: Sequence[Evidence]
+    note: str = ""
+
+    @property
+    def strength(self) -> float:
+        """For sorting only: several signals weigh more than one."""
+        return sum(found.strength for found in self.evidence)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Something about one submission."""
+
+    student: str
+    kind: str
+    place: str
+    text: str
+
+    @property
+    def title(self) -> str:
+        return KINDS[self.kind].title
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model on two sets of images: the drop in accuracy, its 95 % interval, and how it stands in the class.
+
+    `drop`, `low`, `high` and `baseline` (the class's median drop) lie in -1..1; `deviations` counts standard errors
+    beyond the baseline, the class's own spread included.
+    """
+
+    what: str
+    correct: int
+    images: int
+    other_correct: int
+    other_images: int
+    drop: float
+    low: float
+    high: float
+    baseline: float
+    deviations: float
+    stands_out: bool
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The comparisons of one student's model, or the reason why there are none."""
+
+    student: str
+    comparisons: Sequence[Comparison] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How alike the class's own pairs are in one place: what the threshold was taken from."""
+
+    place: str
+    kind: str
+    compared: int
+    pairs: int
+    median: float
+    high: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that the page shows. `problems` names what could not be looked at, and why."""
+
+    assignment: str
+    students: Sequence[str]
+    checkpoints: int
+    pairs: Sequence[Pair] = ()
+    copies: Sequence[Pair] = ()
+    signs: Sequence[Sign] = ()
+    models: Sequence[Judged] = ()
+    spreads: Sequence[Spread] = ()
+    problems: Sequence[tuple[str, str]] = ()
