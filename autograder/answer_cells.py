@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autograder.repair import is_solution
 from autograder.results import AnswerCell
 from autograder.submission import Submission, grade_id_of, is_test_cell, read_notebook, source_of
 
@@ -14,7 +16,10 @@ MOST_CHARACTERS = 40_000  # of a notebook
 
 
 def answer_cells(submission: Submission, release: Path) -> dict[str, list[AnswerCell]]:
-    """By notebook, every code and text cell that is not as it was released, but for the test cells."""
+    """By notebook, the cells that ask for an answer, filled in or not, and all that are not as they were released.
+
+    Test cells, which nobody may change, are left out.
+    """
     found = {}
     for path in sorted(release.glob("*.ipynb")):
         notebook = submission.notebooks.get(path.stem)
@@ -26,17 +31,19 @@ def answer_cells(submission: Submission, release: Path) -> dict[str, list[Answer
 
 def _own_cells(cells: Sequence[Mapping[str, Any]], released: set[str]) -> Iterator[AnswerCell]:
     for index, cell in enumerate(cells):
-        text = source_of(cell)
-        if cell["cell_type"] in ("code", "markdown") and not is_test_cell(cell) and text.strip() not in released:
-            yield AnswerCell(index, cell["cell_type"], grade_id_of(cell), text)
+        text, kind = source_of(cell), cell["cell_type"]
+        own = is_solution(cell) or text.strip() not in released
+        if own and kind in ("code", "markdown") and not is_test_cell(cell) and text.strip():
+            yield AnswerCell(index, kind, grade_id_of(cell), text)
 
 
 def _bounded(cells: Iterator[AnswerCell]) -> Iterator[AnswerCell]:
-    """As many as a person can read; where something is left out, the last one ends with a remark."""
+    """As much as a person can read; where something is left out, a last line says so."""
     left = MOST_CHARACTERS
-    for number, cell in enumerate(cells):
-        if number == MOST_CELLS or left <= 0:
+    for number, cell in enumerate(cells, 1):
+        whole = len(cell.source) <= left and number <= MOST_CELLS
+        if not whole:
+            yield replace(cell, source=f"{cell.source[:left]}\n# … cut, with what follows")
             return
-        whole = len(cell.source) <= left
-        yield cell if whole else AnswerCell(cell.index, cell.kind, cell.name, f"{cell.source[:left]}\n# … cut here")
+        yield cell
         left -= len(cell.source)

@@ -37,7 +37,6 @@ class Checkpoint:
     tensors: Mapping[str, Array]
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    history: str = ""  # the metadata's own, whole, as JSON if the kit wrote it
 
     @property
     def says_offline(self) -> bool:
@@ -66,10 +65,10 @@ def read_checkpoint(
         )
     notes = [f"{pickled} was ignored: {plain} is there too"] if name == plain and pickled in files else []
     blob = files[name].path.read_bytes() if name == plain else _converted(name, converted, most_mib)
-    tensors, metadata, history, reduced = _parse(name, blob)
+    tensors, metadata, reduced = _parse(name, blob)
     if reduced:
         notes.append(f"{name} holds half precision ({', '.join(reduced)}): cast to float32")
-    return Checkpoint(name, tensors, metadata, tuple(notes), history)
+    return Checkpoint(name, tensors, metadata, tuple(notes))
 
 
 def _converted(name: str, converted: bytes | Problem | None, most_mib: float) -> bytes:
@@ -86,8 +85,8 @@ def _converted(name: str, converted: bytes | Problem | None, most_mib: float) ->
     return converted
 
 
-def _parse(name: str, blob: bytes) -> tuple[dict[str, Array], dict[str, str], str, list[str]]:
-    """Arrays by name, metadata, history, and the half-precision dtypes that were cast."""
+def _parse(name: str, blob: bytes) -> tuple[dict[str, Array], dict[str, str], list[str]]:
+    """Arrays by name, metadata, and the half-precision dtypes that were cast."""
     try:
         header = read_header(blob)
     except BadTensors as error:
@@ -95,8 +94,7 @@ def _parse(name: str, blob: bytes) -> tuple[dict[str, Array], dict[str, str], st
     arrays = {clean_text(key): _array(blob, entry) for key, entry in header.entries.items()}
     reduced = sorted({entry.dtype for entry in header.entries.values()} & {"F16", "BF16"})
     shown = {clean_text(k)[:100]: clean_text(v) for k, v in list(header.metadata.items())[:_MOST_METADATA]}
-    history = header.metadata.get("history", "")
-    return arrays, shown, history, [{"F16": "float16", "BF16": "bfloat16"}[dtype] for dtype in reduced]
+    return arrays, shown, [{"F16": "float16", "BF16": "bfloat16"}[dtype] for dtype in reduced]
 
 
 def _array(blob: bytes, entry: Entry) -> Array:

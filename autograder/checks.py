@@ -12,7 +12,7 @@ import pytest
 from autograder.config import Exercise
 from autograder.data import Dataset
 from autograder.evidence import LINES_PER_CELL, Evidence, Problem
-from autograder.results import Curve, Evaluation, Flag, Status
+from autograder.results import Evaluation, Flag, Status
 from autograder.runner import Runner
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -84,8 +84,8 @@ class Graded:
 
     `files` are the submission's other files by name; `converted` is what the jail made of a `.pt` checkpoint: the
     bytes of a safetensors file, or a Problem; `test_set` loads the test images and labels (uint8, int64). `notes` are
-    told to the student, `flags` to the staff only; `evaluations` and `curves` are for figures. `training_images` draws
-    that many training images by the secret; None where the data set comes without.
+    told to the student, `flags` to the staff only, `evaluations` are for figures. `training_images` draws that many
+    training images by the secret; None where the data set comes without. `networks` are those that were looked at.
     """
 
     exercise: Exercise
@@ -98,5 +98,5 @@ class Graded:
     notes: list[str]
     flags: list[Flag] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
-    curves: list[Curve] = field(default_factory=list)
     training_images: Callable[[int], Dataset | None] = lambda count: None
+    networks: dict[str, Any] = field(default_factory=dict)  # lists of graders.models.Network, by name

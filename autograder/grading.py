@@ -23,7 +23,7 @@ from autograder.checks import CheckEnded, Graded
 from autograder.config import Exercise
 from autograder.evidence import LINES_PER_CELL, clean_text
 from autograder.jobs import Job, read_job
-from autograder.model_facts import describe_models
+from autograder.model_facts import describe_curves, describe_models
 from autograder.results import CheckResult, Curve, Evaluation, Flag, Model, Status
 from autograder.runner import Runner, RunnerFault, RunnerProblem
 
@@ -79,7 +79,7 @@ def grade(job: Job, runner: Runner) -> Found:
         found.checks += run_graders(Path(job.assignment.graders) / exercise.grader, graded, job.work.only)
         found.models += describe_models(graded)
         found.evaluations += graded.evaluations
-        found.curves += graded.curves
+        found.curves += describe_curves(graded)
     return found
 
 

@@ -36,7 +36,7 @@ from autograder.graders.models import (
 from autograder.graph import ModelGraph, Node
 from autograder.graph_analysis import additions, batch_norms, parameter_count, residual_additions
 from autograder.graph_analysis.flow import ADDITIONS, Shapes, carries_data, references
-from autograder.model_facts import curve_of, evaluation_of
+from autograder.model_facts import evaluation_of
 from autograder.normalisation import DEFAULT, Normalisation, NotANormalisation, recover_normalisation
 from autograder.results import Status
 
@@ -320,7 +320,6 @@ def test_accuracy(graded: Graded, modern_cnn: Network) -> None:
     graded.flags.extend(lookup_flags(graded.exercise.notebook, modern_cnn.evaluation.graph, shapes))
     expect_within_budget(graph, modern_cnn.evaluation, settings["most_parameters"], settings["most_macs"])
     checkpoint, tensors = bound_checkpoint(graded, graph, modern_cnn.build.tensors)
-    graded.curves.extend(filter(None, [curve_of(graded.exercise.notebook, checkpoint.history)]))
     normalisation = normalisation_of(graded)
     # Where a batch size is written down in the code, another check has said so; the accuracy is judged all the same.
     batch_size = None if modern_cnn.takes(7) else EXPORTED_BATCH
@@ -421,9 +420,7 @@ def evaluate(
         graded.runner.release(handle)
 
 
-def add_image_flags(
-    graded: Graded, logits: Evaluate, accuracy: Accuracy, batch_size: int | None, macs: int
-) -> None:
+def add_image_flags(graded: Graded, logits: Evaluate, accuracy: Accuracy, batch_size: int | None, macs: int) -> None:
     """Tell the staff where the weights seem to know the test images. No points depend on it."""
     graded.flags.extend(
         image_flags(
