@@ -11,8 +11,8 @@ from markupsafe import Markup, escape
 from pygments.lexers.python import PythonLexer
 from pygments.token import Comment, Keyword, Literal, Name, Number, Operator, String, _TokenType
 
-from autograder.evidence import clean_text
 from autograder.outputs import ANSI
+from autograder.printable import printable
 from autograder.results import Status
 
 # A few kinds are enough to read by; a page has one class for each.
@@ -41,10 +41,13 @@ class Remark:
 
 
 def code_lines(source: str, *, python: bool = True) -> list[Markup]:
-    """The lines of a cell as markup with classes and nothing else; every character of the student's is escaped."""
-    text = ANSI.sub("", source)
+    """The lines of a cell as markup with classes and nothing else; every character of the student's is escaped.
+
+    Lines end where they end for Python, so that the numbers are those of its messages.
+    """
+    text = ANSI.sub("", source).replace("\r\n", "\n").replace("\r", "\n")
     if not python:
-        return [escape(clean_text(line)) for line in text.split("\n")]
+        return [escape(printable(line)) for line in text.split("\n")]
     lines: list[list[Markup]] = [[]]
     for token, value in _tokens(text):
         kind = next((name for family, name in CLASSES if token in family), "")
@@ -52,7 +55,7 @@ def code_lines(source: str, *, python: bool = True) -> list[Markup]:
             if place:
                 lines.append([])
             if piece:
-                shown = escape(clean_text(piece))
+                shown = escape(printable(piece))
                 lines[-1].append(Markup('<span class="{}">{}</span>').format(kind, shown) if kind else shown)
     return [Markup("").join(line) for line in lines]
 

@@ -103,9 +103,9 @@ def render_student(site: Site, row: Row) -> str:
 
 
 def check_anchor(site: Site, check: CheckResult) -> str:
-    """The id of a check on its page: names of notebooks are the course's, but need not be fit for an id."""
+    """The id of a check on its page; its cell tells faults of the grader apart, which all have one name."""
     place = site.notebooks.index(check.notebook) + 1 if check.notebook in site.notebooks else 0
-    return f"check-{place}-{check.name}"
+    return f"check-{place}-{check.cell}-{check.name}"
 
 
 def line_anchor(number: int, cell: int, line: int = 0) -> str:
