@@ -1,0 +1,58 @@
+"""How long the report takes: `python -m bench.report`. A class of 60 and one of 500, all pages, and one regrade.
+
+The submissions are made up (`tools/sample_class.py`); each step is timed in one process. It prints figures and asserts
+nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from autograder.batch import open_course
+from autograder.config import load_course
+from autograder.course_report import write_course_report
+from autograder.reports import load_reports, save_report
+from tools.sample_class import make_class
+
+
+def main() -> None:
+    """Print seconds for each size of class."""
+    parser = argparse.ArgumentParser(prog="python -m bench.report", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[60, 500])
+    sizes = parser.parse_args().sizes
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
+    print("submissions  all pages  no change  one regrade  pages written    MiB")
+    for size in sizes:
+        with tempfile.TemporaryDirectory(prefix="bench-report-") as scratch:
+            print(measure(Path(scratch) / "course", size))
+
+
+def measure(place: Path, size: int) -> str:
+    """One line of the table."""
+    make_class(place, size)
+    folder = place / "reports" / "cnn"
+    whole, same = write(place, folder), write(place, folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.html")}
+    first = load_reports(place, "cnn")[0]
+    save_report(place, replace(first, notes=[*first.notes, "graded again"]))
+    one = write(place, folder)
+    written = sum(path.stat().st_mtime_ns != before.get(path) for path in folder.rglob("*.html"))
+    megabytes = sum(path.stat().st_size for path in before) / 2**20
+    return f"{size:>11} {whole:>9.1f}s {same:>9.1f}s {one:>11.1f}s {written:>14} {megabytes:>6.0f}"
+
+
+def write(place: Path, folder: Path) -> float:
+    """Seconds that writing the report takes."""
+    began = time.monotonic()
+    write_course_report(open_course(place), load_course(place), "cnn", folder)
+    return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    main()
