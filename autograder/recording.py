@@ -27,6 +27,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from autograder import manual_marks, regrades
 from autograder.cache import write_atomically
 from autograder.course_life.extensions import Extension, extend, load_extensions
+from autograder.course_life.groups import differs_from_group
 from autograder.course_life.late import Penalties
 from autograder.gradebook import Mark, marks_of, read_marks
 from autograder.overview import Row
@@ -248,5 +249,7 @@ def standing_report(
     row = Row(report, marks)
     if row.older_marks and grader.course.older_marks != "review":
         return None  # there is something to decide
+    if differs_from_group(grader.root, report):
+        return None
     recorded = row.is_recorded and is_shown(grader.root, grader.name, student, autograded)
     return report if recorded and report.key == submission_key(grader, folder) else None

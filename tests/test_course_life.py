@@ -286,6 +286,16 @@ def test_all_members_have_the_groups_marks_and_manual_marks(course: Path) -> Non
     assert ben == replace(ada, student="ben")
     assert standing(course, "ben").seconds_late == 25 * 3600
 
+    path = reports.report_path(course, ASSIGNMENT, "ben")
+    reports.save_report(course, replace(ben, checks=[replace(check, earned=0.0) for check in ben.checks]))
+    with Gradebook(db_url(course)) as gradebook:
+        for notebook in gradebook.find_submission(ASSIGNMENT, "ben").notebooks:
+            for mark in notebook.grades:
+                mark.auto_score = None if mark.auto_score is None else 0
+        gradebook.db.commit()
+    assert grade(course).exit_code == 0  # another run of the same had ended otherwise: the group's counts
+    assert reports.parse_report(path.read_text()) == replace(ada, student="ben")
+
     give_mark(course, "ben", "01_sums", "sums-why", 1.5)
     said = "group one, 01_sums/sums-why: what ben has now holds for ada, Ωmega"
     assert said in bring_up_to_date(course)
@@ -461,6 +471,7 @@ def test_nothing_is_left_of_a_forgotten_student(course: Path) -> None:
     (course / "gradebook.db.2026-01-01").unlink()
     assert mentions(course, CANARY) == mentions(course / "submitted" / "ben", CANARY)  # whose work it is, too
     assert mentions(course, "Nary") == []
+    assert "nobody's list" not in result.output
     assert (kept / "intake" / "tiny-1.csv").read_text().replace("\r", "") == record + other
     assert marks_of(course) == before
     assert grade(course, "--student", "ada").exit_code == 0

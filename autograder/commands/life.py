@@ -30,6 +30,7 @@ from autograder.course_life.forget import (
 )
 from autograder.course_life.groups import load_groups, read_groups, save_groups
 from autograder.course_life.late import penalties_of
+from autograder.course_life.traces import unattributed
 from autograder.course_life.upkeep import Shift
 from autograder.course_lock import CourseBusy, lock_course
 from autograder.evidence import clean_name
@@ -254,4 +255,6 @@ def forget_command(student: str, yes: bool, root: Path | None) -> None:
         click.secho("These files still mention the student; look at them yourself:", fg="yellow")
     for path in remains:
         click.echo(f"  {clean_name(path)}")
+    if nameless := unattributed(root):
+        click.echo(f"{nameless} kept results are in nobody's list: delete .autograder/cache to be sure about them.")
     click.echo(OUTSIDE)

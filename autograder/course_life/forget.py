@@ -291,7 +291,7 @@ def _log(path: Path, words: Words) -> Trace:
 def _cache(root: Path, student: str) -> Iterator[Trace]:
     """Kept results that bear the name, and those that no other student's work is behind."""
     folder = root / ".autograder" / "cache"
-    own, _ = traces_of(root, student)
+    own = traces_of(root, student)
     named = f'"student": {json.dumps(student)}'.encode()
     paths = {folder / name for name in own if "/" not in name and (folder / name).is_file()}
     paths |= {path for path in folder.glob("*.report.json") if named in path.read_bytes()}

@@ -298,6 +298,15 @@ def report_of_group(grader: Grader, student: str, folder: Path) -> GradeReport |
     return replace(report, student=student, manual=())
 
 
+def differs_from_group(root: Path, report: GradeReport) -> bool:
+    """Whether a member's standing report gives other points than that of the submission that theirs is a copy of."""
+    copy = load_groups(root, report.assignment).copies.get(report.student)
+    source = load_report(root, report.assignment, copy.of) if copy is not None else None
+    if source is None or source.is_internal or source.key != report.key:
+        return False
+    return source.cell_scores() != report.cell_scores()
+
+
 def partners(groups: Groups, students: Iterable[str]) -> dict[str, list[str]]:
     """The groups of two and more, of those members who are among `students`."""
     known = set(students)

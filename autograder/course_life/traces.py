@@ -7,7 +7,6 @@ what only their work has left there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from autograder.cache import write_atomically
@@ -39,20 +38,16 @@ def traces_in(path: Path) -> set[str]:
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
-def traces_of(root: Path, student: str) -> tuple[set[str], set[str]]:
-    """The names of the files that only a student's work is behind, and of those that others' is, too."""
+def traces_of(root: Path, student: str) -> set[str]:
+    """The names of the files that only this student's work is behind."""
     own: set[str] = set()
     others: set[str] = set()
     for path in (root / ".autograder" / "traces").glob("*/*.json"):
         (own if path.stem == student else others).update(traces_in(path))
-    return own - others, own & others
+    return own - others
 
 
-def unattributed(root: Path) -> Iterator[Path]:
-    """Files of the cache that nobody's list has, older than the lists."""
+def unattributed(root: Path) -> int:
+    """How many files of the cache are in nobody's list: an engine without lists left them there."""
     known = {name for path in (root / ".autograder" / "traces").glob("*/*.json") for name in traces_in(path)}
-    return (path for path in _files(root / ".autograder" / "cache") if path.name not in known)
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return sum(path.name not in known for path in (root / ".autograder" / "cache").glob("*.*"))
