@@ -23,7 +23,7 @@ from autograder.figures import (
     pareto_front,
 )
 from autograder.figures.drawing import lay_out
-from autograder.figures.svg import PALETTE, round_ticks
+from autograder.figures.svg import PALETTE, round_ticks, short_number
 from autograder.results import Curve, Evaluation, Layer, Model
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -86,7 +86,7 @@ def test_a_figure_tells_its_facts_in_words_and_stands_alone(drawn: Markup) -> No
     assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
     for value in re.findall(r"var\(([^)]*)\)", str(drawn)):
         name, default = value.split(", ")
-        assert PALETTE[name.removeprefix("--figure-")][0] == default
+        assert (name.removeprefix("--figure-"), default) in {(known, light) for known, light, _ in PALETTE.values()}
 
 
 def test_ids_differ_between_figures_and_stay_from_one_run_to_the_next() -> None:
@@ -104,17 +104,18 @@ def luminance(shade: str) -> float:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_and_marks_stand_out_from_what_is_behind_them(dark: bool) -> None:
-    shades = dict(re.findall(r"--figure-(\w+): (#\w+);", page_variables(dark=dark)))
+    given = dict(re.findall(r"--figure-(\w+): (#\w+);", page_variables(dark=dark)))
+    shades = {name: given[variable] for name, (variable, *_) in PALETTE.items()}
 
     def contrast(one: str, other: str) -> float:
         low, high = sorted((luminance(shades[one]), luminance(shades[other])))
         return (high + 0.05) / (low + 0.05)
 
-    assert contrast("ink", "box") >= 4.5
-    assert contrast("muted", "box") >= 4.5
+    assert contrast("ink", "paper") >= 4.5
+    assert contrast("quiet", "paper") >= 4.5
     assert contrast("ink", "shade") >= 4.5
-    assert contrast("blue", "box") >= 3
-    assert contrast("orange", "box") >= 3
+    assert contrast("blue", "paper") >= 3
+    assert contrast("orange", "paper") >= 3
 
 
 # Networks
@@ -126,6 +127,12 @@ def test_boxes_say_what_they_are_and_what_comes_out() -> None:
     assert texts(root).count("8×4×4") == 2
     assert "1,168 parameters, 1 M MACs" in texts(root)
     assert "From top to bottom: Conv 3×3, 8→8; Conv 3×3, 8→8." in facts(root)
+
+
+def test_a_box_says_for_how_many_layers_it_stands() -> None:
+    layers = [Layer("convolution", "Conv 3×3, 64→64, a long way to say it", [64, 8, 8], [], times=3)]
+    (text,) = [text for text in texts(parsed(draw_model(Model("n", "Deep", 1, 1, layers)))) if text.startswith("Conv")]
+    assert text.endswith("…, 3 times")
 
 
 def test_a_residual_connection_runs_in_a_lane_and_a_projection_in_a_column() -> None:
@@ -253,6 +260,17 @@ def test_dots_lead_to_pages_and_to_nothing_that_runs() -> None:
         assert root.get("role") == ("group" if is_kept else "img")
 
 
+def test_the_keyboard_reaches_the_dots_of_the_front_and_the_own_one_only() -> None:
+    dots = [Dot(name, accuracy, cost, 1, f"{name}.html") for name, accuracy, cost in
+            (("front", 0.9, 10), ("own", 0.5, 20), ("other", 0.6, 30))]  # fmt: skip
+    root = parsed(draw_accuracy_cost(dots, "parameters", "own"))
+    assert {a.get("href"): a.get("tabindex") for a in root.iter(f"{SVG}a")} == {
+        "front.html": None,
+        "own.html": None,
+        "other.html": "-1",
+    }
+
+
 def test_the_own_network_is_a_diamond_with_its_name() -> None:
     root = parsed(FIGURES[5])
     assert "small" in texts(root)
@@ -308,6 +326,18 @@ def test_values_that_are_all_the_same_are_drawn() -> None:
     parsed(draw_exercises([("n", [5, 5, 5], 5)]))
     parsed(draw_accuracy_cost([Dot("a", 1.0, 10, 10), Dot("b", 1.0, 10, 10)], "parameters"))
     parsed(draw_confusion(evaluation([[30]], ["cat"])))
+
+
+@pytest.mark.parametrize("loss", [5e-324, 1e-300, 1e14, -1e14])
+def test_losses_of_any_size_are_drawn(loss: float) -> None:
+    parsed(draw_curve(Curve("n", [0.0, loss, loss * (1 + 1e-15)])))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(950, "950"), (1_234, "1.23 k"), (999_999, "1 M"), (12e6, "12 M"), (4e12, "4 T"), (0.5, "0.5")]
+)
+def test_counts_have_three_digits_and_a_unit(value: float, text: str) -> None:
+    assert short_number(value) == text
 
 
 def test_ticks_are_round_and_lie_within() -> None:

@@ -1,6 +1,10 @@
 """Figures of reports and feedback as SVG that stands alone: pure functions from results to markup.
 
-The colours are variables of the page with light defaults: `page_variables` gives a page both palettes.
+The colours are variables of the page with light defaults: `--figure-ink` (text), `--figure-quiet` (less of it),
+`--figure-line` (grids and edges of boxes), `--figure-paper` (what boxes and dots are filled with), and `--figure-1` to
+`--figure-6`: blue, orange, green, purple, yellow, and a shade that lies below text. `page_variables` gives a page both
+palettes; a page may use its own greys. A figure has a width in pixels: `svg { max-width: 100%; height: auto }` fits it
+into a narrow page.
 """
 
 from autograder.figures.charts import (

@@ -109,13 +109,13 @@ def _curve_panel(
         y = panel.y(value)
         parts.append(line(panel.left, y, panel.left + panel.width, y))
         text = f"{100 * value:.4g} %" if in_percent else f"{value:.4g}"
-        parts.append(label(panel.left - 6, y + 4, text, size=SMALL, anchor="end", ink="muted"))
+        parts.append(label(panel.left - 6, y + 4, text, size=SMALL, anchor="end", ink="quiet"))
     for epoch in sorted({int(t) for t in round_ticks(1, epochs) if t >= 1 and t == int(t)} | {1, epochs}):
         if epoch in (1, epochs) or panel.x(epochs) - panel.x(epoch) > 22:
             text = str(epoch)
             parts.append(label(panel.x(epoch), panel.top + panel.height + 16, text, size=SMALL, anchor="middle"))
     middle = panel.left + panel.width / 2
-    parts.append(label(middle, panel.top + panel.height + 33, "epoch", size=SMALL, anchor="middle", ink="muted"))
+    parts.append(label(middle, panel.top + panel.height + 33, "epoch", size=SMALL, anchor="middle", ink="quiet"))
     shown = [("training", train, "blue", ""), ("validation", validation, "orange", "6 3")]
     shown = [series for series in shown if any(map(is_finite, series[1]))]
     ends = spread([panel.y([v for v in series[1] if is_finite(v)][-1]) for series in shown], 14)
@@ -159,7 +159,7 @@ def _curve_facts(title: str, train: Sequence[float], validation: Sequence[float]
 def draw_confusion(evaluation: Evaluation) -> Markup:
     """Counts, a row for each true class and a column for each predicted one; the shade is the share of the row.
 
-    Nothing where the counts are not a square of numbers from 0, or are none at all.
+    Nothing where the counts are not a square of numbers from 0 for at most MOST_CLASSES classes, or are none at all.
     """
     counts, size = evaluation.confusion, len(evaluation.confusion)
     fits = 0 < size <= MOST_CLASSES and all(len(row) == size for row in counts)
@@ -168,10 +168,10 @@ def draw_confusion(evaluation: Evaluation) -> Markup:
     names = [words(evaluation.classes[k], NAME_LENGTH) if k < len(evaluation.classes) else str(k) for k in range(size)]
     cell, left, top = 44, 20 + max(map(len, names)) * SMALL * CHARACTER + 24, 96
     parts = [
-        label(left + cell * size / 2, 14, "predicted class", size=SMALL, anchor="middle", ink="muted"),
-        tag("g", label(0, 0, "true class", size=SMALL, anchor="middle", ink="muted"),
+        label(left + cell * size / 2, 14, "predicted class", size=SMALL, anchor="middle", ink="quiet"),
+        tag("g", label(0, 0, "true class", size=SMALL, anchor="middle", ink="quiet"),
             transform=f"translate(14 {top + cell * size / 2:g}) rotate(-90)"),
-        label(left + cell * size + 10, top - 10, "right", size=SMALL, ink="muted"),
+        label(left + cell * size + 10, top - 10, "right", size=SMALL, ink="quiet"),
     ]  # fmt: skip
     for k, name in enumerate(names):
         turned = f"translate({left + cell * k + cell / 2 + 4:g} {top - 8}) rotate(-45)"
@@ -199,7 +199,7 @@ def _confusion_cell(
         tag("rect", x=x, y=y, width=size, height=size, fill=colour("shade"), fill_opacity=_opacity(share),
             stroke=colour("ink" if is_right else "line"), stroke_width=1),
         label(x + size / 2, y + size / 2 + 4, short_number(count) if count > 99999 else f"{count:g}", size=SMALL,
-              anchor="middle", ink="ink" if count else "muted"),
+              anchor="middle", ink="ink" if count else "quiet"),
     )  # fmt: skip
 
 
@@ -209,12 +209,12 @@ def _opacity(share: float) -> float:
 
 
 def _shade_key(left: float, top: float) -> list[Markup]:
-    parts = [label(left, top + 14, "share of the row:", size=SMALL, ink="muted")]
+    parts = [label(left, top + 14, "share of the row:", size=SMALL, ink="quiet")]
     for place, share in enumerate((0.01, 0.05, 0.25, 1.0)):
         x = left + 110 + 62 * place
         fill: Attributes = {"fill": colour("shade"), "fill_opacity": _opacity(share), "stroke": colour("line")}
         parts += [tag("rect", x=x, y=top + 3, width=14, height=14, **fill)]
-        parts += [label(x + 19, top + 14, f"{100 * share:.0f} %", size=SMALL, ink="muted")]
+        parts += [label(x + 19, top + 14, f"{100 * share:.0f} %", size=SMALL, ink="quiet")]
     return parts
 
 
@@ -252,7 +252,7 @@ def draw_histogram(values: Sequence[float], maximum: float, bins: int = 20) -> M
         if value == int(value):
             y = panel.y(value)
             parts.append(line(panel.left, y, panel.left + panel.width, y))
-            parts.append(label(panel.left - 6, y + 4, f"{value:.0f}", size=SMALL, anchor="end", ink="muted"))
+            parts.append(label(panel.left - 6, y + 4, f"{value:.0f}", size=SMALL, anchor="end", ink="quiet"))
     for k, count in enumerate(counts):
         said = f"{maximum * k / bins:.4g} to {maximum * (k + 1) / bins:.4g} points: {count}"
         place: Attributes = {"x": panel.left + bar * k + 1, "width": max(bar - 2, 1.0)}
@@ -263,7 +263,7 @@ def draw_histogram(values: Sequence[float], maximum: float, bins: int = 20) -> M
         }
         parts += [tag("rect", tag("title", said), **place, **fill)] if count else []
     base = panel.top + panel.height
-    parts.append(line(panel.left, base, panel.left + panel.width, base, ink="muted"))
+    parts.append(line(panel.left, base, panel.left + panel.width, base, ink="quiet"))
     for value in round_ticks(0, maximum, 10):
         parts.append(label(panel.x(value), base + 16, f"{value:.4g}", size=SMALL, anchor="middle"))
     middle = statistics.median(points)
@@ -273,7 +273,16 @@ def draw_histogram(values: Sequence[float], maximum: float, bins: int = 20) -> M
     parts.append(
         label(x + (-6 if anchor == "end" else 6), panel.top - 12, f"median {middle:.4g}", size=SMALL, anchor=anchor)
     )
-    parts.append(label(panel.left + panel.width / 2, base + 33, "points", size=SMALL, anchor="middle", ink="muted"))
+    parts.append(
+        label(
+            panel.left + panel.width / 2,
+            base + 33,
+            "points (bars: submissions)",
+            size=SMALL,
+            anchor="middle",
+            ink="quiet",
+        )
+    )
     people = "1 submission" if len(points) == 1 else f"{len(points)} submissions"
     facts = (
         f"{people}, from {min(points):.4g} to {max(points):.4g} of {maximum:g} points; median {middle:.4g}, "
@@ -301,7 +310,7 @@ def draw_exercises(rows: Sequence[tuple[str, Sequence[float], float]]) -> Markup
     parts, facts = [], []
     for value in (0, 25, 50, 75, 100):
         parts.append(line(panel.x(value), panel.top, panel.x(value), base))
-        parts.append(label(panel.x(value), base + 16, f"{value} %", size=SMALL, anchor="middle", ink="muted"))
+        parts.append(label(panel.x(value), base + 16, f"{value} %", size=SMALL, anchor="middle", ink="quiet"))
     for place, (name, values, maximum) in enumerate(kept):
         mean = f"mean {statistics.fmean(values):.3g} of {maximum:g}"
         y = panel.top + step * (place + 0.5)
@@ -310,7 +319,7 @@ def draw_exercises(rows: Sequence[tuple[str, Sequence[float], float]]) -> Markup
         parts.append(label(panel.left + panel.width + 14, y + 4, mean, size=SMALL))
         facts.append(f"{name}: {mean}, range {values[0]:.4g} to {values[-1]:.4g}.")
     key = "dot: mean · box: the middle half · bar: median · line: lowest to highest"
-    parts.append(label(panel.left + panel.width / 2, base + 36, key, size=SMALL, anchor="middle", ink="muted"))
+    parts.append(label(panel.left + panel.width / 2, base + 36, key, size=SMALL, anchor="middle", ink="quiet"))
     title = "Points of each exercise, in percent of its maximum"
     return figure(panel.left + panel.width + 130, base + 46, title, " ".join(facts), *parts)
 
@@ -321,11 +330,11 @@ def _spread_of(panel: Panel, y: float, shares: Sequence[float]) -> list[Markup]:
     x1, x2 = panel.x(low), panel.x(high)
     box: Attributes = {"x": x1, "y": y - 8, "width": max(x2 - x1, 1.0), "height": 16}
     return [
-        line(panel.x(shares[0]), y, panel.x(shares[-1]), y, ink="muted", width=1.5),
-        *(line(panel.x(end), y - 4, panel.x(end), y + 4, ink="muted", width=1.5) for end in (shares[0], shares[-1])),
-        tag("rect", **box, rx=2, fill=colour("shade"), stroke=colour("muted")),
+        line(panel.x(shares[0]), y, panel.x(shares[-1]), y, ink="quiet", width=1.5),
+        *(line(panel.x(end), y - 4, panel.x(end), y + 4, ink="quiet", width=1.5) for end in (shares[0], shares[-1])),
+        tag("rect", **box, rx=2, fill=colour("shade"), stroke=colour("quiet")),
         line(panel.x(middle), y - 8, panel.x(middle), y + 8, ink="ink", width=2),
-        tag("circle", cx=panel.x(statistics.fmean(shares)), cy=y, r=4.5, fill=colour("orange"), stroke=colour("box")),
+        tag("circle", cx=panel.x(statistics.fmean(shares)), cy=y, r=4.5, fill=colour("orange"), stroke=colour("paper")),
     ]
 
 
@@ -357,7 +366,8 @@ def draw_accuracy_cost(dots: Sequence[Dot], cost: Cost, own: str = "") -> Markup
     """Test accuracies against a cost on a logarithmic axis, with the Pareto front as steps.
 
     What lies on the front is filled, the dot with the label `own` is a diamond with its name. Dots without accuracy or
-    cost are left out; nothing is drawn where none is left.
+    cost are left out; nothing is drawn where none is left. With the keyboard one reaches the links of the front and the
+    own one: behind hundreds of others nobody would reach the rest of the page.
     """
     shown = [dot for dot in dots if _can_be_drawn(dot, cost)]
     if not shown:
@@ -367,8 +377,8 @@ def draw_accuracy_cost(dots: Sequence[Dot], cost: Cost, own: str = "") -> Markup
     lows, highs = min(dot.accuracy for dot in shown), max(dot.accuracy for dot in shown)
     room = max(0.08 * (highs - lows), 0.01)
     low, high = max(lows - room, 0.0), min(highs + room, 1.0)
-    panel = Panel(64, 16, 540, 280, low, high, min(logs) - 0.12, max(logs) + 0.12)
-    parts = _cost_axes(panel, cost)
+    panel = Panel(64, 32, 540, 280, low, high, min(logs) - 0.12, max(logs) + 0.12)
+    parts = [label(10, 18, "test accuracy", size=SMALL), *_cost_axes(panel, cost)]
     parts.append(_steps(panel, front, cost))
     on_front = set(front)
     others = [dot for dot in shown if not own or dot.label != own]
@@ -376,8 +386,8 @@ def draw_accuracy_cost(dots: Sequence[Dot], cost: Cost, own: str = "") -> Markup
     parts += [_dot(panel, dot, cost, dot in on_front) for dot in sorted(others, key=lambda d: d in on_front)]
     parts += [_diamond(panel, dot, cost) for dot in mine]
     base = panel.top + panel.height
-    parts.append(label(panel.left, base + 54, "filled dots and steps: the Pareto front, which no network beats in both",
-                       size=SMALL, ink="muted"))  # fmt: skip
+    key = "filled dots and steps: the Pareto front (no other network is as accurate for less, or better for as much)"
+    parts.append(label(panel.left, base + 54, key, size=SMALL, ink="quiet"))
     links = any(_link(dot) for dot in shown)
     title = f"Test accuracy against {COST_WORDS[cost]}"
     facts = _cost_facts(shown, front, mine, cost)
@@ -390,11 +400,11 @@ def _cost_axes(panel: Panel, cost: Cost) -> list[Markup]:
     for value in round_ticks(panel.low, panel.high):
         y = panel.y(value)
         parts.append(line(panel.left, y, panel.left + panel.width, y))
-        parts.append(label(panel.left - 8, y + 4, f"{100 * value:.4g} %", size=SMALL, anchor="end", ink="muted"))
+        parts.append(label(panel.left - 8, y + 4, f"{100 * value:.4g} %", size=SMALL, anchor="end", ink="quiet"))
     for value in _decades(panel.first, panel.last):
         x = panel.x(math.log10(value))
         parts.append(line(x, panel.top, x, base))
-        parts.append(label(x, base + 16, short_number(value), size=SMALL, anchor="middle", ink="muted"))
+        parts.append(label(x, base + 16, short_number(value), size=SMALL, anchor="middle", ink="quiet"))
     axis = f"{COST_WORDS[cost]} (logarithmic)"
     return [*parts, label(panel.left + panel.width / 2, base + 34, axis, size=SMALL, anchor="middle")]
 
@@ -418,9 +428,9 @@ def _steps(panel: Panel, front: Sequence[Dot], cost: Cost) -> Markup:
 
 def _dot(panel: Panel, dot: Dot, cost: Cost, on_front: bool) -> Markup:
     place: Attributes = {"cx": panel.x(math.log10(dot.cost(cost))), "cy": panel.y(dot.accuracy), "r": 4.5}
-    fill = colour("orange") if on_front else colour("box")
+    fill = colour("orange") if on_front else colour("paper")
     stroke: Attributes = {"fill": fill, "stroke": colour("orange" if on_front else "blue"), "stroke_width": 1.8}
-    return _linked(dot, tag("circle", tag("title", _about(dot, cost)), **place, **stroke), cost)
+    return _linked(dot, tag("circle", tag("title", _about(dot, cost)), **place, **stroke), cost, on_front)
 
 
 def _diamond(panel: Panel, dot: Dot, cost: Cost) -> Markup:
@@ -430,7 +440,7 @@ def _diamond(panel: Panel, dot: Dot, cost: Cost) -> Markup:
     side = -13 if is_right else 13
     text = label(x + side, y + 4, words(dot.label, 24), anchor="end" if is_right else "start", bold=True, halo=True)
     drawn = tag("g", tag("title", _about(dot, cost)), tag("path", **shape, stroke_width=1.2), text)
-    return _linked(dot, drawn, cost)
+    return _linked(dot, drawn, cost, True)
 
 
 def _link(dot: Dot) -> str:
@@ -438,8 +448,10 @@ def _link(dot: Dot) -> str:
     return dot.link if LINK.fullmatch(dot.link) else ""
 
 
-def _linked(dot: Dot, drawn: Markup, cost: Cost) -> Markup:
-    return tag("a", drawn, href=_link(dot), aria_label=_about(dot, cost)) if _link(dot) else drawn
+def _linked(dot: Dot, drawn: Markup, cost: Cost, by_keyboard: bool) -> Markup:
+    if not _link(dot):
+        return drawn
+    return tag("a", drawn, href=_link(dot), aria_label=_about(dot, cost), tabindex=None if by_keyboard else "-1")
 
 
 def _about(dot: Dot, cost: Cost) -> str:

@@ -11,7 +11,19 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from autograder.figures.svg import SMALL, Attributes, colour, figure, fitting, label, short_number, tag, words
+from autograder.figures.svg import (
+    CHARACTER,
+    SMALL,
+    TEXT,
+    Attributes,
+    colour,
+    figure,
+    fitting,
+    label,
+    short_number,
+    tag,
+    words,
+)
 from autograder.results import Layer, Model
 
 BOX_WIDTH, BOX_HEIGHT, ROW = 280, 26, 38
@@ -26,7 +38,7 @@ MOST_STEPS_IN_WORDS = 40
 COLOURS = {
     "convolution": "blue",
     "linear": "orange",
-    "norm": "muted",
+    "norm": "quiet",
     "activation": "green",
     "pool": "purple",
     "dropout": "yellow",
@@ -72,7 +84,7 @@ def draw_model(model: Model) -> Markup:
     name = words(model.name, 60)
     costs = f"{model.parameters:,} parameters, {short_number(model.macs)} MACs"
     heading = [label(MARGIN, 18, fitting(name, 180, 13), size=13, bold=True)]
-    heading += [label(width - MARGIN, 18, costs, size=SMALL, anchor="end", ink="muted")]
+    heading += [label(width - MARGIN, 18, costs, size=SMALL, anchor="end", ink="quiet")]
     boxes = [_box(layout, index, layer) for index, layer in enumerate(model.layers)]
     return figure(width, height, f"Drawing of {name}", _facts(model, layout), *heading, _edges(layout, model), *boxes)
 
@@ -158,9 +170,9 @@ def _edges(layout: Layout, model: Model) -> Markup:
     stroke: Attributes = {"fill": "none", "stroke_width": 1.5}
     return Markup("").join(
         [
-            tag("path", d="".join(plain), stroke=colour("muted"), **stroke) if plain else Markup(""),
+            tag("path", d="".join(plain), stroke=colour("quiet"), **stroke) if plain else Markup(""),
             tag("path", d="".join(skipping), stroke=colour("orange"), **stroke) if skipping else Markup(""),
-            tag("path", d="".join(heads), fill=colour("muted")) if heads else Markup(""),
+            tag("path", d="".join(heads), fill=colour("quiet")) if heads else Markup(""),
         ]
     )
 
@@ -189,12 +201,12 @@ def _half_height(layer: Layer) -> float:
 def _box(layout: Layout, index: int, layer: Layer) -> Markup:
     x, y = layout.x(index), layout.y(index)
     shape = fitting(_shape(layer), 100, SMALL)
-    text = layer.text + (f" × {layer.times}" if layer.times > 1 and str(layer.times) not in layer.text else "")
+    times = f", {layer.times:,} times" if layer.times > 1 else ""
     if layer.kind == "add":
         shapes = [
-            tag("circle", cx=x, cy=y, r=CIRCLE, fill=colour("box"), stroke=colour("ink")),
+            tag("circle", cx=x, cy=y, r=CIRCLE, fill=colour("paper"), stroke=colour("ink")),
             tag("path", d=f"M{x - 5:g} {y:g}h10M{x:g} {y - 5:g}v10", stroke=colour("ink"), stroke_width=1.5),
-            label(x + CIRCLE + 8, y + 4, shape, size=SMALL, ink="muted"),
+            label(x + CIRCLE + 8, y + 4, shape, size=SMALL, ink="quiet"),
         ]
         return tag("g", tag("title", _about(layer, "Addition")), *shapes)
     left, top = x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2
@@ -203,15 +215,15 @@ def _box(layout: Layout, index: int, layer: Layer) -> Markup:
         "height": BOX_HEIGHT,
         "rx": BOX_HEIGHT / 2 if layer.kind in ("input", "output") else 4,
     }
-    room = BOX_WIDTH - 30 - len(shape) * SMALL * 0.6
-    shapes = [tag("rect", x=left, y=top, **edge, fill=colour("box"), stroke=colour("line"))]
+    room = BOX_WIDTH - 30 - len(shape) * SMALL * 0.6 - len(times) * TEXT * CHARACTER
+    shapes = [tag("rect", x=left, y=top, **edge, fill=colour("paper"), stroke=colour("line"))]
     if layer.kind not in ("input", "output"):
         ink = colour(COLOURS.get(layer.kind, "line"))
         shapes.append(tag("rect", x=left + 3, y=top + 3, width=5, height=BOX_HEIGHT - 6, rx=2, fill=ink))
-    shapes.append(label(left + 14, y + 4, fitting(text, room)))
+    shapes.append(label(left + 14, y + 4, fitting(layer.text, room) + times))
     if shape:
-        shapes.append(label(left + BOX_WIDTH - 10, y + 4, shape, size=SMALL, anchor="end", ink="muted"))
-    return tag("g", tag("title", _about(layer, words(text, 100))), *shapes)
+        shapes.append(label(left + BOX_WIDTH - 10, y + 4, shape, size=SMALL, anchor="end", ink="quiet"))
+    return tag("g", tag("title", _about(layer, words(layer.text, 100) + times)), *shapes)
 
 
 def _shape(layer: Layer) -> str:

@@ -15,18 +15,19 @@ from markupsafe import Markup, escape
 
 from autograder.evidence import clean_text
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, and greys: in a light page, in a dark one.
+# The page's variable, its value in a light page and in a dark one: greys, and the colours of Okabe and Ito, which
+# colour-blind readers can tell apart (in the dark lighter where they need it to stand out).
 PALETTE = {
-    "ink": ("#1b1f24", "#e6e8eb"),
-    "muted": ("#57606a", "#a3abb5"),
-    "line": ("#c9ced4", "#474e57"),
-    "box": ("#ffffff", "#1d2126"),
-    "shade": ("#4ba3d9", "#0b5c8c"),  # below text in ink, from none to full
-    "blue": ("#0072b2", "#56b4e9"),
-    "orange": ("#d55e00", "#e69f00"),
-    "yellow": ("#e69f00", "#f0e442"),
-    "green": ("#009e73", "#2fbf95"),
-    "purple": ("#cc79a7", "#dd9ec0"),
+    "ink": ("ink", "#1b1f24", "#e6e8eb"),
+    "quiet": ("quiet", "#57606a", "#a3abb5"),
+    "line": ("line", "#c9ced4", "#474e57"),
+    "paper": ("paper", "#ffffff", "#1d2126"),
+    "blue": ("1", "#0072b2", "#56b4e9"),
+    "orange": ("2", "#d55e00", "#e69f00"),
+    "green": ("3", "#009e73", "#2fbf95"),
+    "purple": ("4", "#cc79a7", "#dd9ec0"),
+    "yellow": ("5", "#e69f00", "#f0e442"),
+    "shade": ("6", "#56b4e9", "#0b5c8c"),  # lies below text in ink, from none to full
 }
 FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 TEXT, SMALL = 12, 11  # pixels
@@ -36,12 +37,13 @@ CHARACTER = 0.56  # of the font's size: a usual character's width in a sans-seri
 
 def colour(name: str) -> str:
     """A colour of the palette as an attribute's value."""
-    return f"var(--figure-{name}, {PALETTE[name][0]})"
+    variable, light, _ = PALETTE[name]
+    return f"var(--figure-{variable}, {light})"
 
 
 def page_variables(*, dark: bool = False) -> str:
     """The palette as declarations for a page's `:root`, light or dark."""
-    return " ".join(f"--figure-{name}: {shades[dark]};" for name, shades in PALETTE.items())
+    return " ".join(f"--figure-{name}: {shades[dark]};" for name, *shades in PALETTE.values())
 
 
 def tag(name: str, *children: Markup | str, **attributes: str | float | None) -> Markup:
@@ -74,7 +76,7 @@ def label(
     """A line of text with its baseline at `y`; `anchor` is start, middle or end, a `halo` sets it off the rest."""
     looks: Attributes = {"font_weight": "600" if bold else None}
     if halo:
-        looks |= {"stroke": colour("box"), "stroke_width": 3, "stroke_linejoin": "round", "paint_order": "stroke"}
+        looks |= {"stroke": colour("paper"), "stroke_width": 3, "stroke_linejoin": "round", "paint_order": "stroke"}
     return tag("text", text, x=x, y=y, font_size=size, text_anchor=anchor, fill=colour(ink), **looks)
 
 
@@ -125,8 +127,9 @@ def percent(share: float) -> str:
 
 
 def short_number(value: float) -> str:
-    """A count for an axis or a heading: 950, 1.2 k, 15 M."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+    """A count for an axis or a heading, in three digits: 950, 1.2 k, 15 M."""
+    value = float(f"{value:.3g}")  # first of all: 999,999 is 1 M
+    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
@@ -138,7 +141,7 @@ def is_finite(value: object) -> bool:
 
 def round_ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers from `low` to `high`: about `most` of them, both ends covered or nearly so."""
-    if not low < high:
+    if not high - low > 1e-12 * max(abs(low), abs(high), 1e-280):  # a step would be lost in rounding
         return [low]
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
