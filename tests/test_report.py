@@ -175,6 +175,33 @@ def test_a_gradebook_with_other_scores_is_flagged():
     assert "the gradebook holds other scores: grade again" in Row(failing(), marks_for(report("blaise"))).flags
 
 
+def test_exercises_are_compared_in_points_of_those_who_were_graded():
+    page = pages_of(report("ada"), failing(), broken())["index.html"]
+    means = {a["data-notebook"]: a["data-mean"] for a in page.attributes("tr") if "data-notebook" in a}
+    assert means == {"01_sums": str((10 + 8.5) / 2), "02_network": str((20 + 6) / 2)}
+
+
+def test_figures_follow_the_dark_mode():
+    style = pages_of(report("ada"))["index.html"].style
+    (dark,) = re.findall(r"@media screen and \(prefers-color-scheme: dark\) { (:root {[^}]*})", style)
+    names = set(re.findall(r"var\((--figure-[a-z]+)", "".join(html_of(failing()).values())))
+    assert names
+    assert all(f"{name}:" in dark for name in names)
+
+
+def test_the_integrity_page_is_linked_where_there_is_one_but_not_for_all(tmp_path):
+    link = "../tiny-integrity/index.html"
+    for exists, anonymous in ((False, False), (True, False), (True, True)):
+        write(tmp_path / "tiny", everyone(), anonymous=anonymous)
+        index, page = (
+            tmp_path / "tiny" / name for name in ("index.html", next((tmp_path / "tiny").glob("students/*")))
+        )
+        assert (f'href="{link}"' in index.read_text()) is (exists and not anonymous)
+        assert (f'href="../{link}"' in page.read_text()) is (exists and not anonymous)
+        (tmp_path / "tiny-integrity").mkdir(exist_ok=True)
+        (tmp_path / "tiny-integrity" / "index.html").write_text("")
+
+
 def test_what_goes_wrong_is_grouped_with_who_did_it():
     lost = check("logits", "network-tests", 6, Status.FAILED, message="softmax in forward")
     page = pages_of(report("ada", lost), report("bo", lost), report("cy"))["checks.html"]

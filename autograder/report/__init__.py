@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
+from urllib.parse import quote
 
 from autograder.analysis import items, misconceptions
 from autograder.cache import write_atomically
@@ -128,6 +129,7 @@ def write_report(
         formgrader=formgrader,
         changes=changes or {},
         missing=sorted(student for student in standings or {} if student not in graded),
+        integrity="" if anonymous else _integrity_page(folder, assignment),
     )
     known = _made_of(folder)
     made: dict[str, str] = {}
@@ -144,6 +146,12 @@ def write_report(
     return folder / "index.html"
 
 
+def _integrity_page(folder: Path, assignment: str) -> str:
+    """The address of the page that `autograder integrity` writes beside a report; nothing where it has not."""
+    page = Path(f"{assignment}-integrity") / "index.html"
+    return f"../{quote(page.as_posix())}" if (folder.parent / page).is_file() else ""
+
+
 def _made_of(folder: Path) -> dict[str, str]:
     """What the pages in a folder were made of; nothing where that cannot be read, and all are made again."""
     try:
@@ -158,7 +166,7 @@ def _pages(site: Site, now: datetime) -> Iterator[tuple[str, str, Any]]:
     code = code_digest()
     digests = [_digest(code, site, row) for row in site.rows]
     of_class = hashlib.sha256(
-        "".join([code, *digests, *site.missing, str(site.anonymous), site.formgrader]).encode()
+        "".join([code, *digests, *site.missing, str(site.anonymous), site.formgrader, site.integrity]).encode()
     ).hexdigest()
     yield "index.html", f"{of_class} {now.isoformat()}", lambda: _overview(site, now)
     yield "checks.html", of_class, lambda: _checks(site)
@@ -173,7 +181,7 @@ def _digest(code: str, site: Site, row: Row) -> str:
     standing = dataclasses.asdict(row.standing) if row.standing else None
     held = json.dumps([[dataclasses.asdict(mark) for mark in row.marks], standing], default=str)
     changes = list(site.changes.get(row.report.student, ()))
-    setup = f"{site.assignment} {site.anonymous} {site.formgrader} {list(site.notebooks)} {changes}"
+    setup = f"{site.assignment} {site.anonymous} {site.formgrader} {site.integrity} {list(site.notebooks)} {changes}"
     return hashlib.sha256("\0".join([code, setup, row.report.to_json(), held]).encode()).hexdigest()
 
 
@@ -186,7 +194,7 @@ def _overview(site: Site, now: datetime) -> str:
     graded = [row for row in site.rows if not row.failed]
     totals = [row.total.earned for row in graded if row.total.earned is not None]
     maximum = max((row.total.maximum for row in graded), default=0.0)
-    dots = _dots(site)
+    exercises, dots = _exercises(site, graded), _dots(site)
     unjailed = [row for row in site.rows if row.report.facts.get("isolation", "").startswith("none")]
     return render(
         "index.html",
@@ -200,7 +208,8 @@ def _overview(site: Site, now: datetime) -> str:
         median=median(totals) if totals else 0.0,
         maximum=maximum,
         histogram=draw_histogram(totals, maximum) if totals else "",
-        exercises=draw_exercises(_exercises(site, graded)) if totals else "",
+        exercises=exercises,
+        compared=draw_exercises(exercises) if totals else "",
         dots=dots,
         by_parameters=draw_accuracy_cost(dots, "parameters") if dots else "",
         by_macs=draw_accuracy_cost(dots, "MACs") if dots else "",

@@ -49,6 +49,8 @@ def code_lines(source: str, *, python: bool = True) -> list[Markup]:
     if not python:
         return [escape(printable(line)) for line in text.split("\n")]
     lines: list[list[Markup]] = [[]]
+    # The lexer would look at all blank lines that follow, and again from the next one: minutes for thousands of them.
+    text = "\n".join(line if line.strip() else "" for line in text.split("\n"))
     for token, value in _tokens(text):
         kind = next((name for family, name in CLASSES if token in family), "")
         for place, piece in enumerate(value.split("\n")):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
+from statistics import fmean, median, pstdev
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,6 +16,7 @@ from markupsafe import Markup
 
 from autograder import __version__
 from autograder.evidence import clean_text
+from autograder.figures import page_variables
 from autograder.flags import KINDS
 from autograder.outputs import ANSI, where
 from autograder.overview import Row, notebooks_of, status_words
@@ -42,6 +44,7 @@ class Site:
     engine: str = __version__
     changes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # student -> what a regrade changed, in words
     missing: Sequence[str] = ()  # students without a graded submission
+    integrity: str = ""  # address of the integrity page from the report's folder, where there is one
     notebooks: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
@@ -75,8 +78,10 @@ def _digest(text: str) -> str:
 
 @lru_cache(1)
 def _style() -> str:
-    """All style sheets; a page has its own copy, so that a single file can be sent on."""
-    return "\n".join(_file(name) for name in STYLES)
+    """All style sheets; a page has its own copy, so that a single file can be sent on. Paper is light."""
+    light, dark = (f":root {{ {page_variables(dark=dark)} }}" for dark in (False, True))
+    palettes = f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}"
+    return "\n".join([*(_file(name) for name in STYLES), palettes])
 
 
 @lru_cache(1)
@@ -113,7 +118,7 @@ def environment() -> Environment:
     )
     made.filters |= {"readable": readable, "words": status_words, "symbol": symbol, "kind": kind}
     made.filters |= {"where": where, "seconds": seconds, "number": number, "points": points, "moment": moment}
-    made.filters |= {"span": span, "breakable": breakable}
+    made.filters |= {"span": span, "breakable": breakable, "mean": fmean, "median": median, "deviation": pstdev}
     return made
 
 
