@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,6 @@ from PIL import Image
 from autograder.accuracy import Accuracy
 from autograder.checks import Graded
 from autograder.data import Dataset
-from autograder.graders.models import Export
 from autograder.graph import ModelGraph, Node, decode_line
 from autograder.graph_analysis import (
     BatchNorm,
@@ -49,6 +48,9 @@ from autograder.operations import DROPOUTS, GETITEM
 from autograder.results import Curve, Evaluation, Layer, Mistake, Model
 from autograder.strict_json import BadJson, count_values, parse_json
 from autograder.tensor_file import BadTensors, read_header
+
+if TYPE_CHECKING:  # the grading process must not import graders' helpers before it knows whose they are
+    from autograder.graders.models import Export
 
 MOST_LAYERS = 400  # boxes; of more, the middle is left out
 MOST_EPOCHS = 1000
@@ -141,33 +143,39 @@ def layers_of(graph: ModelGraph, shapes: Shapes) -> list[Layer]:
     A parameter counts in the first box that uses it.
     """
     graph, shapes = as_read(graph, shapes)
-    carries, users = carries_data(graph), users_of(graph)
-    weighted, owned = _weighted(graph, shapes), _parameters(graph)
+    carries, users, weighted = carries_data(graph), users_of(graph), _weighted(graph, shapes)
     layers: list[Layer] = []
     boxes: dict[int, int] = {}  # node -> the box that shows its value
-    for node in graph.nodes:
-        if not carries[node.index] or (node.kind == "output" and node.inputs[0] not in boxes):
+    shared: set[int] = set()  # boxes with several users
+    for node, sources, parameters in zip(graph.nodes, *_sources(graph), strict=True):
+        if not carries[node.index]:
             continue
         shape = (shapes[node.index] or ())[1:]
-        inputs = list(dict.fromkeys(boxes[i] for i in node.inputs if i in boxes))
-        before = boxes.get(node.inputs[0], -1) if node.inputs else -1
-        if before >= 0 and (
-            node.operation in SILENT or (node.operation in IDLE and tuple(layers[before].shape) == shape)
-        ):
-            layers[before] = replace(layers[before], shape=layers[before].shape or shape)  # of several results, the one
-            boxes[node.index] = before
-            continue
-        layer = _layer(node, graph, shapes, weighted, owned[node.index])
-        layer = replace(layer, shape=shape, inputs=inputs)
-        follows = before >= 0 and layer.kind == layers[before].kind == "reshape" and not layer.parameters
-        if follows and len(users[node.inputs[0]]) == 1:  # a chain of reshapes is one box
+        box = boxes.get(sources[0]) if sources else None
+        if box is not None and _is_passed_over(node, layers[box], shape):
+            layers[box] = replace(layers[box], shape=layers[box].shape or shape)  # of several results, the one
+        elif box is not None and _goes_on_reshaping(node, layers[box]) and box not in shared:
             text = "Flatten" if len(shape) == 1 else "Reshape"
-            layers[before] = replace(layers[before], shape=shape, text=text)
-            boxes[node.index] = before
-            continue
-        boxes[node.index] = len(layers)
-        layers.append(layer)
+            layers[box] = replace(layers[box], shape=shape, text=text)
+        else:
+            inputs = list(dict.fromkeys(boxes[i] for i in sources if i in boxes))
+            given = (shapes[sources[0]] or ()) if sources else ()
+            both = len(sources) > 1 and carries[sources[0]] and carries[sources[1]]
+            kind, text = _named(node, weighted.get(node.index), given, shapes[node.index] or (), both)
+            box = len(layers)
+            layers.append(Layer(kind, text, shape, inputs, parameters, *decode_line(node.line)))
+        boxes[node.index] = box
+        if len(users[node.index]) > 1:
+            shared.add(box)
     return layers
+
+
+def _is_passed_over(node: Node, before: Layer, shape: Shape) -> bool:
+    return node.operation in SILENT or (node.operation in IDLE and tuple(before.shape) == shape)
+
+
+def _goes_on_reshaping(node: Node, before: Layer) -> bool:
+    return node.operation in RESHAPES and before.kind == "reshape"
 
 
 def _weighted(graph: ModelGraph, shapes: Shapes) -> dict[int, Weighted]:
@@ -176,14 +184,17 @@ def _weighted(graph: ModelGraph, shapes: Shapes) -> dict[int, Weighted]:
     return {layer.node: layer for layer in found}
 
 
-def _parameters(graph: ModelGraph) -> list[int]:
-    """Per node: the number of parameters that it brings in beside the data, each counted where it comes first."""
+def _sources(graph: ModelGraph) -> tuple[list[tuple[int, ...]], list[int]]:
+    """Per node: the values that it takes, and the number of parameters that it brings in beside the data.
+
+    Each parameter is counted where it comes first.
+    """
     carries, masks = carries_data(graph), tensor_masks(graph, False)
     counted: set[str] = set()
-    seen, found = 0, []
-    for node in graph.nodes:
+    seen, sources, parameters = 0, [node.inputs for node in graph.nodes], []
+    for node, inputs in zip(graph.nodes, sources, strict=True):
         new = 0
-        for index in node.inputs if carries[node.index] else ():
+        for index in inputs if carries[node.index] else ():
             new |= 0 if carries[index] else masks[index]
         new, seen = new & ~seen, seen | new
         total = 0
@@ -193,22 +204,14 @@ def _parameters(graph: ModelGraph) -> list[int]:
             if tensor.kind in ("parameter", "frozen") and tensor.key not in counted:
                 counted.add(tensor.key)
                 total += tensor.numel
-        found.append(total)
-    return found
+        parameters.append(total)
+    return sources, parameters
 
 
-def _layer(node: Node, graph: ModelGraph, shapes: Shapes, weighted: Mapping[int, Weighted], parameters: int) -> Layer:
-    """A step's kind and name; shape and inputs are the caller's."""
+def _named(node: Node, layer: Weighted | None, given: Shape, shape: Shape, both: bool) -> tuple[str, str]:
+    """A step's kind, and its name for a reader. `both`: it takes two values that are computed from the images."""
     if node.kind in ("input", "output"):
-        return Layer(node.kind, node.kind.capitalize(), (), ())
-    cell, line = decode_line(node.line)
-    given = shapes[node.inputs[0]] or ()
-    data = sum(carries_data(graph)[i] for i in node.inputs)
-    kind, text = _named(node, weighted.get(node.index), given, shapes[node.index] or (), data)
-    return Layer(kind, text, (), (), parameters, cell, line)
-
-
-def _named(node: Node, layer: Weighted | None, given: Shape, shape: Shape, data: int) -> tuple[str, str]:
+        return node.kind, node.kind.capitalize()
     if isinstance(layer, Convolution):
         return "convolution", _convolution(layer)
     if isinstance(layer, Linear):
@@ -227,7 +230,7 @@ def _named(node: Node, layer: Weighted | None, given: Shape, shape: Shape, data:
         return "other", f"{node.args[1]:g} − …" if isinstance(node.args[1], (int, float)) else "−"
     if plain in ("add", "sub", "mul", "div"):
         number = node.args[1] if isinstance(node.args[1], (int, float)) else None
-        return "add" if plain == "add" and data > 1 else "other", word if number is None else f"{word} {number:g}"
+        return "add" if plain == "add" and both else "other", word if number is None else f"{word} {number:g}"
     kind = next((kind for kind, operations in KINDS.items() if node.operation in operations), "other")
     return kind, f"{word} {node.args[1]:g}" if kind == "dropout" and isinstance(node.args[1], float) else word
 

@@ -64,6 +64,7 @@ def test_graph_is_the_model_and_is_understood(name: str) -> None:
     assert found.batch_norms == found.own_batch_norms
     assert found.residual_additions == expected["residual_additions"]
     assert found.pooling == expected["pooling"]
+    assert found.is_drawn_whole
     if "train" in expected:
         assert found.train_problem.startswith(expected["train"])
     else:

@@ -131,6 +131,11 @@ def shuffled(module: Any, x: Tensor) -> Tensor:
     return x.view(count, 2, channels // 2, 32, 32).transpose(1, 2).reshape(count, channels, 32, 32).amax((2, 3))
 
 
+def used_twice(module: Any, x: Tensor) -> Tensor:
+    tokens: Tensor = module.stem(x).flatten(2)
+    return tokens.transpose(1, 2).matmul(tokens).flatten(1)
+
+
 def written(module: Any, x: Tensor) -> Tensor:
     out = torch.zeros(x.shape[0], 32, 32, 32)
     out[:, :16] = module.stem(x)
@@ -142,6 +147,7 @@ def written(module: Any, x: Tensor) -> Tensor:
     [
         (split, ["Input", "Conv 3×3, 3→16", "Chunk", "×", "Concatenate", "Global average pool", "Output"]),
         (shuffled, ["Input", "Conv 3×3, 3→16", "Reshape", "Global max pool", "Output"]),
+        (used_twice, ["Input", "Conv 3×3, 3→16", "Reshape", "Permute", "Matrix product", "Flatten", "Output"]),
         (written, ["Input", "Conv 3×3, 3→16", "Copy", "Flatten", "Output"]),
     ],
 )

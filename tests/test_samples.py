@@ -66,6 +66,37 @@ def test_nothing_of_an_honest_or_clumsy_sample_is_worth_a_look(graded_course: Gr
     assert graded_course.reports[sample].flags == []
 
 
+def test_figures_are_known_of_what_was_judged(graded_course: GradedCourse) -> None:
+    report = graded_course.reports["reference"]
+    assert [(model.notebook, model.name) for model in report.models] == [
+        ("02_deeper_cnn", "DeeperCNN"),
+        ("04_modern_cnn", "ModernCNN"),
+    ]
+    assert all(sum(layer.parameters for layer in m.layers) == m.parameters for m in report.models)
+    (evaluation,) = report.evaluations
+    assert sum(map(sum, evaluation.confusion)) == evaluation.images == evaluation.total
+    assert len(evaluation.mistakes) == min(9, evaluation.images - evaluation.correct)
+    (accuracy,) = (check for check in report.checks if check.name == "test_accuracy")
+    assert f"{evaluation.correct:,} of {evaluation.images:,}" in accuracy.message
+    (curve,) = report.curves
+    assert len(curve.train_loss) == len(curve.validation_accuracy) > 0
+    _, model = report.models
+    convolution = next(layer for layer in model.layers if layer.kind == "convolution")
+    answers = {cell.index: cell.source.splitlines() for cell in report.sources["04_modern_cnn"]}
+    assert "self.stem" in answers[convolution.source_cell][convolution.line - 1]
+
+
+def test_what_cannot_be_shown_is_left_out_and_is_nobodys_fault(graded_course: GradedCourse) -> None:
+    shown = {
+        name: graded_course.reports[name]
+        for name in ("untouched", "os_exit", "misfit_checkpoint", "partial_checkpoint")
+    }
+    assert not shown["untouched"].models
+    assert not shown["misfit_checkpoint"].evaluations
+    assert shown["partial_checkpoint"].evaluations[0].accuracy < 0.75
+    assert not any(report.is_internal for report in shown.values())
+
+
 def test_every_sample_was_graded_and_the_batch_went_on(graded_course: GradedCourse) -> None:
     assert sorted(graded_course.reports) == sample_names()
     assert graded_course.exit_status == 0, graded_course.log[-3000:]

@@ -31,6 +31,8 @@ from torch.overrides import TorchFunctionMode
 
 from autograder.graph import ModelGraph
 from autograder.graph_analysis import batch_norms, convolutions, head, residual_additions
+from autograder.model_facts import layers_of
+from autograder.results import Layer
 from autograder.worker.exporter import ExportProblem, TensorPool, export_graph
 from autograder.worker.graph_costs import estimate
 from autograder.worker.interpreter import Graph, execute
@@ -135,6 +137,7 @@ class Findings:
     own_convolutions: int
     batch_norms: int
     own_batch_norms: int
+    is_drawn_whole: bool
 
 
 def student_architectures() -> list[Architecture]:
@@ -220,7 +223,15 @@ def examine(architecture: Architecture) -> Findings:
         own_convolutions=own["conv2d"],
         batch_norms=len(batch_norms(graph, shapes)),
         own_batch_norms=own["batch_norm"],
+        is_drawn_whole=_is_drawn_whole(layers_of(graph, shapes)),
     )
+
+
+def _is_drawn_whole(layers: Sequence[Layer]) -> bool:
+    """Whether the boxes lead from the images to the output, and none leads nowhere."""
+    used = {place for layer in layers for place in layer.inputs}
+    starts = [place for place, layer in enumerate(layers) if not layer.inputs]
+    return starts == [0] and layers[-1].kind == "output" and used == set(range(len(layers) - 1))
 
 
 def shake(module: nn.Module) -> None:
