@@ -48,8 +48,10 @@ def main() -> int:
     status = autograde(console)
     graded = reports.load_reports(PLACE, ASSIGNMENT)
     console.print(summary(graded))
-    run([executable("autograder"), "report", ASSIGNMENT, "--course", str(PLACE)])
-    console.print("The report is above: open it in a browser. nbgrader's log is .demo/autograde.log.")
+    for command, *options in (("report",), ("integrity", "--no-models"), ("feedback",)):
+        run([executable("autograder"), command, ASSIGNMENT, *options, "--course", str(PLACE)], quiet=command == "feedback")
+    console.print("Above: the report, and the page of what is alike. Open them in a browser.")
+    console.print("What students see: .demo/feedback/blaise/cnn/02_deeper_cnn.html. nbgrader's log: .demo/autograde.log.")
     console.print("To mark by hand in formgrader: cd .demo && ../.venv/bin/jupyter lab, then Nbgrader → Formgrader.")
     console.print(f"Took {time.monotonic() - began:.0f} s.")
     return status
