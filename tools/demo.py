@@ -48,10 +48,12 @@ def main() -> int:
     status = autograde(console)
     graded = reports.load_reports(PLACE, ASSIGNMENT)
     console.print(summary(graded))
-    for command, *options in (("report",), ("integrity", "--no-models"), ("feedback",)):
-        run([executable("autograder"), command, ASSIGNMENT, *options, "--course", str(PLACE)], quiet=command == "feedback")
+    for command, *options in (("feedback",), ("integrity", "--no-models"), ("report",)):
+        quiet = command == "feedback"
+        run([executable("autograder"), command, ASSIGNMENT, *options, "--course", str(PLACE)], quiet=quiet)
     console.print("Above: the report, and the page of what is alike. Open them in a browser.")
-    console.print("What students see: .demo/feedback/blaise/cnn/02_deeper_cnn.html. nbgrader's log: .demo/autograde.log.")
+    console.print("What students see: .demo/feedback/dorothy/cnn/02_deeper_cnn.html")
+    console.print("nbgrader's log: .demo/autograde.log.")
     console.print("To mark by hand in formgrader: cd .demo && ../.venv/bin/jupyter lab, then Nbgrader → Formgrader.")
     console.print(f"Took {time.monotonic() - began:.0f} s.")
     return status
