@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -212,6 +213,11 @@ def test_a_confusion_matrix_has_true_classes_in_rows() -> None:
         "Least often recognised: dog, 50.0 %. Most frequent confusion: dog taken for cat, 4 times."
     )
     assert [text for text in texts(root) if text.isdigit()] == [str(n) for row in CONFUSION for n in row]
+
+
+def test_an_accuracy_without_bounds_is_told_without_them() -> None:
+    unknown = replace(evaluation(CONFUSION), low=10**400, high=NAN)
+    assert "Accuracy 70.0 % of 30 images. Least" in facts(parsed(draw_confusion(unknown)))
 
 
 # Points

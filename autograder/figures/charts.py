@@ -222,8 +222,9 @@ def _confusion_facts(evaluation: Evaluation, names: Sequence[str]) -> str:
     counts = evaluation.confusion
     parts = []
     if evaluation.images > 0:
-        between = f", between {percent(evaluation.low)} and {percent(evaluation.high)} with 95 % confidence"
-        bounds = between if is_finite(evaluation.low) and is_finite(evaluation.high) else ""
+        bounds = ""
+        if is_finite(evaluation.low) and is_finite(evaluation.high):
+            bounds = f", between {percent(evaluation.low)} and {percent(evaluation.high)} with 95 % confidence"
         parts.append(f"Accuracy {percent(evaluation.accuracy)} of {evaluation.images:,} images{bounds}.")
     recalls = [(row[k] / sum(row), names[k]) for k, row in enumerate(counts) if sum(row)]
     share, name = min(recalls)
@@ -386,7 +387,7 @@ def draw_accuracy_cost(dots: Sequence[Dot], cost: Cost, own: str = "") -> Markup
     parts += [_dot(panel, dot, cost, dot in on_front) for dot in sorted(others, key=lambda d: d in on_front)]
     parts += [_diamond(panel, dot, cost) for dot in mine]
     base = panel.top + panel.height
-    key = "filled dots and steps: the Pareto front (no other network is as accurate for less, or better for as much)"
+    key = "filled dots and steps: the Pareto front, where no network is as accurate for less"
     parts.append(label(panel.left, base + 54, key, size=SMALL, ink="quiet"))
     links = any(_link(dot) for dot in shown)
     title = f"Test accuracy against {COST_WORDS[cost]}"
