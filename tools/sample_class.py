@@ -125,19 +125,15 @@ def mistakes() -> tuple[Mistake, ...]:
 def make_class(place: Path, size: int, seed: int = 1, *, hostile: bool = False, with_files: bool = False) -> Path:
     """A course folder with `size` submissions, the same for the same seed; with `hostile`, some more that attack pages.
 
-    `with_files` adds the folder `submitted`, which reports need nothing of.
+    `with_files` adds the folders `source` and `submitted`, which reports need nothing of.
     """
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for name in ("nbgrader_config.py", "grader_config.py"):
         shutil.copyfile(ROOT / name, place / name)
-    shutil.copytree(ROOT / "release", place / "release")
-    graded = [_submission(number, random.Random(f"{seed}/{number}")) for number in range(1, size + 1)]
-    one, other = (int(student.rpartition("-")[2]) - 1 for student in ALIKE)
-    if other < size:
-        graded[other] = replace(graded[one], student=ALIKE[1])
-    if hostile:
-        graded += [_attack(number, trick, graded[number]) for number, trick in enumerate(TRICKS[:size])]
+    for name in ("release", "source") if with_files else ("release",):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"))
+    graded = class_reports(size, seed, hostile=hostile)
     for report in graded:
         reports.save_report(place, report)
         if with_files:
@@ -147,6 +143,17 @@ def make_class(place: Path, size: int, seed: int = 1, *, hostile: bool = False, 
     _fill_gradebook(place, graded, random.Random(f"{seed}/gradebook"))
     upkeep.bring_up_to_date(open_course(place), ASSIGNMENT)
     return place
+
+
+def class_reports(size: int, seed: int = 1, *, hostile: bool = False) -> list[GradeReport]:
+    """The reports of a class, those that attack pages last."""
+    graded = [_submission(number, random.Random(f"{seed}/{number}")) for number in range(1, size + 1)]
+    one, other = (int(student.rpartition("-")[2]) - 1 for student in ALIKE)
+    if other < size:
+        graded[other] = replace(graded[one], student=ALIKE[1])
+    if hostile:
+        graded += [_attack(number, trick, graded[number]) for number, trick in enumerate(TRICKS[:size])]
+    return graded
 
 
 def _submission(number: int, draw: random.Random) -> GradeReport:
