@@ -100,8 +100,7 @@ def open_models(course: NbCourse, name: str, hold_out: Path | None, isolation: s
 def summarise(found: Findings, path: Path) -> None:
     """The most alike pairs, how much there is to look at, and where."""
     for pair in [*found.pairs[:MOST_SHOWN], *found.copies[:MOST_SHOWN]]:
-        what = "; ".join(dict.fromkeys(one.title for one in pair.evidence))
-        click.echo(f"{clean_name(pair.one)} and {clean_name(pair.other)}: {what}")
+        click.echo(f"{clean_name(pair.one)} and {clean_name(pair.other)}: {one_line(pair.what)}")
     out = [m for m in found.models if any(c.stands_out for c in m.comparisons)]
     click.echo(
         f"{count(found.students, 'submission')}: {count(found.pairs, 'pair')} alike, {len(found.copies)} like "

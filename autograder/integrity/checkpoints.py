@@ -29,8 +29,10 @@ LEAST_VALUES = 128  # of a tensor that is compared
 MOST_TENSORS = 64  # of one checkpoint, the largest first
 LEAST_TENSORS = 2
 # Measured by bench/weight_similarity.py; docs/integrity.md has the distributions.
-ALIKE, ALIKE_CHANGE, ALIKE_FILTERS = 0.92, 0.80, 0.97
-UNTRAINED = 0.999  # the squared correlation with the initial values
+ALIKE, ALIKE_CHANGE, ALIKE_FILTERS = 0.94, 0.85, 0.975
+# The squared correlation with the initial values. Where much of them is left, a training was so short that equal
+# settings lead two honest networks nearly the same way.
+UNTRAINED, HARDLY_TRAINED, ALIKE_HARDLY = 0.999, 0.60, 0.97
 LEAST_FILTERS = 8
 BLOCK = 512
 
@@ -114,6 +116,10 @@ def _sample(array: Array) -> Floats:
     flat = array.reshape(-1)
     if flat.size > SAMPLE:
         flat = flat[np.random.RandomState(flat.size % 2**31).randint(0, flat.size, SAMPLE)]
+    return _centred(flat)
+
+
+def _centred(flat: Array) -> Floats:
     values = flat.astype(np.float64)
     largest = np.abs(values).max()  # a hostile file's values may be near the end of the range
     values = values / largest if largest > 0 else values
@@ -131,8 +137,7 @@ def _first_filters(arrays: Mapping[str, Array]) -> Floats | None:
     stem = max(stems, key=lambda array: array.size, default=None)
     if stem is None or len(stem) < LEAST_FILTERS or not np.isfinite(stem).all():
         return None
-    rows = stem.reshape(len(stem), -1)
-    return np.stack([_unit((row - row.mean()).astype(np.float32)) for row in rows])
+    return np.stack([_centred(row) for row in stem.reshape(len(stem), -1)])
 
 
 def _content(array: Array) -> str:
@@ -142,11 +147,12 @@ def _content(array: Array) -> str:
 
 def _multiset(array: Array) -> str:
     """The same for the same numbers in any order: a sum of mixed bits, which exchanged channels leave as it is."""
-    bits = np.ascontiguousarray(array, np.float32).reshape(-1).view(np.uint32).astype(np.uint64)
-    with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
-        mixed = (bits + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0x94D049BB133111EB)
-        total = int((mixed ^ (mixed >> np.uint64(29))).sum(dtype=np.uint64))
+    mixed = np.array(array, np.float32).reshape(-1).view(np.uint32)
+    with np.errstate(over="ignore"):  # arithmetic modulo 2**32 is meant
+        for factor in (0x9E3779B1, 0x85EBCA77):
+            mixed ^= mixed >> np.uint32(15)
+            mixed *= np.uint32(factor)
+    total = int(mixed.sum(dtype=np.uint64))
     return f"{array.size}:{total:x}"
 
 
@@ -213,21 +219,31 @@ def alike_checkpoints(weights: Sequence[Weights]) -> dict[tuple[int, int], list[
     for pair, kind in _same(weights, trained):
         found[pair] = [_same_evidence(kind, weights[pair[0]], weights[pair[1]])]
     chosen = [weights[index] for index in trained]
-    whole, change = weight_similarities(chosen), weight_similarities(chosen, changes=True)
-    filters = filter_similarities(chosen)
-    known = np.array([w.changes is not None for w in chosen], bool)
-    both = known[:, None] & known[None, :]
-    alike = np.where(both, change >= ALIKE_CHANGE, whole >= ALIKE) | (filters >= ALIKE_FILTERS)
-    for i, j in zip(*np.nonzero(np.triu(alike, 1)), strict=True):
+    for (i, j), near in near_checkpoints(chosen).items():
         pair = trained[i], trained[j]
         if pair not in found:
-            value = float(change[i, j]) if both[i, j] else float(whole[i, j])
-            near = value >= (ALIKE_CHANGE if both[i, j] else ALIKE)
-            found[pair] = [
-                _near_evidence(weights[pair[0]], weights[pair[1]], float(whole[i, j]), value if both[i, j] else None)
-                if near
-                else _filter_evidence(weights[pair[0]], float(filters[i, j]))
-            ]
+            found[pair] = [near]
+    return found
+
+
+def near_checkpoints(weights: Sequence[Weights]) -> dict[tuple[int, int], Evidence]:
+    """Evidence for every pair (i < j) whose weights, or first filters, are nearly the same."""
+    whole, change = weight_similarities(weights), weight_similarities(weights, changes=True)
+    filters = filter_similarities(weights)
+    shares = np.array([-1.0 if w.initial is None else w.initial for w in weights])
+    known = (shares[:, None] >= 0) & (shares[None, :] >= 0)
+    hardly = known & (np.maximum(shares[:, None], shares[None, :]) >= HARDLY_TRAINED)
+    near = np.where(known, change >= np.where(hardly, ALIKE_HARDLY, ALIKE_CHANGE), whole >= ALIKE)
+    alike = near | (~hardly & (filters >= ALIKE_FILTERS))
+    found: dict[tuple[int, int], Evidence] = {}
+    for i, j in np.argwhere(np.triu(alike, 1)).tolist():
+        one, other = weights[i], weights[j]
+        changed = float(change[i, j]) if known[i, j] else None
+        found[i, j] = (
+            _near_evidence(one, other, float(whole[i, j]), changed)
+            if near[i, j]
+            else _filter_evidence(one, float(filters[i, j]))
+        )
     return found
 
 
@@ -273,7 +289,7 @@ def _same_evidence(kind: str, one: Weights, other: Weights) -> Evidence:
 def _near_evidence(one: Weights, other: Weights, whole: float, change: float | None) -> Evidence:
     text = f"The weights are correlated by {whole:.2f} (mean over kernels and matrices; separate trainings: about 0)."
     if change is not None:
-        shares = ", ".join(f"{w.initial or 0:.0%}" for w in (one, other))
+        shares = " and ".join(f"{w.initial or 0:.0%}" for w in (one, other))
         text += f" What training changed is correlated by {change:.2f}; the initial values still make up {shares}."
     strength = min(change if change is not None else whole, 1.0)
     return Evidence("near-weights", one.name, strength, " ".join(filter(None, [text, _told(one, other)])))

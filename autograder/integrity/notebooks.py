@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -34,7 +35,7 @@ LEAST_TOKENS = {CODE: 80, WORDS: 25}
 FULL_TOKENS = 200  # shorter answers weigh less when pairs are sorted
 COMMON_SHARE, LEAST_CLASS = 0.2, 20  # what a fifth of a class of this size wrote is nobody's
 MOST_TOKENS = 6_000
-MOST_SOURCE = 200_000
+MOST_SOURCE = 60_000
 MOST_SHOWN_LINES, MOST_SHOWN_WORDS, MOST_WORD = 80, 8, 60
 ANY_NAME, ANY_STRING = "\N{MIDDLE DOT}", "''"
 Floats = NDArray[np.float32]
@@ -75,12 +76,13 @@ def answers_of(owner: str, notebooks: Mapping[str, Mapping[str, Any]], public: P
     found = []
     for notebook, content in notebooks.items():
         cells = [cell for cell in content["cells"] if not is_test_cell(cell)]
-        code = "\n".join(source_of(c) for c in cells if c["cell_type"] == "code")[:MOST_SOURCE]
-        text = "\n".join(source_of(c) for c in cells if c["cell_type"] == "markdown" and is_solution(c))[:MOST_SOURCE]
-        for kind, source in ((CODE, code), (WORDS, text)):
-            lines = [line for line in lines_of(kind, source) if line.tokens not in public.lines]
+        code = [source_of(c) for c in cells if c["cell_type"] == "code"]
+        text = [source_of(c) for c in cells if c["cell_type"] == "markdown" and is_solution(c)]
+        for kind, sources in ((CODE, code), (WORDS, text)):
+            lines, words = read_sources(kind, _bounded(sources))
+            lines = [line for line in lines if line.tokens not in public.lines]
             if lines:
-                found.append(Answer(owner, notebook, kind, lines, frozenset(words_of(kind, source)) - public.words))
+                found.append(Answer(owner, notebook, kind, lines, frozenset(words) - public.words))
     return found
 
 
@@ -89,8 +91,9 @@ def public_of(sources: Iterable[tuple[str, str]]) -> Public:
     lines: set[tuple[str, ...]] = set()
     words: set[str] = set()
     for kind, source in sources:
-        lines |= {line.tokens for line in lines_of(kind, source)}
-        words |= set(words_of(kind, source))
+        own_lines, own_words = read_source(kind, source)
+        lines |= {line.tokens for line in own_lines}
+        words |= own_words
     return Public(frozenset(lines), frozenset(words))
 
 
@@ -103,9 +106,33 @@ def given_sources(notebooks: Iterable[Mapping[str, Any]], modules: Iterable[str]
         yield CODE, source
 
 
-def lines_of(kind: str, source: str) -> list[CodeLine]:
-    """Logical lines of code, or the sentences of a text; those without any token are left out."""
-    return list(_code_lines(source) if kind == CODE else _sentences(source))
+def _bounded(sources: Iterable[str]) -> Iterator[str]:
+    """The sources, as far as MOST_SOURCE characters go."""
+    left = MOST_SOURCE
+    for source in sources:
+        yield source[: max(left, 0)]
+        left -= len(source)
+
+
+def read_sources(kind: str, sources: Iterable[str]) -> tuple[list[CodeLine], set[str]]:
+    """The lines and the words of several cells."""
+    lines: list[CodeLine] = []
+    words: set[str] = set()
+    for source in sources:
+        own_lines, own_words = read_source(kind, source)
+        lines += own_lines
+        words |= own_words
+    return lines, words
+
+
+@lru_cache(4_096)  # most cells of a class are the release's
+def read_source(kind: str, source: str) -> tuple[tuple[CodeLine, ...], frozenset[str]]:
+    """Logical lines of code, or the sentences of a text, without those that have no token; and the words that a writer
+    chooses freely: names, comments and strings of code, or the longer words of a text."""
+    if kind == WORDS:
+        return tuple(_sentences(source)), frozenset(re.findall(r"\w{5,}", source.casefold()))
+    tokens = _lexed(source)
+    return tuple(_code_lines(tokens)), frozenset(_code_words(tokens))
 
 
 def _sentences(source: str) -> Iterator[CodeLine]:
@@ -115,11 +142,11 @@ def _sentences(source: str) -> Iterator[CodeLine]:
             yield CodeLine(sentence.strip(), tokens)
 
 
-def _code_lines(source: str) -> Iterator[CodeLine]:
+def _code_lines(lexed: Sequence[tuple[Any, str]]) -> Iterator[CodeLine]:
     tokens: list[str] = []
     text: list[str] = []
     depth = 0
-    for kind, value, before, after in _neighbours(_lexed(source)):
+    for kind, value, before, after in _neighbours(lexed):
         text.append(value)
         if value == "\n" and depth <= 0:
             if tokens:
@@ -127,7 +154,8 @@ def _code_lines(source: str) -> Iterator[CodeLine]:
             tokens, text, depth = [], [], 0
             continue
         depth += (value in "([{" and value != "") - (value in ")]}" and value != "")
-        word = _normalised(kind, value, before, after, depth)
+        in_call = depth > 0 and after == "=" and before[1] in ("(", ",") and tokens[:1] != ["def"]
+        word = _normalised(kind, value, before, in_call)
         if word and not (word == ANY_STRING and tokens[-1:] == [ANY_STRING]):
             tokens.append(word)
     if tokens:
@@ -157,7 +185,7 @@ def _neighbours(tokens: Sequence[tuple[Any, str]]) -> Iterator[tuple[Any, str, t
             before = (before[1], value)
 
 
-def _normalised(kind: Any, value: str, before: tuple[str, str], after: str, depth: int) -> str:
+def _normalised(kind: Any, value: str, before: tuple[str, str], is_argument: bool) -> str:
     """A token as it is compared; "" for what does not count. A name of a library's stays: what follows a dot (unless
     it is an attribute of `self`), and what stands before `=` in a call."""
     if kind in Comment or kind in String.Doc or not value.strip():
@@ -168,19 +196,15 @@ def _normalised(kind: Any, value: str, before: tuple[str, str], after: str, dept
         return value
     if kind in Name:
         of_library = before[1] == "." and before[0] != "self"
-        is_argument = depth > 0 and after == "=" and before[1] in ("(", ",")
         return value if of_library or is_argument else ANY_NAME
     return value if kind in Token.Literal else ""
 
 
-def words_of(kind: str, source: str) -> Iterator[str]:
-    """What a writer chooses freely: names, comments and strings of code, or the words of a text."""
-    if kind == WORDS:
-        yield from (word for word in re.findall(r"\w{5,}", source.casefold()))
-        return
-    for token, value in PythonLexer().get_tokens(source):
+def _code_words(lexed: Sequence[tuple[Any, str]]) -> Iterator[str]:
+    for token, value, before, _ in _neighbours(lexed):
         text = " ".join(value.strip("#'\" \n").split())
-        if (token in Name and len(text) >= 3) or ((token in Comment or token in String) and len(text) >= 8):
+        is_name = token in Name and _normalised(token, value, before, False) == ANY_NAME and not value.startswith("__")
+        if (is_name and len(text) >= 3) or ((token in Comment or token in String) and len(text) >= 8):
             yield text
 
 
@@ -261,7 +285,7 @@ def compare_place(answers: Sequence[Answer], is_course: Collection[str], groups:
     limit = threshold_of(own)
     rarity = Counter(word for answer in answers for word in answer.own_words)
     found = {
-        (enough[i].owner, enough[j].owner): _evidence(enough[i], enough[j], float(matrix[i, j]), rarity)
+        (enough[i].owner, enough[j].owner): _evidence(enough[i], enough[j], float(matrix[i, j]), rarity, len(answers))
         for i, j in pairs
         if matrix[i, j] >= limit
     }
@@ -286,12 +310,12 @@ def _is_pair(one: Answer, other: Answer, is_course: Collection[str], groups: Map
     return groups.get(one.owner, one.owner) != groups.get(other.owner, other.owner)
 
 
-def _evidence(one: Answer, other: Answer, value: float, rarity: Mapping[str, int]) -> Evidence:
+def _evidence(one: Answer, other: Answer, value: float, rarity: Mapping[str, int], class_size: int) -> Evidence:
     counts = [sum(len(line.tokens) for line in answer.lines) for answer in (one, other)]
     what = "tokens" if one.kind == CODE else "words"
     text = f"{value:.0%} alike, of {counts[0]} and {counts[1]} {what} that are left."
     shared = sorted((w for w in one.own_words & other.own_words if rarity[w] == 2), key=lambda word: (-len(word), word))
-    if shared:
+    if shared and class_size > 2:
         shown = ", ".join(f"“{clean_text(word)[:MOST_WORD]}”" for word in shared[:MOST_SHOWN_WORDS])
         more = f" and {len(shared) - MOST_SHOWN_WORDS} more" if len(shared) > MOST_SHOWN_WORDS else ""
         kinds = "names, comments and strings" if one.kind == CODE else "words"
