@@ -40,18 +40,20 @@ class Remark:
     status: Status
 
 
-def code_lines(source: str, *, python: bool = True) -> list[Markup]:
-    """The lines of a cell as markup with classes and nothing else; every character of the student's is escaped.
+def plain_lines(source: str) -> list[str]:
+    """The lines of a cell, without blank ones at its end. They end where they end for Python, so that the numbers are
+    those of its messages."""
+    return ANSI.sub("", source).replace("\r\n", "\n").replace("\r", "\n").rstrip().split("\n")
 
-    Lines end where they end for Python, so that the numbers are those of its messages.
-    """
-    text = ANSI.sub("", source).replace("\r\n", "\n").replace("\r", "\n")
+
+def code_lines(source: str, *, python: bool = True) -> list[Markup]:
+    """The lines of a cell as markup with classes and nothing else; every character of the student's is escaped."""
+    text = plain_lines(source)
     if not python:
-        return [escape(printable(line)) for line in text.split("\n")]
+        return [escape(printable(line)) for line in text]
     lines: list[list[Markup]] = [[]]
     # The lexer would look at all blank lines that follow, and again from the next one: minutes for thousands of them.
-    text = "\n".join(line if line.strip() else "" for line in text.split("\n"))
-    for token, value in _tokens(text):
+    for token, value in _tokens("\n".join(line if line.strip() else "" for line in text)):
         kind = next((name for family, name in CLASSES if token in family), "")
         for place, piece in enumerate(value.split("\n")):
             if place:

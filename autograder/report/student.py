@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from markupsafe import Markup
 
 from autograder.figures import draw_confusion, draw_curve, draw_model
 from autograder.gradebook import Mark
-from autograder.outputs import PICTURES
-from autograder.overview import Points, Row
-from autograder.report.code_view import Remark, code_lines
+from autograder.outputs import ANSI, MOST_PIXELS, PICTURES
+from autograder.overview import EXACT, Points, Row
+from autograder.printable import printable
+from autograder.report.code_view import Remark, code_lines, plain_lines
 from autograder.report.pages import OWN_FACTS, Site, checks_by_cell, render
 from autograder.results import AnswerCell, CellRun, CheckResult, Evaluation, Status
 
 MOST_TEXT = 20_000  # characters of a cell's output that a page shows
+LONG = 30  # lines of an output that are not folded
+PLAIN = re.compile(r"[\w./=-]+")  # what a shell and a reader take as one word
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Points that are missing in an exercise, and why; all losses of an exercise are what its points lack.
+
+    `is_open` where nobody has decided about them yet. `anchor` is the id of the check or graded cell on the page.
+    """
+
+    points: float
+    title: str
+    message: str
+    anchor: str
+    is_open: bool = False
 
 
 @dataclass(frozen=True)
 class Task:
-    """One graded cell of a submission: its points and checks, and a remark where a person marks it."""
+    """One graded cell of a submission: its points and checks, and a remark where a person marks it.
+
+    `by_hand` says that a person's mark, given or awaited, decides the points and not the checks.
+    """
 
     cell: str
+    anchor: str
     points: Points
     checks: Sequence[CheckResult] = ()
     remark: str = ""
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +62,15 @@ class Shown:
     text: str = ""
     picture: str = ""
     is_error: bool = False
+
+    @property
+    def lines(self) -> int:
+        """How many lines a text has."""
+        return self.text.count("\n") + 1
+
+    @property
+    def is_long(self) -> bool:
+        return self.lines > LONG
 
 
 @dataclass(frozen=True)
@@ -72,6 +106,7 @@ class Part:
     seconds: float
     problem: tuple[Status, str] | None
     tasks: Sequence[Task]
+    lost: Sequence[Loss]
     answers: Sequence[Answer]
     stopped: Sequence[tuple[int, CellRun]]
     figures: Sequence[Figure]
@@ -80,7 +115,6 @@ class Part:
 
 def render_student(site: Site, row: Row) -> str:
     """The page as text."""
-    report = row.report
     marked = {m.notebook for m in row.marks if m.needs_person}
     return render(
         "student.html",
@@ -89,23 +123,35 @@ def render_student(site: Site, row: Row) -> str:
         root="../",
         row=row,
         parts=[_part(site, row, notebook, number) for number, notebook in enumerate(site.notebooks, 1)],
-        lost=[check for check in report.checks if check.earned < check.points and not row.failed],
-        own_facts=[(name, report.facts[name]) for name in OWN_FACTS if name in report.facts],
+        own_facts=_own_facts(row),
         forms=[] if site.anonymous else sorted(marked),
-        command=f"autograder explain {shlex.quote(report.student)}" if not site.anonymous else "",
-        shlex=shlex.quote,
+        command_for=(lambda check=None: explain_command(site, row, check)) if not site.anonymous else None,
         anchor=check_anchor,
         line_anchor=line_anchor,
-        has_line=_has_line(row),
-        changes=() if site.anonymous else site.changes.get(report.student, ()),
+        shown_lines=_shown_lines(row),
+        changes=() if site.anonymous else site.changes.get(row.report.student, ()),
         outputs_of=lambda cell: [shown for output in cell.outputs for shown in shown_output(output)],
     )
 
 
+def explain_command(site: Site, row: Row, check: CheckResult | None = None) -> str:
+    """What to type in the course's folder to see how a verdict came about; without a check, to list them all."""
+    student = row.report.student
+    words = ["autograder", "explain"] + (["--list"] if check is None else [])
+    words += ["--", student] if student.startswith("-") else [student]  # or it would be taken for an option
+    words += [f"{check.notebook}/{check.name}"] if check is not None else []
+    words.append(site.assignment)
+    return " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in words)
+
+
 def check_anchor(site: Site, check: CheckResult) -> str:
     """The id of a check on its page; its cell tells faults of the grader apart, which all have one name."""
-    place = site.notebooks.index(check.notebook) + 1 if check.notebook in site.notebooks else 0
-    return f"check-{place}-{check.cell}-{check.name}"
+    return f"check-{_number(site, check.notebook)}-{_slug(check.cell)}-{_slug(check.name)}"
+
+
+def cell_anchor(site: Site, notebook: str, cell: str) -> str:
+    """The id of a graded cell."""
+    return f"task-{_number(site, notebook)}-{_slug(cell)}"
 
 
 def line_anchor(number: int, cell: int, line: int = 0) -> str:
@@ -113,17 +159,34 @@ def line_anchor(number: int, cell: int, line: int = 0) -> str:
     return f"cell-{number}-{cell}" + (f"-{line}" if line else "")
 
 
-def _has_line(row: Row) -> Mapping[str, Sequence[int]]:
-    """The cells that are shown, by notebook."""
-    return {notebook: [cell.index for cell in cells] for notebook, cells in row.report.sources.items()}
+def _number(site: Site, notebook: str) -> int:
+    return site.notebooks.index(notebook) + 1 if notebook in site.notebooks else 0
+
+
+def _slug(name: str) -> str:
+    """A name without the blanks that no id may have; two names stay two."""
+    return re.sub(r"[^\w.-]", lambda found: f"~{ord(found[0]):x}", name)
+
+
+def _own_facts(row: Row) -> list[tuple[str, str]]:
+    """What identifies this submission."""
+    facts = [(name, row.report.facts[name]) for name in OWN_FACTS if name in row.report.facts]
+    return facts + ([("key of what decided its marks", row.report.key)] if row.report.key else [])
+
+
+def _shown_lines(row: Row) -> Mapping[tuple[str, int], int]:
+    """How many lines of a cell stand on the page, by notebook and cell."""
+    cells = ((notebook, cell) for notebook, found in row.report.sources.items() for cell in found)
+    return {(notebook, cell.index): len(plain_lines(cell.source)) for notebook, cell in cells}
 
 
 def _part(site: Site, row: Row, notebook: str, number: int) -> Part:
     report = row.report
     run = next((run for run in report.notebooks if run.notebook == notebook), None)
     automatic = report.cells.get(notebook, {})
-    tasks = [_task(row, notebook, cell, maximum) for cell, maximum in automatic.items()]
-    tasks += [_manual_task(row, mark) for mark in row.marks if mark.notebook == notebook and mark.cell not in automatic]
+    tasks = [_task(site, row, notebook, cell, maximum) for cell, maximum in automatic.items()]
+    by_hand = [mark for mark in row.marks if mark.notebook == notebook and mark.cell not in automatic]
+    tasks += [_manual_task(site, row, mark) for mark in by_hand]
     cells = {cell.index: cell for cell in (run.cells if run else ())}
     sources = report.sources.get(notebook, ())
     known = {cell.index for cell in sources}
@@ -135,11 +198,36 @@ def _part(site: Site, row: Row, notebook: str, number: int) -> Part:
         seconds=run.seconds if run else 0.0,
         problem=(run.status, run.message) if run and run.status is not Status.PASSED else None,
         tasks=tasks,
+        lost=[loss for task in tasks for loss in _lost(site, task)],
         answers=[_answer(site, row, notebook, number, cell, cells.get(cell.index)) for cell in sources],
         stopped=stopped,
         figures=_figures(row, notebook),
-        evaluations=[found for found in report.evaluations if found.notebook == notebook],
+        evaluations=[_with_pictures(found) for found in report.evaluations if found.notebook == notebook],
     )
+
+
+def _lost(site: Site, task: Task) -> Iterator[Loss]:
+    """Where a graded cell's missing points went: into its checks, or what a person gave."""
+    missing = _missing(task.points.maximum, task.points.earned or 0.0)
+    if task.points.earned is None or task.by_hand or not task.checks:
+        if missing > 0:
+            yield Loss(missing, task.cell, task.remark, task.anchor, task.points.earned is None)
+        return
+    for check in task.checks:
+        missing = _missing(check.points, check.earned)
+        if missing > 0:
+            is_open = check.status is Status.UNSUPPORTED
+            yield Loss(missing, check.title, check.message, check_anchor(site, check), is_open)
+
+
+def _missing(maximum: float, earned: float) -> float:
+    return round(maximum - earned, EXACT)
+
+
+def _with_pictures(found: Evaluation) -> Evaluation:
+    """Without those mistakes whose image is none."""
+    mistakes = [mistake for mistake in found.mistakes if _picture("image/png", mistake.image)]
+    return replace(found, mistakes=mistakes)
 
 
 def _figures(row: Row, notebook: str) -> list[Figure]:
@@ -179,44 +267,65 @@ def _answer(site: Site, row: Row, notebook: str, number: int, cell: AnswerCell, 
 
 def shown_output(output: Mapping[str, object]) -> list[Shown]:
     """What a page shows of an nbformat output: text and pictures. HTML stays text: nothing of a student's is markup."""
-    kind = output.get("output_type")
-    if kind == "stream":
-        return [Shown(str(output.get("text", ""))[:MOST_TEXT])]
-    if kind == "error":
+    kind_of_output = output.get("output_type")
+    if kind_of_output == "stream":
+        return [Shown(_text(output.get("text", "")))]
+    if kind_of_output == "error":
         trace = output.get("traceback")
-        lines = [str(line) for line in trace] if isinstance(trace, list) else []
-        return [
-            Shown(("\n".join(lines) or f"{output.get('ename')}: {output.get('evalue')}")[:MOST_TEXT], is_error=True)
-        ]
+        lines = "\n".join(str(line) for line in trace) if isinstance(trace, list) else ""
+        return [Shown(_text(lines or f"{output.get('ename')}: {output.get('evalue')}"), is_error=True)]
     data = output.get("data")
     if not isinstance(data, dict):
         return []
-    for mime in PICTURES:  # checked when the outputs were taken from the jail
-        if isinstance(data.get(mime), str):
-            return [Shown(picture=f"data:{mime};base64,{data[mime]}")]
+    for mime in PICTURES:
+        if isinstance(data.get(mime), str) and (picture := _picture(mime, data[mime])):
+            return [Shown(picture=picture)]
     text = data.get("text/plain") or data.get("text/html")
-    return [Shown(str(text)[:MOST_TEXT])] if text else []
+    return [Shown(_text(text))] if text else []
 
 
-def _task(row: Row, notebook: str, cell: str, maximum: float) -> Task:
+def _text(value: object) -> str:
+    """Text of a cell's output; of more than MOST_TEXT characters the beginning, and how much is left out."""
+    text = printable(ANSI.sub("", str(value))).rstrip("\n")
+    left = len(text) - MOST_TEXT
+    return text if left <= 0 else f"{text[:MOST_TEXT]}\n[{left:,} more characters are left out here]"
+
+
+def _picture(mime: str, text: str) -> str:
+    """The data address of a picture, nothing where it is none of its type, or too large to be looked at."""
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    width, height = PICTURES[mime](content)
+    return f"data:{mime};base64,{text}" if 0 < width * height <= MOST_PIXELS else ""
+
+
+def _task(site: Site, row: Row, notebook: str, cell: str, maximum: float) -> Task:
+    anchor = cell_anchor(site, notebook, cell)
     checks = checks_by_cell(row.report).get((notebook, cell), [])
     earned = next(s.earned for s in row.report.cell_scores() if (s.notebook, s.cell) == (notebook, cell))
     if row.failed:
-        return Task(cell, Points(None, maximum), checks, "no score was recorded")
-    mark = next((m for m in row.marks if (m.notebook, m.cell) == (notebook, cell) and m.manual is not None), None)
-    if mark is not None:
+        return Task(cell, anchor, Points(None, maximum), checks, "no score was recorded")
+    mark = next((m for m in row.marks if (m.notebook, m.cell) == (notebook, cell) and m.is_manual), None)
+    if mark is not None and mark.manual is not None:
         remark = f"{_by_hand(row, mark)}; the checks gave {earned:g}"
-        return Task(cell, Points(mark.score, maximum), checks, remark)
-    return Task(cell, Points(earned, maximum), checks, "" if checks else "no check reached this cell")
+        return Task(cell, anchor, Points(mark.score, maximum), checks, remark, by_hand=True)
+    if mark is not None:
+        return Task(cell, anchor, Points(mark.score, maximum), checks, f"with {mark.extra_credit:g} of extra credit")
+    return Task(cell, anchor, Points(earned, maximum), checks, "" if checks else "no check reached this cell")
 
 
-def _manual_task(row: Row, mark: Mark) -> Task:
+def _manual_task(site: Site, row: Row, mark: Mark) -> Task:
+    anchor = cell_anchor(site, mark.notebook, mark.cell)
+    open_points, points = Points(None, mark.maximum), Points(mark.score, mark.maximum)
     if row.failed:
-        return Task(mark.cell, Points(None, mark.maximum), remark="to be marked by hand once it could be graded")
+        remark = "to be marked by hand once it could be graded"
+        return Task(mark.cell, anchor, open_points, remark=remark, by_hand=True)
     if mark.needs_person and mark.manual is None:
-        return Task(mark.cell, Points(None, mark.maximum), remark="waits for a manual mark in formgrader")
+        return Task(mark.cell, anchor, open_points, remark="waits for a manual mark in formgrader", by_hand=True)
     remark = _by_hand(row, mark) if mark.manual is not None else "left as it was released: nothing to mark"
-    return Task(mark.cell, Points(mark.score, mark.maximum), remark=remark)
+    return Task(mark.cell, anchor, points, remark=remark, by_hand=True)
 
 
 def _by_hand(row: Row, mark: Mark) -> str:
