@@ -28,13 +28,14 @@ from autograder.integrity.checkpoints import Array, Weights, alike_checkpoints, 
 from autograder.integrity.incidents import signs_of
 from autograder.integrity.memorised import Outcome, judge_models, paired_drop, read_hold_out, separate_drop
 from autograder.integrity.notebooks import Answer, Public, answers_of, compare_place, public_of
-from autograder.integrity.page import render_page
+from autograder.integrity.page import render_page, write_page
 from autograder.integrity.signals import KINDS, Evidence, Findings, Judged, Line, Pair, Sign
 from autograder.integrity.survey import told_of
 from autograder.pipeline import grade_submission, open_grader
 from autograder.quarantine import quarantine
 from autograder.reports import save_report
 from autograder.results import Flag, NotebookRun, Status
+from tests.browser import accessibility_problems, open_browser, watched_page
 from tests.example_reports import HOSTILE, report
 from tools.flagged import build_flagged
 from tools.known_cases import designs
@@ -417,6 +418,17 @@ def test_every_kind_says_how_often_honest_work_shows_it() -> None:
     assert page.count("How often honest work shows it:") == len(KINDS)
     assert all(kind.honest and kind.meaning for kind in KINDS.values())
     assert "lookup" in FLAGS
+
+
+def test_a_browser_has_nothing_to_complain_of_and_asks_no_network(tmp_path: Path) -> None:
+    path = write_page(tmp_path / "cnn-integrity", findings())
+    with open_browser() as browser, watched_page(browser) as watched:
+        page = watched.open(path)
+        page.get_by_role("link", name="Evidence for").first.click()
+        assert page.url.endswith("#p1")
+        assert page.title() == "cnn: integrity"
+        assert accessibility_problems(page) == []
+        assert (watched.complaints, watched.requests) == ([], [])
 
 
 # The whole way

@@ -18,8 +18,6 @@ from autograder.cache import write_atomically
 from autograder.evidence import clean_name, clean_text
 from autograder.integrity.signals import KINDS, LIMITS, Findings, Sign
 
-MOST_PAIRS = 200  # with their evidence: a class that hands in one file has thousands
-
 
 def integrity_folder(root: Path, assignment: str) -> Path:
     """Its own folder: whoever is given the folder of a report does not get this."""
@@ -49,9 +47,6 @@ def render_page(findings: Findings, now: datetime) -> str:
         .get_template("page.html")
         .render(
             findings=findings,
-            pairs=findings.pairs[:MOST_PAIRS],
-            copies=findings.copies[:MOST_PAIRS],
-            hidden=max(0, len(findings.pairs) - MOST_PAIRS) + max(0, len(findings.copies) - MOST_PAIRS),
             signs=_by_kind(findings.signs),
             kinds=KINDS,
             limits=LIMITS,

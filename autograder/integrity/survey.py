@@ -36,6 +36,7 @@ from autograder.submission import Submission, own_files, read_submission
 from autograder.tensor_file import BadTensors, load_arrays
 
 MOST_TOLD = 160
+MOST_PAIRS = 200  # that are shown: a class that hands in one file has thousands
 
 
 @dataclass(frozen=True)
@@ -318,16 +319,17 @@ def conclude(done: Survey, groups: Mapping[str, str]) -> Findings:
             place = pair if pair in evidence or pair[::-1] not in evidence else pair[::-1]
             evidence.setdefault(place, []).append(one)
     pairs = sorted((Pair(*names, found) for names, found in evidence.items()), key=lambda p: (-p.strength, p.one))
-    copies = [pair for pair in pairs if pair.one in done.course or pair.other in done.course]
-    of_course = {name: pair.other for pair in copies for name in (pair.one,)}
-    between = [_noted(pair, of_course) for pair in pairs if pair not in copies]
+    copies = [pair for pair in pairs if _is_copy(pair, done.course)]
+    of_course = {name: theirs for pair in copies for name, theirs in ((pair.one, pair.other), (pair.other, pair.one))}
+    between = [pair for pair in pairs if not _is_copy(pair, done.course)]
     judged = judge_models(done.outcomes)
     return Findings(
         assignment=done.ground.name,
         students=sorted(done.students),
         checkpoints=sum(weights.owner not in done.course for weights in done.weights),
-        pairs=between,
-        copies=copies,
+        pairs=[_noted(pair, of_course) for pair in between[:MOST_PAIRS]],
+        copies=copies[:MOST_PAIRS],
+        more=max(0, len(between) - MOST_PAIRS) + max(0, len(copies) - MOST_PAIRS),
         signs=[*_model_signs(judged), *_untrained(done.weights), *done.signs],
         models=judged,
         spreads=spreads,
@@ -347,6 +349,10 @@ def _by_place(answers: Sequence[Answer]) -> Iterator[list[Answer]]:
         places.setdefault((answer.notebook, answer.kind), []).append(answer)
     for key in sorted(places):
         yield places[key]
+
+
+def _is_copy(pair: Pair, course: Mapping[str, None]) -> bool:
+    return pair.one in course or pair.other in course
 
 
 def _noted(pair: Pair, of_course: Mapping[str, str]) -> Pair:
