@@ -222,7 +222,10 @@ def test_all_points_are_the_gradebooks(titles: Path) -> None:
     for student, own in marks.items():
         told = json.loads((titles / "feedback" / student / tiny_course.ASSIGNMENT / "feedback.json").read_text())
         cells = {cell["name"]: cell["points"] for page in told["notebooks"] for cell in page["cells"]}
-        assert cells == {mark.cell: {"earned": mark.score, "maximum": mark.maximum} for mark in own}
+        waiting = {mark.cell for mark in own if mark.needs_person and mark.manual is None}
+        scores = {mark.cell: None if mark.cell in waiting else mark.score for mark in own}
+        assert {cell: points["earned"] for cell, points in cells.items()} == scores
+        assert {cell: points["maximum"] for cell, points in cells.items()} == {m.cell: m.maximum for m in own}
         assert told["points"]["earned"] == sum(mark.score for mark in own)
         assert told["student"] == student
 
@@ -263,8 +266,7 @@ def test_kept_results_of_another_run_are_named_in_the_log(told: Told, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert "raises, doubles-tests: the results that are kept are not those of the graded notebook" in done.stderr
     page = (root / "feedback" / "raises" / tiny_course.ASSIGNMENT / "02_doubles.html").read_text()
-    assert "The double of a number" in page
-    assert '<td class="fb-number">0 / 10' not in page
+    assert "<li>The double of a number</li>" in page
 
 
 def test_a_wrong_student_is_asked_back(told: Told) -> None:
@@ -422,7 +424,7 @@ def test_staffs_knowledge_and_test_images_stay_with_the_staff() -> None:
         assert "H100" not in text
         assert image not in text
         assert "1,234" in text or "1234" in text
-    assert "80 of 100 test images correctly: 80.0 %." in texts[1]
+    assert "80 of 100 test images correctly: 80.00 %." in texts[1]
     hidden = shown(report, by_check={"logits": "title only"})
     assert (hidden.evaluation, hidden.models, hidden.cells[0].name) == (None, [], cell)
 

@@ -210,7 +210,9 @@ def _show_cell(basis: Basis, notebook: str, cell: str, digest: str | None) -> Sh
     mark = next((m for m in row.marks if (m.notebook, m.cell) == (notebook, cell)), None)
     points = Points(mark.score, mark.maximum) if mark else Points(None, row.report.cells.get(notebook, {}).get(cell, 0))
     if digest is None:
-        return ShownCell(cell, points, remarks=_marking_remarks(row, mark))
+        is_marked = mark is None or not mark.needs_person or mark.manual is not None
+        counted = points if is_marked else replace(points, earned=None)
+        return ShownCell(cell, counted, remarks=_marking_remarks(row, mark))
     checks = [check for check in row.report.checks if (check.notebook, check.cell) == (notebook, cell)]
     levels = [basis.visibility(check) for check in checks]
     shown = [_show_check(c, level == IN_FULL) for c, level in zip(checks, levels, strict=True) if level != NOTHING]
@@ -292,9 +294,9 @@ def accuracy_sentence(found: Evaluation) -> str:
     """How the weights did, with the interval where not all test images were needed."""
     share = f"{found.correct:,} of {found.images:,} test images"
     if found.images == found.total:
-        sentence = f"Your model classified {share} correctly: {found.accuracy:.1%}."
+        sentence = f"Your model classified {share} correctly: {found.accuracy:.2%}."
     else:
-        interval = f"between {found.low:.1%} and {found.high:.1%} with 95 % confidence"
+        interval = f"between {found.low:.2%} and {found.high:.2%} with 95 % confidence"
         sentence = f"Your model classified {share} correctly, which were enough for a verdict: {interval}."
     return sentence.replace("%", " %").replace("  %", " %")
 

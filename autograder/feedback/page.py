@@ -32,7 +32,9 @@ def render_cell(cell: ShownCell, figures: str = "") -> Markup:
 
 def of(points: Points) -> str:
     """Points in words."""
-    return "not yet graded" if points.earned is None else f"{points.earned:g} of {points.maximum:g} points"
+    if points.earned is None:
+        return f"not yet marked, {points.maximum:g} points"
+    return f"{points.earned:g} of {points.maximum:g} points"
 
 
 @cache
