@@ -186,8 +186,9 @@ def _samples(samples: Samples) -> Iterator[str]:
     if arrays:
         low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
         mean = float(np.mean([a.mean(dtype=np.float64) for a in arrays]))
-        different = len({(a.shape, a.tobytes()) for a in arrays})
-        yield f"values from {low:.4g} to {high:.4g}, mean {mean:.4g}; {different} of {len(arrays)} draws differ"
+        kinds = len({(a.shape, a.tobytes()) for a in arrays})
+        alike = "all draws are alike" if kinds == 1 else f"{kinds} distinct draws"
+        yield f"values from {low:.4g} to {high:.4g}, mean {mean:.4g}; {alike}"
 
 
 def _checkpoint(seen: Seen) -> Iterator[str]:
