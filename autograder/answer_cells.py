@@ -34,7 +34,12 @@ def _own_cells(cells: Sequence[Mapping[str, Any]], released: set[str]) -> Iterat
         text, kind = source_of(cell), cell["cell_type"]
         own = is_solution(cell) or text.strip() not in released
         if own and kind in ("code", "markdown") and not is_test_cell(cell) and text.strip():
-            yield AnswerCell(index, kind, grade_id_of(cell), text)
+            yield AnswerCell(index, kind, grade_id_of(cell), _readable(text))
+
+
+def _readable(text: str) -> str:
+    """The text with a sign in place of each control and direction character: lines and columns stay where they are."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _bounded(cells: Iterator[AnswerCell]) -> Iterator[AnswerCell]:

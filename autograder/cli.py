@@ -36,6 +36,7 @@ from autograder.commands.shared import (
     device_option,
     isolation_option,
     make_console,
+    open_current,
     report_folder,
 )
 from autograder.config import ConfigError, Course, did_you_mean, load_course
@@ -444,9 +445,7 @@ def report_command(assignment: str | None, output: Path | None, anonymous: bool,
     name = choose_assignment(configured, assignment)
     if not load_reports(root, name):
         raise SetupError(f"no submission of {name!r} has been graded yet: run `autograder grade {name}`")
-    course = batch.open_course(root)
-    for remark in upkeep.bring_up_to_date(course, name):
-        complain(remark)
+    course = open_current(root, name)
     folder = output or report_folder(root, f"{name}-anonymous" if anonymous else name)
     click.echo(write_course_report(course, configured, name, folder, anonymous=anonymous))
 

@@ -36,13 +36,16 @@ CONFIG = tiny_course.CONFIG.replace("COURSE = Course(", "from autograder.config 
 ROSTER = "student,canvas_id,moodle_id,email,login\nwanda,4717,Participant 77,wanda@example.edu,wanda1\n"
 
 
+PENALTY = 3.5  # points for a day
+
+
 def people() -> list[tuple[GradeReport, dict[str, str], float | None, float, float]]:
     """Report, names and ids, mark for `sums-why`, extra credit, late penalty."""
     formula = report(FORMULA, check("plain case", "sums-function", 4, Status.FAILED, message="=1+1, not 2"))
     odd = {"first_name": "new\nline", "last_name": 'O"Hara, "Scarlett"', "email": "scarlett@example.edu"}
     return [
         (report("ada"), {"lms_user_id": "4711", "email": "Ada@example.edu", "last_name": "Lovelace"}, 4.25, 0.5, 0),
-        (example_reports.failing(), {"lms_user_id": "4712", "email": "blaise@example.edu"}, 2, 0, 3.5),
+        (example_reports.failing(), {"lms_user_id": "4712", "email": "blaise@example.edu"}, 2, 0, PENALTY),
         (example_reports.undecided(), {"lms_user_id": "4713", "email": "chen@example.edu"}, 3, 0, 0),
         (example_reports.broken(), {"lms_user_id": "4714", "email": "dorothy@example.edu"}, None, 0, 0),
         (formula, {"lms_user_id": "4715", **odd}, 5, 0, 0),
@@ -58,7 +61,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("test_sums.py", "test_doubles.py"):
         (root / "graders" / name).write_text("")
     (root / "grader_config.py").write_text(CONFIG)
-    shutil.copyfile(tiny_course.ROOT / "nbgrader_config.py", root / "nbgrader_config.py")
+    wiring = (tiny_course.ROOT / "nbgrader_config.py").read_text()
+    (root / "nbgrader_config.py").write_text(f"{wiring}\nc.LatePolicy.points_per_day = {PENALTY}\n")
     with pytest.MonkeyPatch.context() as patch:  # nbgrader starts `alembic` by name when it makes a gradebook
         patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
         Gradebook(url(root)).close()
@@ -80,7 +84,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def record(gradebook: Any, graded: GradeReport, manual: float | None, extra: float, penalty: float) -> None:
     """What grading and formgrader leave in the gradebook."""
     with gradebook.db.no_autoflush:  # nbgrader's own statement would warn
-        submission = gradebook.add_submission(NAME, graded.student, timestamp="2026-03-01 11:00 UTC")
+        moment = "2026-03-01 13:00 UTC" if penalty else "2026-03-01 11:00 UTC"
+        submission = gradebook.add_submission(NAME, graded.student, timestamp=moment)
     scores = {(score.notebook, score.cell): score for score in graded.cell_scores()}
     for notebook in submission.notebooks:
         notebook.late_submission_penalty = penalty if notebook.name == "02_network" else None

@@ -14,6 +14,7 @@ from nbgrader.api import Gradebook
 from autograder import batch, nbgrader_plugin, reports
 from autograder.gradebook import read_marks
 from autograder.jail import find_isolation
+from autograder.report.places import student_page
 from autograder.results import ManualMark
 from tests import tiny_course
 from tests.conftest import nbgrader
@@ -124,7 +125,7 @@ def test_keep_confirms_the_mark_for_the_new_answer_only(course: Path) -> None:
 def test_the_page_says_what_became_of_the_mark(course: Path) -> None:
     def page() -> str:
         assert tiny_course.run("report", "--course", course).exit_code == 0
-        return words((course / "reports" / tiny_course.ASSIGNMENT / "index.html").read_text())
+        return words((course / "reports" / tiny_course.ASSIGNMENT / "students" / student_page("ada")).read_text())
 
     hand_in(course, "ada", "50", why="I have thought again.")
     grade(course)

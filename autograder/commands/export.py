@@ -9,9 +9,16 @@ from typing import Any
 
 import click
 
-from autograder import batch, exports
+from autograder import exports
 from autograder.cache import write_atomically
-from autograder.commands.shared import NOT_ALL_GRADED, choose_assignment, complain, count, course_option
+from autograder.commands.shared import (
+    NOT_ALL_GRADED,
+    choose_assignment,
+    complain,
+    count,
+    course_option,
+    open_current,
+)
 from autograder.config import Course, load_course
 from autograder.exports import Classbook, Export, ExportError, Policy
 from autograder.exports.fill import account, stale_remarks
@@ -99,7 +106,7 @@ def export_command(
     root = (root or Path()).resolve()
     course = load_course(root)
     name = choose_assignment(course, assignment)
-    book = exports.read_class(root, batch.open_course(root).db_url, name)
+    book = exports.read_class(root, open_current(root, name).db_url, name)
     path = output or root / "exports" / f"{name}-{choices.to}{'' if choices.to == 'gradescope' else '.csv'}"
     done = write(path, book, choices, course)
     summarise(path, done, [*done.remarks, *stale_remarks(book)])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from autograder.batch import NbCourse, open_course
+from autograder.batch import NbCourse
 from autograder.commands.shared import (
     NOT_ALL_GRADED,
     NOTHING_GRADED,
@@ -15,6 +15,7 @@ from autograder.commands.shared import (
     complain,
     count,
     course_option,
+    open_current,
 )
 from autograder.config import did_you_mean, load_course
 from autograder.evidence import clean_name
@@ -44,7 +45,7 @@ def feedback_command(
     """
     root = (root or Path()).resolve()
     name = choose_assignment(load_course(root), assignment)
-    course = open_course(root)
+    course = open_current(root, name)
     forms: dict[str, Form] = {}
     if markdown:
         forms["feedback.md"] = render_markdown

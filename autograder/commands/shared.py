@@ -11,6 +11,7 @@ from rich.console import Console
 
 from autograder import batch
 from autograder.config import CONFIG_FILE, Course, did_you_mean
+from autograder.course_life import upkeep
 from autograder.pipeline import SetupError
 from autograder.printable import printable
 
@@ -39,6 +40,14 @@ device_option = click.option(
 def complain(message: str) -> None:
     """Say on standard error what went wrong."""
     click.secho(printable(message), fg="red", err=True)
+
+
+def open_current(root: Path, name: str) -> batch.NbCourse:
+    """The course with marks, dates and penalties brought in line; what had to be changed is said on standard error."""
+    course = batch.open_course(root)
+    for remark in upkeep.bring_up_to_date(course, name):
+        complain(remark)
+    return course
 
 
 def report_folder(root: Path, assignment: str) -> Path:
