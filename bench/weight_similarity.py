@@ -2,7 +2,7 @@
 
 Small residual networks are trained with the student kit on a part of the built-in offline set, on one thread: with
 other seeds, and with the kit's default seed but other settings, as honest students do. Copies are made of one of them:
-trained further, with noise, with channels exchanged or scaled. Takes about seven minutes of one core.
+trained further, with noise, with channels exchanged or scaled. Takes about five minutes of one idle core.
 """
 
 from __future__ import annotations
