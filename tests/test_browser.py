@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiny_course
 from browser import Watched, accessibility_problems, open_browser, watched_page
 from playwright.sync_api import Browser, Locator, Page
 
@@ -18,7 +19,7 @@ from autograder.gradebook import read_marks, read_standings
 from autograder.overview import Row, rows_of
 from autograder.report.places import student_page
 from autograder.reports import load_reports
-from tools.sample_class import FOURTEEN, TRICKS, make_class
+from tools.sample_class import ALIKE, FOURTEEN, TRICKS, make_class
 
 SIZE = 60
 PAGES = ("index.html", "checks.html", "submissions.html")
@@ -26,8 +27,9 @@ PAGES = ("index.html", "checks.html", "submissions.html")
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A made-up class of 60, and as many more as there are tricks; its report is written."""
-    place = make_class(tmp_path_factory.mktemp("class") / "course", SIZE, hostile=True)
+    """A made-up class of 60, and as many more as there are tricks; report and integrity page are written."""
+    place = make_class(tmp_path_factory.mktemp("class") / "course", SIZE, hostile=True, with_files=True)
+    assert tiny_course.run("integrity", "--no-models", "--course", place).exit_code == 0
     write_course_report(open_course(place), load_course(place), "cnn", report_folder(place, "cnn"))
     return place
 
@@ -115,7 +117,8 @@ def test_every_link_of_every_page_leads_somewhere(watched: Watched, site: Path) 
     """Followed as the browser resolves it; a fragment must be the id of something there."""
     ids: dict[str, set[str]] = {}
     wanted: list[tuple[str, str, str]] = []
-    for path in [site / name for name in PAGES] + sorted((site / "students").glob("*.html")):
+    integrity = site.with_name("cnn-integrity") / "index.html"
+    for path in [*(site / name for name in PAGES), integrity, *sorted((site / "students").glob("*.html"))]:
         page = watched.open(path)
         own = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
         assert len(own) == len(set(own)), path.name
@@ -192,6 +195,16 @@ def test_task_which_check_most_students_fail_and_why(watched: Watched, site: Pat
     first = page.locator(".mistakes li").first.inner_text()
     assert re.search(r"\d+ students", first)
     assert "64×64" in first
+
+
+def test_task_which_two_submissions_are_suspiciously_alike(watched: Watched, site: Path) -> None:
+    page = watched.open(site / "index.html")
+    page.get_by_role("link", name="Integrity", exact=True).click()
+    first = page.locator("table tbody tr").first
+    assert all(student in first.inner_text() for student in ALIKE)
+    assert "the same checkpoint file" in first.inner_text()
+    first.get_by_role("link", name="Evidence").click()
+    assert accessibility_problems(page) == []
 
 
 def test_task_why_this_student_got_14_of_20(watched: Watched, site: Path, rows: dict[str, Row]) -> None:
