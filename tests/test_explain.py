@@ -74,17 +74,15 @@ def test_inputs_of_calls_are_shown_only_where_that_is_asked_for(template: Path) 
 
 def test_what_a_student_raises_tells_no_input_and_steers_no_terminal(template: Path) -> None:
     plain = ask(template, "eve", "test_double")
+    assert (
+        "     1 | def double(number):\n  >    2 |     raise ValueError" in plain.output
+    )  # the line among its neighbours
     assert "2 calls: 2 × error ValueError (line 2 of cell 1 of the notebook)" in plain.output
     evidence = plain.output.split("Calls of")[1]
     assert "\N{REPLACEMENT CHARACTER}" not in evidence  # the message, which names the number, is left out
     told = ask(template, "eve", "test_double", "--secret")
     assert "\N{REPLACEMENT CHARACTER}" in told.output
     assert not {"\x1b", "\u202e"} & set(plain.output + told.output)
-
-
-def test_the_line_stands_among_its_neighbours(template: Path) -> None:
-    output = ask(template, "eve", "test_double").output
-    assert "     1 | def double(number):\n  >    2 |     raise ValueError" in output
 
 
 def test_another_verdict_says_what_differs(course: Path) -> None:
