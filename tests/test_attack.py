@@ -16,7 +16,7 @@ from tools.attack import attack
 from tools.hostile import AIMS, Attack, read_attacks, read_twins
 from tools.samples import ROOT
 
-ADAY = 5
+ADAY = 3
 REFERENCES = {"honest_output_size", "honest_deeper_cnn", "honest_depthwise", "honest_modern_cnn"}  # test_samples.py's
 
 

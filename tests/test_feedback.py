@@ -30,7 +30,7 @@ from autograder.feedback.figures import draw_figures
 from autograder.feedback.formulas import typeset_markdown
 from autograder.feedback.json_form import render_json
 from autograder.feedback.markdown import escape, render_markdown
-from autograder.feedback.page import render_cell, render_result
+from autograder.feedback.page import coded, render_cell, render_result
 from autograder.figures import Dot
 from autograder.gradebook import Standing, read_marks
 from autograder.jail import find_isolation
@@ -381,6 +381,7 @@ def test_what_waits_for_a_person_is_said_and_no_instruction_to_staff() -> None:
     undecided, waiting = example_reports.undecided(), example_reports.report("ada")
     for text in said(shown(undecided), undecided):
         assert "6 of 20 points are undecided: your program may be right" in text.replace("&nbsp;", " ")
+        assert "1 check (6 points) waits for a person's judgement" in html.unescape(text)
         assert "For who marks it" not in text
     for text in said(shown(waiting, "01_sums"), waiting):
         assert "A person still marks sums-why (5 points)." in text
@@ -479,6 +480,10 @@ def test_students_text_is_text_in_every_form() -> None:
 def test_markdown_has_no_power_in_escaped_text(text: str) -> None:
     page = mistune.create_markdown(escape=False, plugins=["url", "math", "strikethrough", "task_lists", "table"])
     assert page(f"- {escape(text)}") == f"<ul>\n<li>{html.escape(' '.join(text.split()), quote=False)}</li>\n</ul>\n"
+
+
+def test_names_between_backquotes_are_code_and_no_markup() -> None:
+    assert coded("`<b>x</b>` is") == "<code>&lt;b&gt;x&lt;/b&gt;</code> is"
 
 
 def test_formulas_are_drawn_and_what_cannot_be_is_left_as_written() -> None:

@@ -476,6 +476,7 @@ def test_the_command_finds_copies_among_students_and_of_the_course_and_runs_no_c
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
+@pytest.mark.slow  # the arithmetic is tested above; this grades a network and runs it on 13,000 images
 def test_weights_that_were_trained_on_the_test_images_stand_out(course: Path) -> None:
     """The hold-out stands for private images: from the offline set's training images."""
     shutil.rmtree(course / "submitted")

@@ -276,6 +276,11 @@ def summarise(cells: Iterable[ShownCell]) -> Summary:
         sentences.append(f"All {len(checks)} checks passed. Well done!" if len(checks) > 1 else "The check passed.")
     elif checks:
         sentences.append(f"{len(passed)} of {len(checks)} checks passed.")
+    if waiting:
+        total = _points(round(sum(check.lost for check in waiting), 1))
+        verb = "waits" if len(waiting) == 1 else "wait"
+        verb = "wait" if len(waiting) > 1 else "waits"
+        sentences.append(f"{_checks(len(waiting))} ({total}) {verb} for a person's judgement; nothing is lost by that.")
     if skipped:
         total = _points(round(sum(check.lost for check in skipped), 1))
         sentences.append(f"{_checks(len(skipped))} more ({total}) can be judged once an earlier one passes.")

@@ -22,7 +22,7 @@ def render_json(feedback: StudentFeedback) -> str:
         "assignment": overall.assignment,
         "student": overall.student,
         "points": _points(overall.total),
-        "remarks": list(overall.sentences),
+        "remarks": [*overall.sentences, *summary.sentences],
         "went_well": list(summary.strengths),
         "next_steps": [asdict(step) for step in summary.steps],
         "notebooks": [_notebook(page) for page in feedback.notebooks],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from autograder.feedback.content import Overall, ShownCell, ShownCheck, ShownNotebook, summarise
 from autograder.overview import Points
 from autograder.results import Status
 
+CODE = re.compile(r"`([^`\n]+)`")
 KINDS = {
     Status.PASSED: ("passed", "✓"),
     Status.SKIPPED: ("skipped", "–"),
@@ -37,6 +39,11 @@ def of(points: Points) -> str:
     return f"{points.earned:g} of {points.maximum:g} points"
 
 
+def coded(text: str) -> Markup:
+    """Text with what stands between backquotes as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -46,7 +53,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"of": of, "kind": _kind, "symbol": symbol}
+    environment.filters |= {"of": of, "kind": _kind, "symbol": symbol, "coded": coded}
     return environment
 
 
