@@ -35,6 +35,7 @@ from rich.table import Table
 from autograder import data, reports
 from autograder.evidence import clean_text
 from autograder.gradebook import read_marks
+from autograder.report.places import STUDENTS, student_page
 from autograder.results import GradeReport, Status
 from tools.flagged import build_flagged, flagged_names, read_flagged
 from tools.hostile import Attack, build, read_attacks, read_twins
@@ -262,7 +263,7 @@ def _set_aside(course: Course) -> dict[str, set[str]]:
     return {folder.name: {_digest(path) for path in _regular_files(folder)} for folder in folders}
 
 
-# The gradebook's canary is the victim's name: the staff read it in the table of the report and on the victim's own page.
+# The gradebook's canary is the victim's name: the staff read it in the report's table and on the victim's own page.
 NAMED = {f"reports/{ASSIGNMENT}/submissions.html", f"reports/{ASSIGNMENT}/{STUDENTS}/{student_page(VICTIM)}"}
 
 
