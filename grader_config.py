@@ -33,6 +33,7 @@ OUTPUT_SIZE = Exercise(
     notebook="01_output_size",
     grader="test_output_size.py",
     cells={"output-size-worked": 3, "output-size-function": 12},
+    sections={"": "The one formula of this lesson", "test_padding": "Part 3 · Padding, stride, dilation"},
     answers=[AnswerProbe("answer_output_size"), AnswerProbe("answer_same_padding")],
     calls=[
         CallProbe(
@@ -85,6 +86,13 @@ DEEPER_CNN = Exercise(
     notebook="02_deeper_cnn",
     grader="test_deeper_cnn.py",
     cells={"deeper-cnn-tests": 20},
+    sections={
+        "": "Part 5 · SimpleCNN: a network for CIFAR-10",
+        "test_blocks_halve": "Part 4 · Pooling",
+        "test_other_image_size": "Four patterns you will use again and again",
+        "test_raw_logits_and_dropout": "The loop",
+        "test_weights_learn": "The loop",
+    },
     modules=[
         ModuleProbe(
             "DeeperCNN",
@@ -98,6 +106,7 @@ DEPTHWISE_SEPARABLE = Exercise(
     notebook="03_depthwise_separable",
     grader="test_depthwise_separable.py",
     cells={"depthwise-separable-tests": 15, "depthwise-count": 5},
+    sections={"": "Four patterns you will use again and again"},
     answers=[AnswerProbe("answer_standard_weights"), AnswerProbe("answer_separable_weights")],
     modules=[
         ModuleProbe(
@@ -118,6 +127,16 @@ MODERN_CNN = Exercise(
     notebook="04_modern_cnn",
     grader="test_modern_cnn.py",
     cells={"modern-cnn-architecture": 15, "modern-cnn-augmentation": 5, "modern-cnn-accuracy": 20},
+    sections={
+        "": "Part 9 · The residual block",
+        "test_other_image_size": "Four patterns you will use again and again",
+        "test_loss_falls": "Before training: does the loss make sense?",
+        "test_training_varies": "Augmentation: the same image, but different",
+        "test_training_gives_float": "Augmentation: the same image, but different",
+        "test_testing_does_not_vary": "Augmentation: the same image, but different",
+        "test_both_normalise_alike": "The images",
+        "test_accuracy": "Three epochs",
+    },
     modules=[
         ModuleProbe(
             "ModernCNN",
@@ -142,6 +161,11 @@ MODERN_CNN = Exercise(
 )
 
 COURSE = Course(
-    assignments={"cnn": Assignment(exercises=[OUTPUT_SIZE, DEEPER_CNN, DEPTHWISE_SEPARABLE, MODERN_CNN])},
+    assignments={
+        "cnn": Assignment(
+            exercises=[OUTPUT_SIZE, DEEPER_CNN, DEPTHWISE_SEPARABLE, MODERN_CNN],
+            lesson="00_lesson",
+        )
+    },
     limits=Limits(cell_seconds=30, notebook_seconds=180, submission_seconds=600),
 )

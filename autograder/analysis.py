@@ -14,28 +14,7 @@ from autograder.results import CheckResult, Status
 FEWEST = 5  # submissions, below which a correlation says nothing
 QUOTED = r"`[^`]*`|“[^”]*”|\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)"
 UNJUDGED = (Status.SKIPPED, Status.UNSUPPORTED, Status.INTERNAL)
-# Where the lesson explains what a check asks for: the heading, by notebook and check ("" for all others of a notebook).
-LESSON: Mapping[str, Mapping[str, str]] = {
-    "01_output_size": {"": "The one formula of this lesson", "test_padding": "Part 3 · Padding, stride, dilation"},
-    "02_deeper_cnn": {
-        "": "Part 5 · SimpleCNN: a network for CIFAR-10",
-        "test_blocks_halve": "Part 4 · Pooling",
-        "test_other_image_size": "Four patterns you will use again and again",
-        "test_raw_logits_and_dropout": "The loop",
-        "test_weights_learn": "The loop",
-    },
-    "03_depthwise_separable": {"": "Four patterns you will use again and again"},
-    "04_modern_cnn": {
-        "": "Part 9 · The residual block",
-        "test_other_image_size": "Four patterns you will use again and again",
-        "test_loss_falls": "Before training: does the loss make sense?",
-        "test_training_varies": "Augmentation: the same image, but different",
-        "test_training_gives_float": "Augmentation: the same image, but different",
-        "test_testing_does_not_vary": "Augmentation: the same image, but different",
-        "test_both_normalise_alike": "The images",
-        "test_accuracy": "Three epochs",
-    },
-}
+Sections = Mapping[str, Mapping[str, str]]  # notebook -> `Exercise.sections`
 
 
 @dataclass(frozen=True)
@@ -66,7 +45,8 @@ class Misconception:
     """One mistake in the grader's own words, and who made it; `message` is the shortest wording that was told.
 
     `titles` are the checks that it failed: several where the same students were told the same by each, as by all checks
-    of an exercise that was left out. `lesson` is the section that explains the first.
+    of an exercise that was left out. `lesson` is the section that explains the first, nothing where
+    none is known.
     """
 
     notebook: str
@@ -132,7 +112,7 @@ def point_biserial(passed: Sequence[bool], rest: Sequence[float]) -> float | Non
     return correlation
 
 
-def misconceptions(rows: Sequence[Row]) -> list[Misconception]:
+def misconceptions(rows: Sequence[Row], sections: Sections | None = None) -> list[Misconception]:
     """Failures that are told in the same words, numbers and names apart; the most frequent first."""
     told: dict[tuple[str, str, str], list[tuple[Row, CheckResult]]] = {}
     for row in rows:
@@ -143,12 +123,14 @@ def misconceptions(rows: Sequence[Row]) -> list[Misconception]:
     for (notebook, _, words), found in told.items():
         students = tuple(row.report.student for row, _ in found)
         alike.setdefault((notebook, words, students), []).append(found)
-    return sorted((_misconception(groups) for groups in alike.values()), key=lambda each: -len(each.rows))
+    mistakes = [_misconception(groups, sections or {}) for groups in alike.values()]
+    return sorted(mistakes, key=lambda each: -len(each.rows))
 
 
-def _misconception(groups: Sequence[Sequence[tuple[Row, CheckResult]]]) -> Misconception:
+def _misconception(groups: Sequence[Sequence[tuple[Row, CheckResult]]], sections: Sections) -> Misconception:
     """What one or more checks told the same students."""
     first = groups[0][0][1]
+    own = sections.get(first.notebook, {})
     return Misconception(
         notebook=first.notebook,
         name=first.name,
@@ -156,7 +138,7 @@ def _misconception(groups: Sequence[Sequence[tuple[Row, CheckResult]]]) -> Misco
         message=min((check.message for _, check in groups[0]), key=lambda message: (len(message), message)),
         hint=first.hint if len(groups) == 1 else "",
         rows=[row for row, _ in groups[0]],
-        lesson=lesson_section(first.notebook, first.name),
+        lesson=own.get(first.name, own.get("", "")),
     )
 
 
@@ -165,9 +147,3 @@ def pattern(check: CheckResult) -> str:
     text = re.sub(rf"{QUOTED}|\([^)]*\)|\[[^\]]*\]", "…", check.message)
     text = re.sub(r"[-+]?\d[\d,.]*(?:[×x]\d+)*\s*%?", "#", text)
     return " ".join([check.status.value, *text.split()])[:160]
-
-
-def lesson_section(notebook: str, check: str) -> str:
-    """The heading in the lesson that explains what a check asks for; nothing for an exercise that the lesson lacks."""
-    sections: Mapping[str, str] = LESSON.get(notebook, {})
-    return sections.get(check, sections.get("", ""))

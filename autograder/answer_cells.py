@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autograder.printable import printable
 from autograder.repair import is_solution
 from autograder.results import AnswerCell
 from autograder.submission import Submission, grade_id_of, is_test_cell, read_notebook, source_of
@@ -34,12 +35,7 @@ def _own_cells(cells: Sequence[Mapping[str, Any]], released: set[str]) -> Iterat
         text, kind = source_of(cell), cell["cell_type"]
         own = is_solution(cell) or text.strip() not in released
         if own and kind in ("code", "markdown") and not is_test_cell(cell) and text.strip():
-            yield AnswerCell(index, kind, grade_id_of(cell), _readable(text))
-
-
-def _readable(text: str) -> str:
-    """The text with a sign in place of each control and direction character: lines and columns stay where they are."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+            yield AnswerCell(index, kind, grade_id_of(cell), printable(text))
 
 
 def _bounded(cells: Iterator[AnswerCell]) -> Iterator[AnswerCell]:

@@ -57,7 +57,7 @@ from autograder.outputs import details
 from autograder.overview import Row, notebooks_of, rows_of, status_words
 from autograder.pipeline import SetupError, open_grader
 from autograder.printable import one_line, printable
-from autograder.reports import BrokenReport, load_reports
+from autograder.reports import BrokenReport, has_reports, load_reports
 from autograder.results import GradeReport, Status
 
 SETUP_ERRORS = (
@@ -443,7 +443,7 @@ def report_command(assignment: str | None, output: Path | None, anonymous: bool,
     root = (root or Path()).resolve()
     configured = load_course(root)
     name = choose_assignment(configured, assignment)
-    if not load_reports(root, name):
+    if not has_reports(root, name):
         raise SetupError(f"no submission of {name!r} has been graded yet: run `autograder grade {name}`")
     course = open_current(root, name)
     folder = output or report_folder(root, f"{name}-anonymous" if anonymous else name)

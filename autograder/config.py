@@ -257,7 +257,11 @@ class CheckpointProbe:
 @dataclass(frozen=True)
 class Exercise:
     """One notebook. `cells` maps the `grade_id` of each automatically graded cell to its points; `grader` is the
-    hidden pytest file; cells in `skip_cells` are not executed when grading (a training cell, say)."""
+    hidden pytest file; cells in `skip_cells` are not executed when grading (a training cell, say).
+
+    `sections` are the headings in `Assignment.lesson` that explain what the checks (names of tests) ask for, "" for all
+    others: the report links mistakes to them.
+    """
 
     notebook: str
     cells: Mapping[str, float]
@@ -269,6 +273,7 @@ class Exercise:
     checkpoint: CheckpointProbe | None = None
     skip_cells: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    sections: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _require_text("Exercise.notebook", self.notebook)
@@ -286,6 +291,10 @@ class Exercise:
         _require_all(f"{what}.transforms", self.transforms, TransformProbe)
         _require_all(f"{what}.skip_cells", self.skip_cells, str)
         _require(isinstance(self.settings, Mapping), f"{what}.settings must be a dict, got {_shown(self.settings)}")
+        _require(isinstance(self.sections, Mapping), f"{what}.sections must be a dict, got {_shown(self.sections)}")
+        for check, heading in self.sections.items():
+            _require(isinstance(check, str), f"{what}.sections: a check must be a text, got {_shown(check)}")
+            _require_text(f"{what}.sections[{check!r}]", heading)
         if self.checkpoint is not None:
             given = isinstance(self.checkpoint, CheckpointProbe)
             _require(given, f"{what}.checkpoint must be a CheckpointProbe, got {_shown(self.checkpoint)}")
@@ -299,7 +308,8 @@ class Assignment:
     named relative to the course's.
 
     `due` is a date and a time, "2026-12-04 23:59", in `time_zone` ("Europe/Vienna") unless it has an offset of its
-    own; where it is empty, whatever nbgrader's gradebook says is the due date.
+    own; where it is empty, whatever nbgrader's gradebook says is the due date. `lesson` is the notebook that teaches
+    what the exercises ask for.
     """
 
     exercises: Sequence[Exercise]
@@ -307,6 +317,7 @@ class Assignment:
     needs_test_set: bool = True
     due: str = ""
     time_zone: str = ""
+    lesson: str = ""
 
     def __post_init__(self) -> None:
         _require_all("Assignment.exercises", self.exercises, Exercise)
@@ -314,10 +325,12 @@ class Assignment:
         _require(known, f"Assignment.graders must be a folder, got {_shown(self.graders)}")
         told = isinstance(self.needs_test_set, bool)
         _require(told, f"Assignment.needs_test_set must be True or False, got {_shown(self.needs_test_set)}")
-        for what in ("due", "time_zone"):
+        for what in ("due", "time_zone", "lesson"):
             value = getattr(self, what)
             _require(isinstance(value, str), f"Assignment.{what} must be a text, got {_shown(value)}")
         _require(bool(self.due) or not self.time_zone, "Assignment.time_zone is that of due, which is missing")
+        taught = bool(self.lesson) or not any(exercise.sections for exercise in self.exercises)
+        _require(taught, "Exercise.sections are headings of Assignment.lesson, which is missing")
         _ = self.due_at
         names = [exercise.notebook for exercise in self.exercises]
         _require(len(set(names)) == len(names), f"Assignment has a notebook twice: {names}")
@@ -475,12 +488,17 @@ def _find_graders(assignment: Assignment, root: Path) -> Assignment:
 
 
 def _require_known_checks(course: Course) -> None:
-    """A name in `Feedback.by_check` is a check of a grader or a grade cell: a misspelt one would show what it hides."""
-    if not course.feedback.by_check:
-        return
+    """A name in `Exercise.sections` is a check of its grader, one in `Feedback.by_check` a check of any grader or a
+    grade cell: a misspelt one would show what it hides."""
     exercises = [(a.graders / e.grader, e) for a in course.assignments.values() for e in a.exercises]
     cells = [cell for _, exercise in exercises for cell in exercise.cells]
-    checks = [name for path, _ in exercises for name in TEST.findall(path.read_text())]
+    checks = []
+    for path, exercise in exercises:
+        own = TEST.findall(path.read_text())
+        checks += own
+        for name in exercise.sections:
+            where = f"Exercise({exercise.notebook!r}).sections has {name!r}, which is no check"
+            _require(name in ("", *own), where + did_you_mean(name, own))
     for name in course.feedback.by_check:
         meant = did_you_mean(name, [*checks, *cells])
         _require(name in (*checks, *cells), f"Feedback.by_check has {name!r}, which is no check and no cell{meant}")

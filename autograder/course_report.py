@@ -21,6 +21,7 @@ def write_course_report(
 
     Raises BrokenReport and GradebookError.
     """
+    assignment = configured.assignment(name)
     reports = load_reports(course.root, name)
     changes = {r.student: [describe(c) for c in _latest(course.root, name, r.student)] for r in reports}
     return write_report(
@@ -32,6 +33,8 @@ def write_course_report(
         anonymous=anonymous,
         formgrader=configured.formgrader_url.rstrip("/"),
         changes={student: words for student, words in changes.items() if words},
+        lesson=assignment.lesson,
+        sections={exercise.notebook: exercise.sections for exercise in assignment.exercises},
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autograder.evidence import clean_text
+from autograder.printable import printable
 from autograder.results import CheckResult, Status
 
 CHECKS_MARK = "autograder_checks"  # in the metadata of a table of checks: their digest
@@ -117,10 +118,15 @@ JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PICTURES: dict[str, Callable[[bytes], tuple[int, int]]] = {"image/png": _png_size, "image/jpeg": _jpeg_size}
 
 
+def readable(text: object) -> str:
+    """Text of a student's for a page: no terminal colours, no control or direction characters, bounded."""
+    return clean_text(ANSI.sub("", str(text)))
+
+
 def _text(value: object, most: int) -> str:
     text = value[:most] if isinstance(value, str) else ""
     text = ANSI.sub("", text.encode("utf-8", "replace").decode("utf-8"))
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return printable(text)
 
 
 def _size(output: Mapping[str, Any]) -> int:

@@ -41,6 +41,11 @@ def load_report(root: Path, assignment: str, student: str) -> GradeReport | None
         return None
 
 
+def has_reports(root: Path, assignment: str) -> bool:
+    """Whether anything of an assignment has been graded."""
+    return any(reports_folder(root, assignment).glob("*.json"))
+
+
 def load_reports(root: Path, assignment: str) -> list[GradeReport]:
     """Every student's latest report, in order of their names. Raises BrokenReport."""
     paths = sorted(reports_folder(root, assignment).glob("*.json"))

@@ -267,6 +267,11 @@ class GradeReport:
                 scores.append(CellScore(notebook, cell, round(earned, 1), maximum, undecided))
         return scores
 
+    def measured(self) -> list[tuple[Model, Evaluation]]:
+        """Every network whose weights were evaluated, with how they did."""
+        models = {model.notebook: model for model in self.models}
+        return [(models[found.notebook], found) for found in self.evaluations if found.notebook in models]
+
     @property
     def earned(self) -> float:
         return round(sum(score.earned for score in self.cell_scores()), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,3 +70,11 @@ def graded_course(tmp_path_factory: pytest.TempPathFactory, data_name: str) -> G
     done = nbgrader(root, "autograde", ASSIGNMENT)
     graded = {report.student: report for report in reports.load_reports(root, ASSIGNMENT)}
     return GradedCourse(root, data_name, done.returncode, done.stdout + done.stderr, graded)
+
+
+@pytest.fixture
+def course(template: Path, tmp_path: Path) -> Path:
+    """A copy of the course that a test file makes once, its `template`."""
+    root = tmp_path / "course"
+    shutil.copytree(template, root)
+    return root

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from example_reports import broken, check, report
 
-from autograder.analysis import FEWEST, LESSON, items, lesson_section, misconceptions, pattern, point_biserial
+from autograder.analysis import FEWEST, items, misconceptions, pattern, point_biserial
 from autograder.config import load_course
 from autograder.overview import Row
 from autograder.results import Status
@@ -117,15 +117,14 @@ def test_every_section_that_is_named_stands_in_the_lesson():
     cells = json.loads((ROOT / "release" / "cnn" / "00_lesson.ipynb").read_text())["cells"]
     lines = [line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines()]
     headings = {line.lstrip("# ") for line in lines if line.startswith("#")}
-    assert {section for sections in LESSON.values() for section in sections.values()} <= headings
+    exercises = load_course(ROOT).assignment("cnn").exercises
+    assert all(exercise.sections.get("") for exercise in exercises)
+    assert {section for exercise in exercises for section in exercise.sections.values()} <= headings
 
 
-def test_every_notebook_and_check_that_has_a_section_exists():
-    assignment = load_course(ROOT).assignment("cnn")
-    for notebook, sections in LESSON.items():
-        exercise = assignment.exercise(notebook)
-        assert exercise is not None
-        source = (Path(assignment.graders) / exercise.grader).read_text()
-        assert all(f"def {name}(" in source for name in sections if name)
-        assert lesson_section(notebook, "test_anything") == sections[""]
-    assert lesson_section("another", "test_anything") == ""
+def test_a_mistake_names_the_section_of_its_check_or_of_its_notebook():
+    told = rows(report("a", failed("logits", "has a softmax"), failed("weights learn", "all zero")))
+    sections = {"": "A network", "logits": "The loss"}
+    found = {mistake.name: mistake.lesson for mistake in misconceptions(told, {"02_network": sections})}
+    assert found == {"logits": "The loss", "weights learn": "A network"}
+    assert {mistake.lesson for mistake in misconceptions(told, {"01_sums": sections})} == {""}

@@ -41,6 +41,10 @@ def write(root: Path, text: str) -> Path:
         ("COURSE = Course(assignments={'a': Assignment([Exercise('x', {}, 'g.py')])})", r"cells is empty"),
         ("COURSE = Course(assignments={'a': Assignment([Exercise('x', {'c': 0}, 'g.py')])})", r"points > 0, got 0"),
         ("COURSE = Course(assignments={'a': Assignment([Exercise('x', {'c': 1}, 'g.py')])})", r"no file 'g.py'"),
+        (
+            "COURSE = Course(assignments={'a': Assignment([Exercise('x', {'c': 1}, 'g.py', sections={'': 'Floor'})])})",
+            "headings of Assignment.lesson, which is missing",
+        ),
     ],
 )
 def test_wrong_values_are_named(tmp_path: Path, text: str, message: str) -> None:

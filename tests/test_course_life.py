@@ -47,13 +47,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def course(template: Path, tmp_path: Path) -> Path:
-    root = tmp_path / "course"
-    shutil.copytree(template, root)
-    return root
-
-
 def set_policy(root: Path, *settings: str) -> None:
     config = root / "nbgrader_config.py"
     config.write_text(config.read_text() + "".join(f"\nc.LatePolicy.{setting}" for setting in settings))

@@ -101,9 +101,7 @@ def test_a_malformed_value_is_a_problem(value: object) -> None:
 
 
 def test_the_last_run_counts_and_within_it_the_first_record() -> None:
-    records = [
-        answer({"kind": "int", "value": value}, run) for value, run in ((1, 1), (2, 2), (3, 2), (4, 1))
-    ]
+    records = [answer({"kind": "int", "value": value}, run) for value, run in ((1, 1), (2, 2), (3, 2), (4, 1))]
     assert decode(ANSWER, *records).answers["size"] == Value("int", 2)
 
 

@@ -29,13 +29,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def course(template: Path, tmp_path: Path) -> Path:
-    root = tmp_path / "course"
-    shutil.copytree(template, root)
-    return root
-
-
 def ask(root: Path, *arguments: object) -> Any:
     return tiny_course.run("explain", "--course", root, *arguments)
 

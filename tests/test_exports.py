@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,13 +100,6 @@ def record(gradebook: Any, graded: GradeReport, manual: float | None, extra: flo
 
 def url(root: Path) -> str:
     return f"sqlite:///{root / 'gradebook.db'}"
-
-
-@pytest.fixture
-def course(template: Path, tmp_path: Path) -> Path:
-    root = tmp_path / "course"
-    shutil.copytree(template, root)
-    return root
 
 
 def totals(root: Path) -> dict[str, float]:

@@ -360,6 +360,17 @@ def test_what_would_hide_nothing_is_a_wrong_configuration(tmp_path: Path, chosen
         load_course(tmp_path)
 
 
+def test_a_section_of_the_lesson_for_no_check_is_a_wrong_configuration(tmp_path: Path) -> None:
+    (tmp_path / "graders").mkdir()
+    (tmp_path / "graders" / "test_sums.py").write_text(tiny_course.SUMS)
+    (tmp_path / "graders" / "test_doubles.py").write_text(tiny_course.DOUBLES)
+    config = tiny_course.CONFIG.replace("needs_test_set=False", "needs_test_set=False, lesson='00_adding'")
+    named = config.replace('settings={"full": 2}', 'sections={"test_doubel": "Twice"}')
+    (tmp_path / "grader_config.py").write_text(named)
+    with pytest.raises(ConfigError, match=r"'02_doubles'.*sections has 'test_doubel'.*did you mean 'test_double'"):
+        load_course(tmp_path)
+
+
 def test_a_due_date_is_the_students_own_and_its_absence_is_no_passing() -> None:
     due = datetime(2026, 11, 20, 23)
     assert not has_passed(Standing("ada", due=due), datetime(2026, 11, 20, 22, 59))

@@ -534,9 +534,7 @@ def test_a_value_that_may_share_memory_with_thousands_of_weights_is_refused() ->
     """Each of 9,000 nodes would keep a set of up to 9,000 weights: three gigabytes."""
     count = 9_000
     first = ["call", "aten.type_as.default", [{"node": 1}, {"node": 2}], 0, 0]
-    others = [
-        ["call", "aten.type_as.default", [{"node": count + i}, {"node": i}], 0, 0] for i in range(1, count)
-    ]
+    others = [["call", "aten.type_as.default", [{"node": count + i}, {"node": i}], 0, 0] for i in range(1, count)]
     with pytest.raises(GraphRefused, match="shares memory with more than 64 weights"):
         ModelGraph.from_wire(bare(parameters(count), [first, *others]))
 

@@ -690,9 +690,7 @@ def hand_in(folder: Path, kit: ModuleType) -> Path:
         "                         nn.Linear(width, num_classes))\n"
     )
     checked = "ModernCNN = None"  # packing runs no check
-    write_notebook(
-        folder / "04_modern_cnn.ipynb", [("modern-cnn-solution", model), ("modern-cnn-accuracy", checked)]
-    )
+    write_notebook(folder / "04_modern_cnn.ipynb", [("modern-cnn-solution", model), ("modern-cnn-accuracy", checked)])
     return folder
 
 

@@ -47,13 +47,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def course(template: Path, tmp_path: Path) -> Path:
-    root = tmp_path / "course"
-    shutil.copytree(template, root)
-    return root
-
-
 def held(root: Path, cell: str = "sums-why", assignment: str = tiny_course.ASSIGNMENT) -> Held:
     marks = read_marks(batch.open_course(root).db_url, assignment)["ada"]
     mark = next(mark for mark in marks if mark.cell == cell)

@@ -13,8 +13,9 @@ import pytest
 from example_reports import HOSTILE, broken, check, everyone, failing, hostile, marks_for, report, undecided
 
 from autograder.gradebook import Mark, Standing
+from autograder.outputs import readable
 from autograder.overview import Row, rows_of
-from autograder.report import Site, readable, render_pages, write_report
+from autograder.report import Site, render_pages, write_report
 from autograder.report.places import STUDENT_PAGE, student_page
 from autograder.results import AnswerCell, CellRun, Flag, Layer, ManualMark, Model, NotebookRun, Status
 
@@ -94,6 +95,17 @@ def test_every_check_stands_on_its_students_page_with_message_hint_and_line():
     assert "line 14 of the cell deeper-cnn-solution" in text
     assert "not judged, because “Logits” did not pass" in text
     assert "NameError: name 'torhc'" in text
+
+
+def test_a_mistake_links_to_its_section_of_the_lesson():
+    lesson = {"lesson": "00_lesson", "sections": {"02_network": {"": "Part 4 · Pooling"}}}
+    target = "/lab/tree/release/tiny/00_lesson.ipynb#Part-4-%C2%B7-Pooling"
+    for anonymous in (False, True):
+        page = pages_of(failing(), anonymous=anonymous, **lesson)["checks.html"]
+        links = [a["href"] for a in page.attributes("a") if "lab/tree" in (a.get("href") or "")]
+        assert "Part 4 · Pooling" in page.text
+        assert links == ([] if anonymous else [f"http://localhost:8888{target}"] * len(links))
+        assert bool(links) is not anonymous
 
 
 def test_hints_stand_where_there_is_something_to_do():

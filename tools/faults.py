@@ -420,9 +420,7 @@ def kill_the_hidden_graders(scene: Scene) -> Seen:
     return _kill_helpers(scene, "autograder.grading", after="launcher as m")
 
 
-def _kill_helpers(
-    scene: Scene, words: str, *, child: bool = False, above_child: bool = False, after: str = ""
-) -> Seen:
+def _kill_helpers(scene: Scene, words: str, *, child: bool = False, above_child: bool = False, after: str = "") -> Seen:
     root = scene.copy(cold="ada")
     process = start(root)
     killed = False
@@ -584,9 +582,7 @@ def mixed_or_cleared(scene: Scene, root: Path) -> list[str]:
     return [problem for problem in mixed(scene, root) if not any(f"{s}'s" in problem for s in cleared)]
 
 
-def _expect_words(
-    done: subprocess.CompletedProcess[str], wanted: Sequence[str], statuses: Sequence[int]
-) -> list[str]:
+def _expect_words(done: subprocess.CompletedProcess[str], wanted: Sequence[str], statuses: Sequence[int]) -> list[str]:
     text = " ".join((done.stdout + done.stderr).split())
     problems = [] if done.returncode in statuses else [f"exit status {done.returncode}, not {statuses}: {text[-300:]}"]
     problems += [] if any(words in text for words in wanted) else [f"does not say {wanted[0]!r}: {text[-300:]}"]

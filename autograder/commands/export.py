@@ -64,8 +64,8 @@ class Choices:
     "--column",
     default="",
     metavar="TITLE",
-    help='canvas: the column, as "CNN (12345)", unless one alone begins with the assignment\'s name. moodle: the grade '
-    "item's name.",
+    help='canvas: the column, as "Task 3 (12345)", unless one alone begins with the assignment\'s name. moodle: the '
+    "grade item's name.",
 )
 @click.option("--worksheet", type=existing_file, help="moodle: fill in this offline grading worksheet.")
 @click.option(

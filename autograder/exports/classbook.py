@@ -10,11 +10,9 @@ from pathlib import Path
 
 from autograder.evidence import clean_name
 from autograder.gradebook import Mark, Standing, read_marks, read_standings
-from autograder.overview import Row
+from autograder.overview import EXACT, Row
 from autograder.reports import load_reports
 from autograder.results import CheckResult, GradeReport, Status
-
-EXACT_DIGITS = 6  # what is smaller is the noise of adding floats
 
 
 class ExportError(RuntimeError):
@@ -93,14 +91,14 @@ class Entry:
     @property
     def penalty(self) -> float:
         """Points that are taken off for handing in late."""
-        return self.standing.penalty if self.standing.is_submitted else self.row.penalty
+        return self.row.penalty
 
     @property
     def points(self) -> float | None:
         """The gradebook's total so far, late penalties taken off; None where it has none that may be used."""
         if self.state not in (State.FINAL, State.WAITING):
             return None
-        return exact(max(sum(mark.score for mark in self.row.marks) - self.penalty, 0.0))
+        return self.row.total.earned
 
     @property
     def is_stale(self) -> bool:
@@ -117,8 +115,8 @@ class Entry:
 
     def points_of(self, notebook: str) -> float | None:
         """What the gradebook holds for one notebook, before the late penalty."""
-        marks = [mark.score for mark in self.row.marks if mark.notebook == notebook]
-        return exact(sum(marks)) if marks and not self.row.failed else None
+        is_marked = any(mark.notebook == notebook for mark in self.row.marks)
+        return self.row.points_of(notebook).earned if is_marked else None
 
     def mark(self, cell: Cell) -> Mark | None:
         return self._marks.get((cell.notebook, cell.name))
@@ -196,12 +194,12 @@ def checks_of(entries: Sequence[Entry]) -> list[tuple[str, str]]:
 
 def exact(value: float) -> float:
     """A sum without the noise of adding floats."""
-    return round(value, EXACT_DIGITS)
+    return round(value, EXACT)
 
 
 def number(value: float | None, decimal: str = ".") -> str:
     """A number as a table has it, without needless zeros; nothing for None."""
     if value is None:
         return ""
-    text = f"{exact(value):.{EXACT_DIGITS}f}".rstrip("0").rstrip(".")
+    text = f"{exact(value):.{EXACT}f}".rstrip("0").rstrip(".")
     return ("0" if text == "-0" else text).replace(".", decimal)

@@ -91,7 +91,7 @@ class CanvasCsv(_Plugin):
     """The copy of an exported Canvas gradebook with the marks filled in."""
 
     gradebook = Unicode("", help="The gradebook that you have exported from Canvas.").tag(config=True)
-    column = Unicode("", help="The assignment's column, as `CNN (12345)`.").tag(config=True)
+    column = Unicode("", help="The assignment's column, as `Task 3 (12345)`.").tag(config=True)
     scale = Bool(False, help="Multiply marks to fit the column's points possible.").tag(config=True)
 
     def make(self, book: Classbook, roster: Roster) -> Export:

@@ -25,10 +25,10 @@ def class_dots(notebook: str, student: str, reports: Sequence[GradeReport]) -> l
 
 
 def _dot(notebook: str, report: GradeReport, is_own: bool) -> Dot | None:
-    model = next((model for model in report.models if model.notebook == notebook), None)
-    found = next((evaluation for evaluation in report.evaluations if evaluation.notebook == notebook), None)
-    if model is None or found is None or report.is_internal:
+    measured = next((pair for pair in report.measured() if pair[0].notebook == notebook), None)
+    if measured is None or report.is_internal:
         return None
+    model, found = measured
     accuracy = round(found.accuracy * ACCURACY_STEPS) / ACCURACY_STEPS
     return Dot(OWN if is_own else "", accuracy, _two_digits(model.parameters), _two_digits(model.macs))
 

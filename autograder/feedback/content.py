@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from autograder.config import Feedback
-from autograder.evidence import clean_text
 from autograder.feedback.accuracy_cost import class_dots
 from autograder.figures import Dot
 from autograder.gradebook import Mark, Standing
-from autograder.outputs import ANSI, checks_digest, remedy, undecided_points, where
+from autograder.outputs import checks_digest, readable, remedy, undecided_points, where
 from autograder.overview import Points, Row, status_words
 from autograder.results import CheckResult, Curve, Evaluation, GradeReport, Model, Status
 
@@ -151,11 +150,6 @@ def has_passed(standing: Standing | None, now: datetime) -> bool:
     return standing is not None and standing.due is not None and now >= standing.due
 
 
-def readable(text: str) -> str:
-    """Text of a student's or a grader's without terminal colours, control and direction characters, and bounded."""
-    return clean_text(ANSI.sub("", text))
-
-
 def show_overall(row: Row) -> Overall:
     """Points of the whole assignment, as the gradebook has them."""
     names = dict.fromkeys([*row.report.cells, *(mark.notebook for mark in row.marks)])
@@ -279,7 +273,6 @@ def summarise(cells: Iterable[ShownCell]) -> Summary:
     if waiting:
         total = _points(round(sum(check.lost for check in waiting), 1))
         verb = "waits" if len(waiting) == 1 else "wait"
-        verb = "wait" if len(waiting) > 1 else "waits"
         sentences.append(f"{_checks(len(waiting))} ({total}) {verb} for a person's judgement; nothing is lost by that.")
     if skipped:
         total = _points(round(sum(check.lost for check in skipped), 1))

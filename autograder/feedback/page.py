@@ -6,12 +6,13 @@ import re
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from autograder.feedback.content import Overall, ShownCell, ShownCheck, ShownNotebook, summarise
 from autograder.overview import Points
 from autograder.results import Status
+from autograder.templates import make_environment
 
 CODE = re.compile(r"`([^`\n]+)`")
 KINDS = {
@@ -46,15 +47,8 @@ def coded(text: str) -> Markup:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("autograder.feedback"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"of": of, "kind": _kind, "symbol": symbol, "coded": coded}
-    return environment
+    filters = {"of": of, "kind": _kind, "symbol": symbol, "coded": coded}
+    return make_environment("autograder.feedback", "templates", filters)
 
 
 @cache

@@ -103,7 +103,7 @@ def id_problem(student: str) -> str:
     if re.search(r"[*?\[\]]", student):
         return f"{shown} is no student id: nbgrader takes *, ?, [ and ] for patterns"
     if re.search(r"[/\\+<>\"`]", student) or student.startswith((".", *FORMULA_SIGNS)):
-        return f"{shown} is no student id: it must not hold /, \\, +, <, >, \" or `, nor begin with ., -, = or @"
+        return f'{shown} is no student id: it must not hold /, \\, +, <, >, " or `, nor begin with ., -, = or @'
     if len(student) > MOST_ID or len(student.encode()) > 2 * MOST_ID:
         return f"{shown} is no student id: it has more than {MOST_ID} characters"
     return ""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from autograder.config import did_you_mean
+from autograder.course_life.due import DueError, find_zone
 from autograder.intake.archive import in_zone
 
 EXAMPLE = "2026-11-30T23:59+01:00"
@@ -19,10 +18,9 @@ class TimeError(ValueError):
 def parse_zone(name: str) -> tzinfo:
     """A time zone by its name. Raises TimeError."""
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        meant = did_you_mean(name, sorted(available_timezones()))
-        raise TimeError(f"no time zone {name!r}{meant or '; expected one like Europe/Vienna or UTC'}") from error
+        return find_zone(name)
+    except DueError as error:
+        raise TimeError(str(error)) from error
 
 
 def parse_deadline(text: str, zone: tzinfo | None) -> tuple[datetime, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,12 +9,13 @@ from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from autograder import __version__
 from autograder.cache import write_atomically
 from autograder.evidence import clean_name, clean_text
 from autograder.integrity.signals import KINDS, LIMITS, Findings, Sign
+from autograder.templates import make_environment, source_of
 
 
 def integrity_folder(root: Path, assignment: str) -> Path:
@@ -41,7 +40,6 @@ def write_page(folder: Path, findings: Findings) -> Path:
 def render_page(findings: Findings, now: datetime) -> str:
     """The page as text. Nothing of a student's is markup in it: autoescape, and a policy that forbids script."""
     style = files("autograder.integrity").joinpath("page.css").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
         _environment()
         .get_template("page.html")
@@ -53,21 +51,14 @@ def render_page(findings: Findings, now: datetime) -> str:
             now=now,
             engine=__version__,
             style=style,
-            digest=digest,
+            source=source_of(style),
         )
     )
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("autograder", "integrity"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"name": clean_name, "readable": clean_text, "percent": _percent, "points": _points}
-    return environment
+    filters = {"name": clean_name, "readable": clean_text, "percent": _percent, "points": _points}
+    return make_environment("autograder", "integrity", filters)
 
 
 def _by_kind(signs: Sequence[Sign]) -> list[tuple[str, list[Sign]]]:

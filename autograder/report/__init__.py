@@ -17,18 +17,19 @@ from statistics import fmean, median
 from typing import Any
 from urllib.parse import quote
 
-from autograder.analysis import items, misconceptions
+from autograder.analysis import Sections, items, misconceptions
 from autograder.cache import write_atomically
 from autograder.figures import Dot, draw_accuracy_cost, draw_exercises, draw_histogram
 from autograder.gradebook import Marks, Standings
+from autograder.outputs import readable
 from autograder.overview import Points, Row, rows_of
 from autograder.report.anonymous import anonymised
-from autograder.report.pages import Site, code_digest, common_facts, readable, render
+from autograder.report.pages import Site, code_digest, common_facts, render
 from autograder.report.places import STUDENT_PAGE, STUDENTS, student_page
 from autograder.report.student import render_student
 from autograder.results import GradeReport
 
-__all__ = ["Site", "readable", "render_pages", "write_report"]
+__all__ = ["Site", "render_pages", "write_report"]
 
 MADE_OF = ".pages.json"  # page -> digest of what it was made of
 MOST_NAMED = 12  # people in a tile
@@ -112,11 +113,14 @@ def write_report(
     anonymous: bool = False,
     formgrader: str = "http://localhost:8888",
     changes: Mapping[str, Sequence[str]] | None = None,
+    lesson: str = "",
+    sections: Sections | None = None,
     now: datetime | None = None,
 ) -> Path:
     """Write the pages of all submissions into a folder, and return the path of the first one.
 
-    `changes` are what regrades changed, in words, by student; `formgrader` is where marks are given by hand.
+    `changes` are what regrades changed, in words, by student; `formgrader` is where marks are given by hand; `sections`
+    are the headings of the `lesson` that explain checks.
 
     Each page is written whole or not at all; pages of submissions that are gone are deleted.
     """
@@ -128,6 +132,8 @@ def write_report(
         anonymous=anonymous,
         formgrader=formgrader,
         changes=changes or {},
+        lesson=lesson,
+        sections=sections or {},
         missing=sorted(student for student in standings or {} if student not in graded),
         integrity="" if anonymous else _integrity_page(folder, assignment),
     )
@@ -232,11 +238,8 @@ def _dots(site: Site) -> list[Dot]:
     """Every network whose accuracy was measured."""
     dots = []
     for row in site.rows:
-        networks = {model.notebook: model for model in row.report.models}
-        for found in row.report.evaluations:
-            model = networks.get(found.notebook)
-            if model is not None:
-                dots.append(Dot(row.student, found.accuracy, model.parameters, model.macs, site.link(row)))
+        for model, found in row.report.measured():
+            dots.append(Dot(row.student, found.accuracy, model.parameters, model.macs, site.link(row)))
     return dots
 
 
@@ -264,7 +267,8 @@ def _times(rows: Sequence[Row]) -> Times | None:
 
 
 def _checks(site: Site) -> str:
-    return render("checks.html", site, page="checks.html", items=items(site.rows), mistakes=misconceptions(site.rows))
+    mistakes = misconceptions(site.rows, site.sections)
+    return render("checks.html", site, page="checks.html", items=items(site.rows), mistakes=mistakes)
 
 
 def _submissions(site: Site) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,17 +10,18 @@ from importlib import resources
 from statistics import fmean, median, pstdev
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from autograder import __version__
-from autograder.evidence import clean_text
+from autograder.analysis import Sections
 from autograder.figures import page_variables
 from autograder.flags import KINDS
-from autograder.outputs import ANSI, where
+from autograder.outputs import readable, where
 from autograder.overview import Row, notebooks_of, status_words
-from autograder.report.places import student_page
+from autograder.report.places import STUDENTS, student_page
 from autograder.results import CheckResult, GradeReport, Status
+from autograder.templates import make_environment, source_of
 
 SYMBOLS = {Status.PASSED: "✓", Status.SKIPPED: "–", Status.UNSUPPORTED: "?", Status.INTERNAL: "!"}  # all others: ✗
 FACT_NAMES = {"data": "test set", "gpu": "GPU"}
@@ -44,6 +44,8 @@ class Site:
     engine: str = __version__
     changes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # student -> what a regrade changed, in words
     missing: Sequence[str] = ()  # students without a graded submission
+    lesson: str = ""  # the notebook that teaches, in the release; nothing where there is none
+    sections: Sections = field(default_factory=dict)  # its headings
     integrity: str = ""  # address of the integrity page from the report's folder, where there is one
     notebooks: Sequence[str] = field(default=())
 
@@ -57,7 +59,7 @@ class Site:
 
     def link(self, row: Row) -> str:
         """The address of a submission's page, from the folder of the report."""
-        return f"students/{student_page(row.report.student)}"
+        return f"{STUDENTS}/{student_page(row.report.student)}"
 
 
 def render(template: str, site: Site, *, page: str, root: str = "", **values: Any) -> str:
@@ -65,15 +67,11 @@ def render(template: str, site: Site, *, page: str, root: str = "", **values: An
     the page's own, which is named by its digest."""
     style, script = _style(), _script()
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"default-src 'none'; img-src data:; style-src '{source_of(style)}'; script-src '{source_of(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     shared = {"site": site, "page": page, "root": root, "pages": PAGES, "kinds": KINDS, "policy": policy}
     return environment().get_template(template).render(style=Markup(style), script=Markup(script), **shared, **values)
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 @lru_cache(1)
@@ -109,22 +107,10 @@ def code_digest() -> str:
 @lru_cache(1)
 def environment() -> Environment:
     """The templates' environment."""
-    made = Environment(
-        loader=PackageLoader("autograder", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"readable": readable, "words": status_words, "symbol": symbol, "kind": kind}
-    made.filters |= {"where": where, "seconds": seconds, "number": number, "points": points, "moment": moment}
-    made.filters |= {"span": span, "breakable": breakable, "mean": fmean, "median": median, "deviation": pstdev}
-    return made
-
-
-def readable(text: object) -> str:
-    """Text of a student's for a page: no terminal colours, no control or direction characters, bounded."""
-    return clean_text(ANSI.sub("", str(text)))
+    filters = {"readable": readable, "words": status_words, "symbol": symbol, "kind": kind}
+    filters |= {"where": where, "seconds": seconds, "number": number, "points": points, "moment": moment}
+    filters |= {"span": span, "breakable": breakable, "mean": fmean, "median": median, "deviation": pstdev}
+    return make_environment("autograder", "report", filters)
 
 
 def breakable(name: str) -> Markup:

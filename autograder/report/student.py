@@ -19,7 +19,7 @@ from autograder.overview import EXACT, Points, Row
 from autograder.printable import printable
 from autograder.report.code_view import Remark, code_lines, plain_lines
 from autograder.report.pages import OWN_FACTS, Site, checks_by_cell, render
-from autograder.results import AnswerCell, CellRun, CheckResult, Evaluation, Status
+from autograder.results import AnswerCell, CellRun, CellScore, CheckResult, Evaluation, Status
 
 MOST_TEXT = 20_000  # characters of a cell's output that a page shows
 LONG = 30  # lines of an output that are not folded
@@ -184,7 +184,9 @@ def _part(site: Site, row: Row, notebook: str, number: int) -> Part:
     report = row.report
     run = next((run for run in report.notebooks if run.notebook == notebook), None)
     automatic = report.cells.get(notebook, {})
-    tasks = [_task(site, row, notebook, cell, maximum) for cell, maximum in automatic.items()]
+    checks = checks_by_cell(report)
+    scores = [score for score in report.cell_scores() if score.notebook == notebook]
+    tasks = [_task(site, row, score, checks.get((notebook, score.cell), [])) for score in scores]
     by_hand = [mark for mark in row.marks if mark.notebook == notebook and mark.cell not in automatic]
     tasks += [_manual_task(site, row, mark) for mark in by_hand]
     cells = {cell.index: cell for cell in (run.cells if run else ())}
@@ -301,10 +303,9 @@ def _picture(mime: str, text: str) -> str:
     return f"data:{mime};base64,{text}" if 0 < width * height <= MOST_PIXELS else ""
 
 
-def _task(site: Site, row: Row, notebook: str, cell: str, maximum: float) -> Task:
+def _task(site: Site, row: Row, score: CellScore, checks: Sequence[CheckResult]) -> Task:
+    notebook, cell, earned, maximum = score.notebook, score.cell, score.earned, score.maximum
     anchor = cell_anchor(site, notebook, cell)
-    checks = checks_by_cell(row.report).get((notebook, cell), [])
-    earned = next(s.earned for s in row.report.cell_scores() if (s.notebook, s.cell) == (notebook, cell))
     if row.failed:
         return Task(cell, anchor, Points(None, maximum), checks, "no score was recorded")
     mark = next((m for m in row.marks if (m.notebook, m.cell) == (notebook, cell) and m.is_manual), None)
