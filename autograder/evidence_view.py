@@ -168,7 +168,6 @@ def _layer(layer: Layer) -> str:
     shape = "×".join(map(str, layer.shape)) or "?"
     inputs = ", ".join(str(place + 1) for place in layer.inputs)
     parts = [f"{layer.text:<32}", f"→ {shape:<12}"]
-    parts += [f"{layer.times} in a row"] if layer.times > 1 else []
     parts += [f"{layer.parameters:,} parameters"] if layer.parameters else []
     parts += [f"of {inputs}"] if inputs else []
     return "  ".join(parts).rstrip()

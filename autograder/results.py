@@ -153,8 +153,8 @@ class Layer:
 
     `kind` is its colour and rank: input, convolution, linear, norm, activation, pool, dropout, add, concat, reshape,
     output or other. `text` is for a reader ("Conv 3×3, 64→128, stride 2"), `shape` what comes out of it for one image,
-    (C, H, W) or (C,), empty where it is unknown. `inputs` are places of earlier layers in the list. `times` says how
-    many layers in a row a box stands for. `line` (from 1) is the student's line in cell `source_cell`, 0 where unknown.
+    (C, H, W) or (C,), empty where it is unknown. `inputs` are places of earlier layers in the list. `line` (from 1)
+    is the student's line in cell `source_cell`, 0 where unknown.
     """
 
     kind: str
@@ -164,7 +164,6 @@ class Layer:
     parameters: int = 0
     source_cell: int = 0
     line: int = 0
-    times: int = 1
 
 
 @dataclass(frozen=True)

@@ -130,12 +130,6 @@ def test_boxes_say_what_they_are_and_what_comes_out() -> None:
     assert "From top to bottom: Conv 3×3, 8→8; Conv 3×3, 8→8." in facts(root)
 
 
-def test_a_box_says_for_how_many_layers_it_stands() -> None:
-    layers = [Layer("convolution", "Conv 3×3, 64→64, a long way to say it", [64, 8, 8], [], times=3)]
-    (text,) = [text for text in texts(parsed(draw_model(Model("n", "Deep", 1, 1, layers)))) if text.startswith("Conv")]
-    assert text.endswith("…, 3 times")
-
-
 def test_a_residual_connection_runs_in_a_lane_and_a_projection_in_a_column() -> None:
     identity = lay_out([[], [0], [1], [2, 0], [3], [4], [5, 3]])
     assert identity.rows == [0, 1, 2, 3, 4, 5, 6]

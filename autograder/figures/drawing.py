@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from autograder.figures.svg import (
-    CHARACTER,
     SMALL,
-    TEXT,
     Attributes,
     colour,
     figure,
@@ -201,7 +199,6 @@ def _half_height(layer: Layer) -> float:
 def _box(layout: Layout, index: int, layer: Layer) -> Markup:
     x, y = layout.x(index), layout.y(index)
     shape = fitting(_shape(layer), 100, SMALL)
-    times = f", {layer.times:,} times" if layer.times > 1 else ""
     if layer.kind == "add":
         shapes = [
             tag("circle", cx=x, cy=y, r=CIRCLE, fill=colour("paper"), stroke=colour("ink")),
@@ -215,15 +212,15 @@ def _box(layout: Layout, index: int, layer: Layer) -> Markup:
         "height": BOX_HEIGHT,
         "rx": BOX_HEIGHT / 2 if layer.kind in ("input", "output") else 4,
     }
-    room = BOX_WIDTH - 30 - len(shape) * SMALL * 0.6 - len(times) * TEXT * CHARACTER
+    room = BOX_WIDTH - 30 - len(shape) * SMALL * 0.6
     shapes = [tag("rect", x=left, y=top, **edge, fill=colour("paper"), stroke=colour("line"))]
     if layer.kind not in ("input", "output"):
         ink = colour(COLOURS.get(layer.kind, "line"))
         shapes.append(tag("rect", x=left + 3, y=top + 3, width=5, height=BOX_HEIGHT - 6, rx=2, fill=ink))
-    shapes.append(label(left + 14, y + 4, fitting(layer.text, room) + times))
+    shapes.append(label(left + 14, y + 4, fitting(layer.text, room)))
     if shape:
         shapes.append(label(left + BOX_WIDTH - 10, y + 4, shape, size=SMALL, anchor="end", ink="quiet"))
-    return tag("g", tag("title", _about(layer, words(layer.text, 100) + times)), *shapes)
+    return tag("g", tag("title", _about(layer, words(layer.text, 100))), *shapes)
 
 
 def _shape(layer: Layer) -> str:
