@@ -38,6 +38,7 @@ from tests import fuzzing
 from tools.samples import ROOT, build_sample
 
 CASE_SECONDS = 120  # with starting the runner again after a time-out of 60 s
+TOGETHER = 500  # cases that hypothesis knows of at a time: it keeps what was drawn, up to a megabyte for a stream
 MEMORY_MIB = 3072  # private memory of this process
 FOUND = ROOT / ".fuzz"
 MOST_BUGS = 20  # kept of each kind
@@ -106,23 +107,25 @@ def fuzz(kind: fuzzing.Kind, count: int, number: int) -> Tally:
     tally = Tally()
     fuzzing.plan()  # what all cases share is no case's time
     began = time.monotonic()
+    total = max(1, round(kind.share * count))
     with needed(kind) as further:
+        for turn in range(0, total, TOGETHER):
 
-        @seed(number)
-        @settings(
-            max_examples=max(1, round(kind.share * count)),
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(kind.cases())
-        def run(case: Any) -> None:
-            started = time.monotonic()
-            tally.outcomes[examined(kind, case, further, tally)] += 1
-            tally.slowest = max(tally.slowest, time.monotonic() - started)
+            @seed(number + turn)
+            @settings(
+                max_examples=min(TOGETHER, total - turn),
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(kind.cases())
+            def run(case: Any) -> None:
+                started = time.monotonic()
+                tally.outcomes[examined(kind, case, further, tally)] += 1
+                tally.slowest = max(tally.slowest, time.monotonic() - started)
 
-        run()
+            run()
     tally.seconds = time.monotonic() - began
     tally.peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     return tally
