@@ -1,4 +1,4 @@
-"""Read nbgrader's gradebook: whether it can be written, whether it fits the course, and the marks it holds."""
+"""nbgrader's gradebook: whether it can be written, whether it fits the course, and the marks it holds."""
 
 from __future__ import annotations
 
@@ -145,12 +145,33 @@ def _check_writable(path: Path) -> None:
         raise GradebookError(f"{path} is damaged ({' '.join(state.split())}): put back a copy, or move it away")
 
 
+@contextmanager
+def opened(db_url: str) -> Iterator[Gradebook | None]:
+    """The gradebook; None where there is no file yet. Raises GradebookError."""
+    if not has_gradebook(db_url):
+        yield None
+        return
+    with explained(), Gradebook(db_url) as gradebook:
+        yield gradebook
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Whatever the database complains of, as a GradebookError with the remedy."""
+    try:
+        yield
+    except DatabaseError as error:
+        if "locked" in str(error.orig):
+            raise GradebookError(f"the gradebook {LOCKED} ({error.orig})") from error
+        raise GradebookError(f"the gradebook cannot be used ({error.orig}): put back a copy of it") from error
+
+
 def read_marks(db_url: str, name: str, student: str | None = None) -> Marks:
     """Every mark of an assignment, by student (or of one student only); nothing where there is no gradebook yet.
 
     Raises GradebookError.
     """
-    with _reading(db_url) as gradebook:
+    with opened(db_url) as gradebook:
         if gradebook is None:
             return {}
         try:
@@ -168,7 +189,7 @@ def read_standings(db_url: str, name: str) -> Standings:
 
     Raises GradebookError.
     """
-    with _reading(db_url) as gradebook:
+    with opened(db_url) as gradebook:
         if gradebook is None:
             return {}
         try:
@@ -177,21 +198,6 @@ def read_standings(db_url: str, name: str) -> Standings:
             return {}
         submissions = {submission.student.id: submission for submission in assignment.submissions}
         return {s.id: _standing(s, assignment.duedate, submissions.get(s.id)) for s in gradebook.students}
-
-
-@contextmanager
-def _reading(db_url: str) -> Iterator[Gradebook | None]:
-    """The gradebook; None where there is no file yet. Raises GradebookError."""
-    if not has_gradebook(db_url):
-        yield None
-        return
-    try:
-        with Gradebook(db_url) as gradebook:
-            yield gradebook
-    except DatabaseError as error:
-        if "locked" in str(error.orig):
-            raise GradebookError(f"the gradebook {LOCKED} ({error.orig})") from error
-        raise GradebookError(f"the gradebook cannot be read ({error.orig}): put back a copy of it") from error
 
 
 def _standing(student: Any, due: datetime | None, submission: Any | None) -> Standing:

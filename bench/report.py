@@ -1,7 +1,8 @@
 """How long the report takes: `python -m bench.report`. A class of 60 and one of 500, all pages, and one regrade.
 
-The submissions are made up (`tools/sample_class.py`); each step is timed in one process. It prints figures and asserts
-nothing.
+The submissions are made up (`tools/sample_class.py`); each step is timed in one process. How long pages take to open is
+Chromium's own figure, from the beginning of the navigation to the end of `load`, for the three pages of the class and
+the largest page of a submission, each in a fresh context. It prints figures and asserts nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from pathlib import Path
 from autograder.batch import open_course
 from autograder.config import load_course
 from autograder.course_report import write_course_report
+from autograder.report.places import STUDENTS
 from autograder.reports import load_reports, save_report
+from tests.browser import open_browser, watched_page
 from tools.sample_class import make_class
 
 
@@ -27,7 +30,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[60, 500])
     sizes = parser.parse_args().sizes
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
-    print("submissions  all pages  no change  one regrade  pages written    MiB")
+    print("submissions  all pages  no change  one regrade  pages written    MiB  slowest page to open")
     for size in sizes:
         with tempfile.TemporaryDirectory(prefix="bench-report-") as scratch:
             print(measure(Path(scratch) / "course", size))
@@ -44,7 +47,22 @@ def measure(place: Path, size: int) -> str:
     one = write(place, folder)
     written = sum(path.stat().st_mtime_ns != before.get(path) for path in folder.rglob("*.html"))
     megabytes = sum(path.stat().st_size for path in before) / 2**20
-    return f"{size:>11} {whole:>9.1f}s {same:>9.1f}s {one:>11.1f}s {written:>14} {megabytes:>6.0f}"
+    line = f"{size:>11} {whole:>9.1f}s {same:>9.1f}s {one:>11.1f}s {written:>14} {megabytes:>6.0f}"
+    slowest, page = max((seconds_to_open(path), path) for path in opened(folder))
+    return f"{line}  {slowest:.2f}s, {page.relative_to(folder)}"
+
+
+def opened(folder: Path) -> list[Path]:
+    """The pages of the class, and the largest of a submission."""
+    return [*folder.glob("*.html"), max((folder / STUDENTS).glob("*.html"), key=lambda path: path.stat().st_size)]
+
+
+def seconds_to_open(path: Path) -> float:
+    """Until the page is loaded and its script has run."""
+    with open_browser() as browser, watched_page(browser) as watched:
+        page = watched.open(path)
+        took: float = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    return took / 1000
 
 
 def write(place: Path, folder: Path) -> float:

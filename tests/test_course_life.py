@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -486,6 +487,21 @@ def test_ids_that_lead_out_of_the_course_are_refused(course: Path, student: str)
 def test_a_stranger_is_not_forgotten_and_a_pattern_is_a_name(course: Path) -> None:
     assert "did you mean 'ada'?" in run("forget", "adda", "--yes", "--course", course).output
     assert run("forget", "*", "--yes", "--course", course).exit_code == 2
+    assert (course / "submitted" / "ada").is_dir()
+
+
+@pytest.mark.parametrize("command", [["report"], ["export", "--to", "csv"], ["forget", "ada", "--yes"]])
+def test_a_locked_gradebook_is_named_whatever_it_is_needed_for(course: Path, command: list[str]) -> None:
+    before = marks_of(course)
+    connection = sqlite3.connect(course / "gradebook.db", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        result = run(*command, "--course", course)
+    finally:
+        connection.close()
+    assert result.exit_code == 1
+    assert "is locked by another program: let formgrader finish" in result.stderr
+    assert marks_of(course) == before
     assert (course / "submitted" / "ada").is_dir()
 
 

@@ -843,6 +843,8 @@ def main() -> int:
     options = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     chosen = [fault for fault in FAULTS if _is_wanted(fault, options.parts)]
+    if not chosen:
+        parser.error(f"no fault of such a name; there are {', '.join(fault.__name__ for fault in FAULTS)}")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as place:
         scene = build_scene(Path(place), options.seed, options.kills, options.steps)

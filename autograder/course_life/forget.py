@@ -30,7 +30,7 @@ from autograder.course_life.extensions import extensions_path, load_extensions, 
 from autograder.course_life.groups import Groups, groups_path, load_groups, save_groups
 from autograder.course_life.traces import traces_of
 from autograder.evidence import clean_name
-from autograder.gradebook import database_path, has_gradebook
+from autograder.gradebook import database_path, explained, opened
 
 if TYPE_CHECKING:
     from autograder.batch import NbCourse
@@ -65,9 +65,8 @@ def known_students(course: NbCourse, assignments: Iterable[str]) -> list[str]:
     """Everybody who has a submission, a report or a place in the gradebook."""
     found = {student for name in assignments for student in course.submissions(name)}
     found |= {path.stem for path in (course.root / ".autograder" / "reports").glob("*/*.json")}
-    if has_gradebook(course.db_url):
-        with Gradebook(course.db_url) as gradebook:
-            found |= {student.id for student in gradebook.students}
+    with opened(course.db_url) as gradebook:
+        found |= {student.id for student in gradebook.students} if gradebook is not None else set()
     return sorted(found)
 
 
@@ -140,9 +139,9 @@ def words_of(course: NbCourse, student: str) -> Words:
 
 def _identity(course: NbCourse, student: str) -> list[str]:
     """E-mail and full name. Numbers of an LMS would be found everywhere."""
-    if not has_gradebook(course.db_url):
-        return []
-    with Gradebook(course.db_url) as gradebook:
+    with opened(course.db_url) as gradebook:
+        if gradebook is None:
+            return []
         try:
             found = gradebook.find_student(student)
         except MissingEntry:
@@ -169,10 +168,8 @@ def _mentions_below(path: Path, words: Words) -> bool:
 
 
 def _assignments(course: NbCourse) -> list[str]:
-    if not has_gradebook(course.db_url):
-        return []
-    with Gradebook(course.db_url) as gradebook:
-        return [assignment.name for assignment in gradebook.assignments]
+    with opened(course.db_url) as gradebook:
+        return [assignment.name for assignment in gradebook.assignments] if gradebook is not None else []
 
 
 def _own_paths(course: NbCourse, student: str, assignments: Sequence[str]) -> Iterator[Path]:
@@ -308,18 +305,19 @@ def _cache(root: Path, student: str) -> Iterator[Trace]:
 
 
 def _in_gradebook(course: NbCourse, student: str) -> list[Trace]:
-    if not has_gradebook(course.db_url):
-        return []
-    with Gradebook(course.db_url) as gradebook:
+    with opened(course.db_url) as gradebook:
+        if gradebook is None:
+            return []
         try:
             found = len(gradebook.find_student(student).submissions)
         except MissingEntry:
             return []
 
     def remove() -> None:
-        with Gradebook(course.db_url) as gradebook, suppress(MissingEntry):
-            gradebook.remove_student(student)
-        _scrub(course)
+        with explained():
+            with Gradebook(course.db_url) as gradebook, suppress(MissingEntry):
+                gradebook.remove_student(student)
+            _scrub(course)
 
     return [Trace(f"the gradebook: the student, with {found} submission{'s' * (found != 1)} and all marks", remove)]
 

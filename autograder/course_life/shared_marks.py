@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import MissingEntry
 
 from autograder import recording
 from autograder.cache import digest_of
 from autograder.course_life.groups import Groups, load_groups, partners, save_groups
 from autograder.evidence import clean_name
-from autograder.gradebook import has_gradebook
+from autograder.gradebook import opened
 from autograder.reports import load_report
 from autograder.results import GradeReport
 
@@ -67,14 +67,16 @@ class _Entry:
 
 def sync_groups(db_url: str, root: Path, assignment: str) -> list[str]:
     """Bring manual marks and comments of all groups in line. Returns remarks on what was given to whom, and on marks
-    that contradict each other. Raises GroupError. The caller holds the course's lock."""
+    that contradict each other. Raises GroupError and GradebookError. The caller holds the course's lock."""
     groups = load_groups(root, assignment)
-    if not groups.members or not has_gradebook(db_url):
+    if not groups.members:
         return []
     recording.settle_all(root, db_url, assignment)
     held = {student: dict(own) for student, own in groups.held.items()}
     remarks: list[str] = []
-    with Gradebook(db_url) as gradebook:
+    with opened(db_url) as gradebook:
+        if gradebook is None:
+            return []
         try:
             submissions = {s.student.id: s for s in gradebook.find_assignment(assignment).submissions}
         except MissingEntry:

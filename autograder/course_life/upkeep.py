@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import MissingEntry
 from traitlets import TraitError
 
 from autograder import recording, regrades
@@ -20,7 +20,7 @@ from autograder.course_life.late import Penalties, penalties_of
 from autograder.course_life.shared_marks import sync_groups
 from autograder.course_lock import CourseBusy, lock_course
 from autograder.evidence import clean_name
-from autograder.gradebook import has_gradebook, marks_of
+from autograder.gradebook import marks_of, opened
 from autograder.overview import Row
 from autograder.pipeline import SetupError
 from autograder.reports import load_report
@@ -47,12 +47,14 @@ class Shift:
 def enter_dates(db_url: str, root: Path, name: str, due: datetime | None) -> None:
     """Enter the configuration's due date (UTC), where it has one, and kept extensions, all at once.
 
-    Raises ExtensionError. An assignment that the gradebook does not know yet is left to nbgrader.
+    Raises ExtensionError and GradebookError. An assignment that the gradebook does not know yet is left to nbgrader.
     """
     extensions = load_extensions(root, name)
-    if not has_gradebook(db_url) or not (due or extensions):
+    if not (due or extensions):
         return
-    with Gradebook(db_url) as gradebook:
+    with opened(db_url) as gradebook:
+        if gradebook is None:
+            return
         try:
             assignment = gradebook.find_assignment(name)
         except MissingEntry:
@@ -89,14 +91,14 @@ def refresh_penalties(
 
     A manual mark given since, an extension or another policy change them. `why` has a student's reason for the record
     of changes. With `planned` extensions in place of those that are kept, nothing is written. The caller holds the
-    course's lock.
+    course's lock. Raises ExtensionError and GradebookError.
     """
-    if not has_gradebook(db_url):
-        return []
     extensions = planned if planned is not None else load_extensions(root, name)
     recording.settle_all(root, db_url, name)
     shifts = []
-    with Gradebook(db_url) as gradebook:
+    with opened(db_url) as gradebook:
+        if gradebook is None:
+            return []
         try:
             submissions = gradebook.find_assignment(name).submissions
         except MissingEntry:
@@ -159,7 +161,7 @@ def bring_up_to_date(course: NbCourse, name: str, why: Mapping[str, str] | None 
     """Bring groups' manual marks, dates and late penalties in line before marks are shown. Returns remarks.
 
     Nothing is graded, and nothing is touched while somebody grades: that run does the same at its end. Raises
-    ConfigError, GroupError, ExtensionError or SetupError.
+    ConfigError, GradebookError, GroupError, ExtensionError or SetupError.
     """
     due = load_course(course.root).assignment(name).due_at
     try:
