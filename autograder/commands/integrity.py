@@ -110,5 +110,5 @@ def summarise(found: Findings, path: Path) -> None:
         click.echo("Without --hold-out, a model that was trained on the test images with augmentation may not show.")
     open_ends = len(found.problems) + sum(bool(model.problem) for model in found.models)
     if open_ends:
-        click.echo(f"{count(range(open_ends), 'thing')} could not be looked at: the page names them at its end.")
+        click.echo(f"{count(range(open_ends), 'thing')} could not be looked at: see the end of the page.")
     click.echo(f"For the staff only: {one_line(str(path))}")
