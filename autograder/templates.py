@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+CODE = re.compile(r"`([^`\n]+)`")
 
 
 def make_environment(package: str, folder: str, filters: Mapping[str, Any]) -> Environment:
@@ -21,6 +25,11 @@ def make_environment(package: str, folder: str, filters: Mapping[str, Any]) -> E
     )
     environment.filters |= filters
     return environment
+
+
+def coded(text: str) -> Markup:
+    """Text, escaped, with what stands between backquotes as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def source_of(text: str) -> str:

@@ -30,7 +30,7 @@ from autograder.feedback.figures import draw_figures
 from autograder.feedback.formulas import typeset_markdown
 from autograder.feedback.json_form import render_json
 from autograder.feedback.markdown import escape, render_markdown
-from autograder.feedback.page import coded, render_cell, render_result
+from autograder.feedback.page import render_cell, render_result
 from autograder.figures import Dot
 from autograder.gradebook import Standing, read_marks
 from autograder.jail import find_isolation
@@ -38,6 +38,7 @@ from autograder.outputs import checks_digest
 from autograder.overview import Row
 from autograder.plan import plan_probes
 from autograder.results import Evaluation, Flag, GradeReport, Mistake, Model
+from autograder.templates import coded
 from tests import example_reports, tiny_course
 from tests.browser import accessibility_problems, open_browser, watched_page
 from tests.conftest import nbgrader

@@ -72,7 +72,7 @@ def test_lost_and_open_points_are_what_the_total_lacks(graded: GradeReport, manu
 def test_a_lost_point_stands_at_the_top_with_its_reason_and_leads_to_its_check() -> None:
     html = page_of(failing())
     assert ("−1.5", "Plain case 2 of 3 cases") in losses(html)
-    anchor = re.search(r'href="#([^"]*)"><span class="lost-points">−1\.5', html)
+    anchor = re.search(r'<span class="lost-points">−1\.5</span> <a href="#([^"]*)">', html)
     assert anchor is not None
     row = re.search(rf'<tr class="partial" id="{re.escape(anchor[1])}">.*?</tr>', html, re.DOTALL)
     assert row is not None

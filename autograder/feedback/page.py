@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from autograder.feedback.content import Overall, ShownCell, ShownCheck, ShownNotebook, summarise
 from autograder.overview import Points
 from autograder.results import Status
-from autograder.templates import make_environment
+from autograder.templates import coded, make_environment
 
-CODE = re.compile(r"`([^`\n]+)`")
 KINDS = {
     Status.PASSED: ("passed", "✓"),
     Status.SKIPPED: ("skipped", "–"),
@@ -38,11 +36,6 @@ def of(points: Points) -> str:
     if points.earned is None:
         return f"not yet marked, {points.maximum:g} points"
     return f"{points.earned:g} of {points.maximum:g} points"
-
-
-def coded(text: str) -> Markup:
-    """Text with what stands between backquotes as code."""
-    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 @cache

@@ -21,7 +21,7 @@ from autograder.outputs import readable, where
 from autograder.overview import Row, notebooks_of, status_words
 from autograder.report.places import STUDENTS, student_page
 from autograder.results import CheckResult, GradeReport, Status
-from autograder.templates import make_environment, source_of
+from autograder.templates import coded, make_environment, source_of
 
 SYMBOLS = {Status.PASSED: "✓", Status.SKIPPED: "–", Status.UNSUPPORTED: "?", Status.INTERNAL: "!"}  # all others: ✗
 FACT_NAMES = {"data": "test set", "gpu": "GPU"}
@@ -107,7 +107,7 @@ def code_digest() -> str:
 @lru_cache(1)
 def environment() -> Environment:
     """The templates' environment."""
-    filters = {"readable": readable, "words": status_words, "symbol": symbol, "kind": kind}
+    filters = {"readable": readable, "coded": coded, "words": status_words, "symbol": symbol, "kind": kind}
     filters |= {"where": where, "seconds": seconds, "number": number, "points": points, "moment": moment}
     filters |= {"span": span, "breakable": breakable, "mean": fmean, "median": median, "deviation": pstdev}
     return make_environment("autograder", "report", filters)
