@@ -52,16 +52,12 @@ class Copy:
 class Groups:
     """The groups of an assignment: members by name, copies by member.
 
-    `held` is what each member's marks were when they were last alike: digests by cell (see marks.py).
+    `held` is what each member's marks were when they were last alike: digests by cell (see shared_marks.py).
     """
 
     members: Mapping[str, Sequence[str]] = field(default_factory=dict)
     copies: Mapping[str, Copy] = field(default_factory=dict)
     held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    def group_of(self, student: str) -> str:
-        """The name of a student's group, "" for none."""
-        return next((name for name, members in self.members.items() if student in members), "")
 
 
 def read_groups(path: Path) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from autograder.intake.archive import Member, fold, name_problem
+from autograder.intake.archive import Member, fold
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Canvas's Attachment.make_unique_filename: "-1" to "-7", then a UUID, before all extensions.
@@ -222,8 +222,3 @@ def _refuse_lookalikes(found: Sorted) -> None:
             names = ", ".join(person.name for person in people)
             for person in people:
                 found.leave_out(person, f"one of several that differ only in capitals: {names}")
-
-
-def place_problem(name: str) -> str:
-    """Why a student's file cannot be written under this name, or nothing."""
-    return name_problem(name.split("/"))
