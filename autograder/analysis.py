@@ -45,8 +45,7 @@ class Misconception:
     """One mistake in the grader's own words, and who made it; `message` is the shortest wording that was told.
 
     `titles` are the checks that it failed: several where the same students were told the same by each, as by all checks
-    of an exercise that was left out. `lesson` is the section that explains the first, nothing where
-    none is known.
+    of an exercise that was left out. `lesson` is the section that explains the first, nothing where none is known.
     """
 
     notebook: str

@@ -342,6 +342,14 @@ def test_a_check_with_parameters_goes_by_its_functions_name() -> None:
     assert Feedback(by_check={"test_sizes": "never"}).visibility("test_sizes[7-1]", "cell") == "never"
 
 
+def write_course(root: Path, config: str) -> None:
+    """A configuration and the graders that it names."""
+    (root / "graders").mkdir()
+    (root / "graders" / "test_sums.py").write_text(tiny_course.SUMS)
+    (root / "graders" / "test_doubles.py").write_text(tiny_course.DOUBLES)
+    (root / "grader_config.py").write_text(config)
+
+
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
@@ -352,22 +360,16 @@ def test_a_check_with_parameters_goes_by_its_functions_name() -> None:
     ],
 )
 def test_what_would_hide_nothing_is_a_wrong_configuration(tmp_path: Path, chosen: str, message: str) -> None:
-    (tmp_path / "graders").mkdir()
-    (tmp_path / "graders" / "test_sums.py").write_text(tiny_course.SUMS)
-    (tmp_path / "graders" / "test_doubles.py").write_text(tiny_course.DOUBLES)
     config = tiny_course.CONFIG.replace("import AnswerProbe", "import Feedback, AnswerProbe")
-    (tmp_path / "grader_config.py").write_text(config.replace('isolation="none"', f"feedback=Feedback({chosen})"))
+    write_course(tmp_path, config.replace('isolation="none"', f"feedback=Feedback({chosen})"))
     with pytest.raises(ConfigError, match=message):
         load_course(tmp_path)
 
 
 def test_a_section_of_the_lesson_for_no_check_is_a_wrong_configuration(tmp_path: Path) -> None:
-    (tmp_path / "graders").mkdir()
-    (tmp_path / "graders" / "test_sums.py").write_text(tiny_course.SUMS)
-    (tmp_path / "graders" / "test_doubles.py").write_text(tiny_course.DOUBLES)
     config = tiny_course.CONFIG.replace("needs_test_set=False", "needs_test_set=False, lesson='00_adding'")
     named = config.replace('settings={"full": 2}', 'sections={"test_doubel": "Twice"}')
-    (tmp_path / "grader_config.py").write_text(named)
+    write_course(tmp_path, named)
     with pytest.raises(ConfigError, match=r"'02_doubles'.*sections has 'test_doubel'.*did you mean 'test_double'"):
         load_course(tmp_path)
 

@@ -340,6 +340,12 @@ def test_files_are_private(tmp_path):
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
 
 
+def test_another_heading_for_a_check_is_on_the_page_although_nobody_was_graded_again(tmp_path):
+    for heading in ("Pooling", "Strides"):
+        write(tmp_path, everyone(), lesson="00_lesson", sections={"02_network": {"": heading}})
+        assert heading in (tmp_path / "checks.html").read_text()
+
+
 def test_a_regrade_of_one_student_rewrites_that_page_and_the_classs(tmp_path):
     reports = everyone()
     write(tmp_path, reports)

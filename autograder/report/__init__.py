@@ -171,8 +171,9 @@ def _pages(site: Site, now: datetime) -> Iterator[tuple[str, str, Any]]:
     """Every page: its name, a digest of all that it is made of, and a function that makes it."""
     code = code_digest()
     digests = [_digest(code, site, row) for row in site.rows]
+    taught = f"{site.lesson} {site.sections}"
     of_class = hashlib.sha256(
-        "".join([code, *digests, *site.missing, str(site.anonymous), site.formgrader, site.integrity]).encode()
+        "".join([code, *digests, *site.missing, str(site.anonymous), site.formgrader, site.integrity, taught]).encode()
     ).hexdigest()
     yield "index.html", f"{of_class} {now.isoformat()}", lambda: _overview(site, now)
     yield "checks.html", of_class, lambda: _checks(site)
