@@ -12,6 +12,7 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,21 +49,18 @@ def measure(place: Path, size: int) -> str:
     written = sum(path.stat().st_mtime_ns != before.get(path) for path in folder.rglob("*.html"))
     megabytes = sum(path.stat().st_size for path in before) / 2**20
     line = f"{size:>11} {whole:>9.1f}s {same:>9.1f}s {one:>11.1f}s {written:>14} {megabytes:>6.0f}"
-    slowest, page = max((seconds_to_open(path), path) for path in opened(folder))
+    slowest, page = max(opening_times(folder))
     return f"{line}  {slowest:.2f}s, {page.relative_to(folder)}"
 
 
-def opened(folder: Path) -> list[Path]:
-    """The pages of the class, and the largest of a submission."""
-    return [*folder.glob("*.html"), max((folder / STUDENTS).glob("*.html"), key=lambda path: path.stat().st_size)]
-
-
-def seconds_to_open(path: Path) -> float:
-    """Until the page is loaded and its script has run."""
-    with open_browser() as browser, watched_page(browser) as watched:
-        page = watched.open(path)
-        took: float = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
-    return took / 1000
+def opening_times(folder: Path) -> Iterator[tuple[float, Path]]:
+    """Seconds until a page is loaded and its script has run: those of the class, and the largest of a submission."""
+    largest = max((folder / STUDENTS).glob("*.html"), key=lambda path: path.stat().st_size)
+    with open_browser() as browser:
+        for path in (*folder.glob("*.html"), largest):
+            with watched_page(browser) as watched:
+                took = watched.open(path).evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+            yield took / 1000, path
 
 
 def write(place: Path, folder: Path) -> float:
