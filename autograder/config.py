@@ -89,7 +89,7 @@ class Limits:
     interrupt is killed and its notebook is run once more without it. `notebook_seconds` and `submission_seconds` end
     the notebook and the jail. `cpu_seconds` is CPU time per process. `memory_mib` bounds the private memory of each
     process and, watched from outside, of the whole jail. `output_kib` is what one cell may print, `outputs` how many
-    displays it may make, `evidence_mib` and `records` all that one submission may send. `scratch_mib` is the size of
+    displays it may make, `evidence_mib` and `records` all that one notebook may send. `scratch_mib` is the size of
     the working folder, `tmp_mib` of `/tmp` and of `/dev/shm`, `scratch_files` the number of files in all three.
     """
 
@@ -103,7 +103,7 @@ class Limits:
     file_mib: int = 128
     output_kib: int = 256
     outputs: int = 200
-    evidence_mib: int = 512
+    evidence_mib: int = 256
     records: int = 20_000
     scratch_mib: int = 256
     tmp_mib: int = 256

@@ -115,10 +115,10 @@ def decode_evidence(probes: Sequence[Mapping[str, Any]], frames: Sequence[Frame]
     calls: dict[str, dict[str, list[Call]]] = {}
     modules: dict[str, list[Build]] = {}
     samples: dict[str, dict[str, Samples]] = {}
-    chosen = _choose(frames, {_key(probe) for probe in probes})
+    chosen = _choose(frames, {probe_key(probe) for probe in probes})
     for probe in probes:
         kind, name = probe["kind"], probe["name"]
-        frame = chosen.get(_key(probe))
+        frame = chosen.get(probe_key(probe))
         problem = fallback if frame is None else None
         try:
             if frame is not None and "problem" in frame.header:
@@ -147,7 +147,7 @@ def decode_evidence(probes: Sequence[Mapping[str, Any]], frames: Sequence[Frame]
 Key = tuple[str, str, str, int]
 
 
-def _key(header: Mapping[str, Any]) -> Key:
+def probe_key(header: Mapping[str, Any]) -> Key:
     """Which evidence a probe asks for, or a record gives; text only, since `str` of what a record holds has no end."""
     found = (header.get(part) for part in ("kind", "name", "group"))
     kind, name, group = (text if isinstance(text, str) else "" for text in found)
@@ -161,7 +161,7 @@ def _integer(value: object) -> int:
 def _choose(frames: Sequence[Frame], wanted: Collection[Key]) -> dict[Key, Frame]:
     chosen: dict[Key, Frame] = {}
     for frame in frames:
-        key = _key(frame.header)
+        key = probe_key(frame.header)
         older = chosen.get(key)
         if key in wanted and (older is None or _integer(frame.header.get("run")) > _integer(older.header.get("run"))):
             chosen[key] = frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,15 +12,22 @@ from typing import Any
 
 from autograder.cache import Cache
 from autograder.config import Limits
-from autograder.evidence import Problem, clean_text
-from autograder.jail import Frame, FrameReader, Isolation, SandboxFault, StreamProblem, start
+from autograder.evidence import Problem, clean_text, probe_key
+from autograder.jail import Frame, FrameParser, Isolation, SandboxFault, StreamProblem, StreamSet, start
 from autograder.jail.sandbox import SUBMISSION
+from autograder.jail.stream import Room
 from autograder.outputs import clean_outputs
 from autograder.plan import Plan
 from autograder.results import CellRun, NotebookRun, Status
 
 IMPORT_SECONDS = 120  # for the one import of torch on a busy machine
 FLEETING = {Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CRASHED}  # a second run could end otherwise
+EARLY = Problem(Status.CRASHED, "the notebook's process ended early")
+LAUNCHER, CHECKPOINT = " launcher", " checkpoint"  # names of streams that no notebook can have
+SAVE_AGAIN = "Save the weights with cnn_kit.save_checkpoint(model), and hand that file in"
+# Of one record, in bytes: a network at the budget of 12 million parameters takes 48 MB, in double precision 96 MB;
+# outputs of a transform have their own bound each.
+MOST_PAYLOAD = {"build": 128 << 20, "sample": 64 << 20}
 FROM_INSIDE = {"PASSED", "ERROR", "TIMEOUT", "OUT_OF_MEMORY", "OUTPUT_LIMIT", "CRASHED"}
 
 
@@ -35,11 +43,19 @@ class JailRun:
 
 @dataclass
 class _Received:
-    """Frames as they arrive."""
+    """What has come so far, from one jail or several.
+
+    `stages` say how far the present jail is, `ended` are the notebooks of which its launcher says so, `problems` what
+    others ran into. `deadline` is on the clock of time.monotonic, and known when the first jail has imported torch.
+    """
 
     notebooks: dict[str, list[Frame]] = field(default_factory=dict)
-    checkpoint: Frame | None = None
+    checkpoint: Frame | Problem | None = None
+    converted: list[Frame] = field(default_factory=list)  # before it is known that the conversion has ended
     stages: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    problems: dict[str, Problem] = field(default_factory=dict)
+    deadline: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -70,82 +86,147 @@ def recall(plan: Plan, cache: Cache) -> Kept:
 def run_plan(plan: Plan, files: Path, limits: Limits, isolation: Isolation, cache: Cache) -> JailRun:
     """Run every notebook that no identical run is kept of. Raises SandboxFault where the jail itself fails."""
     kept = recall(plan, cache)
-    end = Problem(Status.CRASHED, "the notebook's process ended early")
     received = _Received(checkpoint=kept.checkpoint)
     if kept.missing:
-        order = {
-            "notebooks": kept.waiting,
-            "checkpoint": plan.checkpoint if kept.converts else None,
-            "probe_seconds": limits.probe_seconds,
-        }
-        received, end = _run_jail(order, received, files, limits, isolation)
+        received = _run_jails(plan, kept, files, limits, isolation)
     frames = {**kept.frames, **received.notebooks}
-    runs = _summaries(plan, frames, end, limits)
+    runs = {name: _summary(plan, name, own, received.problems.get(name, EARLY), limits) for name, own in frames.items()}
     for name, own in received.notebooks.items():
         if _is_settled(runs[name], own):
             cache.save_frames(plan.keys[name], own)
-    if kept.converts and received.checkpoint is not None:
+    if kept.converts and isinstance(received.checkpoint, Frame):
         cache.save_frames(plan.checkpoint_key, [received.checkpoint])
-    return JailRun(runs, frames, _checkpoint(plan, received.checkpoint, end))
+    return JailRun(runs, frames, _checkpoint(plan, received.checkpoint))
 
 
 def kept_run(plan: Plan, kept: Kept, limits: Limits) -> JailRun:
     """The run of a plan of which everything is kept: no code runs."""
-    end = Problem(Status.CRASHED, "the notebook's process ended early")
-    runs = _summaries(plan, kept.frames, end, limits)
-    return JailRun(runs, kept.frames, _checkpoint(plan, kept.checkpoint, end))
+    runs = {name: _summary(plan, name, own, EARLY, limits) for name, own in kept.frames.items()}
+    return JailRun(runs, kept.frames, _checkpoint(plan, kept.checkpoint))
 
 
-def _summaries(
-    plan: Plan, frames: Mapping[str, Sequence[Frame]], end: Problem, limits: Limits
-) -> dict[str, NotebookRun]:
-    planned = {notebook["name"]: notebook for notebook in plan.notebooks}
-    return {name: summarise(planned[name], own, end, limits) for name, own in frames.items()}
+def _summary(plan: Plan, name: str, frames: Sequence[Frame], end: Problem, limits: Limits) -> NotebookRun:
+    planned = next(notebook for notebook in plan.notebooks if notebook["name"] == name)
+    return summarise(planned, frames, end, limits)
+
+
+def _run_jails(plan: Plan, kept: Kept, files: Path, limits: Limits, isolation: Isolation) -> _Received:
+    """Run what is missing, in a jail. Whoever ends the whole jail costs itself, and what is left runs in another one.
+
+    A notebook's process can do that: by killing the launcher, which has the same uid, or by taking the memory that is
+    for all.
+    """
+    received = _Received(checkpoint=kept.checkpoint)
+    waiting, name = list(kept.waiting), plan.checkpoint if kept.converts else None
+    while waiting or name:
+        order = {"notebooks": waiting, "checkpoint": name, "probe_seconds": limits.probe_seconds}
+        end = _run_jail(order, received, files, limits, isolation)
+        if name is None or "prepared" in received.stages:
+            waiting = [notebook for notebook in waiting if notebook["name"] not in received.ended]
+            for notebook in waiting[:1]:
+                received.problems.setdefault(notebook["name"], end)
+            waiting = waiting[1:]
+        name = None
+        if time.monotonic() >= received.deadline:
+            received.problems |= {notebook["name"]: end for notebook in waiting}
+            break
+    return received
 
 
 def _run_jail(
     order: Mapping[str, Any], received: _Received, files: Path, limits: Limits, isolation: Isolation
-) -> tuple[_Received, Problem]:
-    """Frames by notebook, and the problem that those without an end ran into."""
-    received.notebooks = {notebook["name"]: [] for notebook in order["notebooks"]}
-    end = Problem(Status.CRASHED, "the notebook's process ended early")
-    with start("launcher", limits, isolation, read_only={SUBMISSION: files}) as jail:
+) -> Problem:
+    """Take in what one jail sends, and give the problem that the notebooks without an end ran into."""
+    most = limits.evidence_mib << 20
+    parsers = {LAUNCHER: FrameParser(most, limits.records), CHECKPOINT: FrameParser(most, 1)}
+    for notebook in order["notebooks"]:
+        received.notebooks[notebook["name"]] = []
+        parsers[notebook["name"]] = FrameParser(most, limits.records, room_for(notebook, most))
+    received.stages = set()
+    with start("launcher", limits, isolation, read_only={SUBMISSION: files}, streams=len(parsers)) as jail:
         try:
             jail.stdin.write(json.dumps(order).encode())
             jail.stdin.close()
         except BrokenPipeError as error:
             raise SandboxFault(f"the jail did not start: {jail.stderr_tail()}") from error
-        reader = FrameReader(jail, limits.evidence_mib << 20, limits.records)
-        deadline = time.monotonic() + IMPORT_SECONDS
+        streams, end = StreamSet(jail, parsers), EARLY
         try:
-            while (frame := reader.next(deadline)) is not None:
-                importing = "imported" not in received.stages
-                _sort(frame, received)
-                # Once: a notebook that forges this record again and again would never run out of time.
-                if importing and "imported" in received.stages:
-                    deadline = time.monotonic() + limits.submission_seconds
+            _take_in(streams, received, order["checkpoint"], limits)
         except StreamProblem as problem:
             end = Problem(problem.status, str(problem))
+        received.problems |= {name: Problem(p.status, str(p)) for name, p in streams.problems.items()}
         # Both come before any code of the student's has run: without them it was never theirs to go wrong.
-        if not {"ready", "imported"} <= received.stages:
+        if not {"ready", "imported"} <= received.stages and time.monotonic() < received.deadline:
             raise SandboxFault(f"the jail did not start ({end.message}): {jail.stderr_tail()}")
-    return received, end
+    return end
 
 
-def _sort(frame: Frame, received: _Received) -> None:
-    """Put a frame where it belongs; what belongs nowhere is dropped.
+def _take_in(streams: StreamSet, received: _Received, checkpoint: str | None, limits: Limits) -> None:
+    """Put each frame where it belongs, until all streams have ended. Raises StreamProblem.
 
-    Any process of the jail can write a record in any notebook's name, or one that says that a notebook has ended. It
-    gains nothing: what such a record claims is judged like everything else, and what is kept of a run is kept for
-    the very same submission only (see plan.make_plan).
+    What a notebook's process sends is judged like everything else, and what is kept of a run is kept for the very
+    same submission only (see plan.make_plan).
     """
+    imported = time.monotonic() + IMPORT_SECONDS
+    while True:
+        deadline = received.deadline if "imported" in received.stages else min(imported, received.deadline)
+        found = streams.next(deadline)
+        if found is None:
+            return
+        stream, frame = found
+        if stream in received.notebooks:
+            received.notebooks[stream].append(frame)
+        elif stream == CHECKPOINT:
+            received.converted.append(frame)
+        elif stream == LAUNCHER and frame.header.get("kind") == "prepared":
+            _close_checkpoint(frame, streams, received, checkpoint)
+        elif stream == LAUNCHER:
+            _hear_launcher(frame, streams, received, limits)
+
+
+def _hear_launcher(frame: Frame, streams: StreamSet, received: _Received, limits: Limits) -> None:
+    """What the launcher itself says: how far it is, and which notebook has ended."""
     kind, name = frame.header.get("kind"), frame.header.get("notebook")
-    if isinstance(name, str) and name in received.notebooks:
-        received.notebooks[name].append(frame)
-    elif kind == "checkpoint" and received.checkpoint is None:
-        received.checkpoint = frame
-    elif isinstance(kind, str) and kind in ("ready", "imported", "done"):
+    if kind == "ended" and isinstance(name, str) and name in received.notebooks and name not in received.ended:
+        received.ended.add(name)
+        # Nobody is left to write, and all of it counts, whatever becomes of the jail now.
+        received.notebooks[name] += streams.drain(name, received.deadline)
+        if name not in streams.problems:
+            received.notebooks[name].append(frame)
+    elif kind == "imported" and received.deadline == math.inf:
+        received.deadline = time.monotonic() + limits.submission_seconds
+    if isinstance(kind, str):
         received.stages.add(kind)
+
+
+def _close_checkpoint(prepared: Frame, streams: StreamSet, received: _Received, name: str | None) -> None:
+    """Take the conversion's record: no notebook has begun, and what comes later under this name is no conversion."""
+    received.stages.add("prepared")
+    frames = [*received.converted, *streams.drain(CHECKPOINT, received.deadline)]
+    if name is not None:
+        received.checkpoint = frames[0] if frames else _not_converted(name, prepared, streams)
+
+
+def _not_converted(name: str, prepared: Frame, streams: StreamSet) -> Problem:
+    """Why a conversion left no record."""
+    told = clean_text(prepared.header.get("problem"))
+    reason = streams.problems.get(CHECKPOINT, told or "its process ended early")
+    return Problem(Status.FAILED, f"{name} could not be read as a checkpoint: {reason}. {SAVE_AGAIN}")
+
+
+def room_for(notebook: Mapping[str, Any], most: int) -> Room:
+    """What is kept of a notebook's records: those of its cells and of its probes, within what each may take."""
+    cells = {cell["index"] for cell in notebook["cells"]}
+    probes = {probe_key(probe): MOST_PAYLOAD.get(probe["kind"], 0) for probe in notebook["probes"]}
+
+    def room(header: Mapping[str, Any]) -> int | None:
+        if header.get("kind") == "cell":
+            index = header.get("index")
+            return 0 if type(index) is int and index in cells else None
+        payload = probes.get(probe_key(header))
+        return None if payload is None else min(payload, most)
+
+    return room
 
 
 def summarise(notebook: Mapping[str, Any], frames: Sequence[Frame], end: Problem, limits: Limits) -> NotebookRun:
@@ -199,11 +280,13 @@ def _problem_statuses(header: Mapping[str, Any]) -> set[Any]:
     return {status for status in found if isinstance(status, str)}
 
 
-def _checkpoint(plan: Plan, frame: Frame | None, end: Problem) -> bytes | Problem | None:
+def _checkpoint(plan: Plan, found: Frame | Problem | None) -> bytes | Problem | None:
     if plan.checkpoint is None:
         return None
-    if frame is None:
-        return Problem(Status.FAILED, f"{plan.checkpoint} could not be read in time ({end.message})")
-    if "problem" in frame.header:
-        return Problem(Status.FAILED, clean_text(frame.header["problem"]))
-    return frame.payload
+    if found is None:
+        return Problem(Status.FAILED, f"{plan.checkpoint} could not be read: the jail ended before. {SAVE_AGAIN}")
+    if isinstance(found, Problem):
+        return found
+    if "problem" in found.header:
+        return Problem(Status.FAILED, clean_text(found.header["problem"]))
+    return found.payload

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from autograder.cache import Cache
 from autograder.config import Limits
+from autograder.evidence import Problem
 from autograder.jail import (
     FrameReader,
     Isolation,
@@ -32,6 +36,7 @@ from autograder.jail.seccomp import denied_names
 from autograder.plan import Plan
 from autograder.results import Status
 from autograder.run import JailRun, run_plan
+from autograder.tensor_file import load_arrays
 
 LIMITS = Limits(cell_seconds=4, notebook_seconds=40, submission_seconds=120, memory_mib=1500, output_kib=64)
 
@@ -298,12 +303,161 @@ def test_outputs_are_rebuilt_from_an_allow_list(isolation: Isolation, tmp_path: 
     assert shown[2][0]["ename"] == "ValueError"
 
 
-def test_a_killed_launcher_is_the_students_crash(isolation: Isolation, tmp_path: Path) -> None:
-    run = run_cells(
-        isolation, tmp_path, {"kills": ["import os, signal\nos.kill(os.getppid(), signal.SIGKILL)"], "next": ["1"]}
+ENDS_THE_JAIL = {
+    "killed launcher": ("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)", Status.CRASHED),
+    # More processes than one, since each has a limit of its own: the jail as a whole is what is watched.
+    "memory of all": (
+        "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        held = b'x' * (300 << 20)\n"
+        "        time.sleep(60)\ntime.sleep(60)",
+        Status.OUT_OF_MEMORY,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENDS_THE_JAIL)
+def test_who_ends_the_whole_jail_costs_itself(isolation: Isolation, tmp_path: Path, name: str) -> None:
+    code, status = ENDS_THE_JAIL[name]
+    notebooks = {"before": ["x = 1"], "ends": ["x = 2", code], "after": ["x = 3"]}
+    run = run_cells(isolation, tmp_path, notebooks, answers=["x"])
+    assert {name: found.status for name, found in run.notebooks.items()} == {
+        "before": Status.PASSED, "ends": status, "after": Status.PASSED,
+    }  # fmt: skip
+    assert [values(run, notebook) for notebook in ("before", "after")] == [{"x": 1}, {"x": 3}]
+
+
+SPOIL_ALL = """
+import os
+garbage = os.urandom(1000) + b'{"payload_bytes": 99}' + bytes([10])
+for process in ("self", os.getppid()):
+    for number in range(3, 200):
+        try:
+            descriptor = os.open(f"/proc/{process}/fd/{number}", os.O_WRONLY)
+        except OSError:
+            descriptor = number
+        try:
+            os.write(descriptor, garbage)
+        except OSError:
+            pass
+"""
+
+
+def test_garbage_in_every_open_file_costs_the_notebook_that_writes_it(isolation: Isolation, tmp_path: Path) -> None:
+    """In a cell, so that it comes after the evidence of one notebook and before that of the next."""
+    notebooks = {"before": ["x = 1"], "spoils": ["x = 2", SPOIL_ALL], "after": ["x = 3"]}
+    run = run_cells(isolation, tmp_path, notebooks, answers=["x"])
+    assert run.notebooks["spoils"].status is Status.CRASHED
+    assert "unreadable" in run.notebooks["spoils"].message
+    for name, value in (("before", 1), ("after", 3)):
+        assert run.notebooks[name].status is Status.PASSED
+        assert values(run, name) == {"x": value}
+
+
+def test_the_launchers_memory_and_streams_cannot_be_opened(isolation: Isolation, tmp_path: Path) -> None:
+    """It has the notebook's uid, which would be enough on a machine whose kernel does not restrict ptrace further."""
+    code = """
+import os
+place = f"/proc/{os.getppid()}"
+for what in ("mem", "environ", "fd", "maps"):
+    try:
+        os.listdir(f"{place}/fd") if what == "fd" else open(f"{place}/{what}", "r+b" if what == "mem" else "rb").read(1)
+        print("OPEN", what)
+    except OSError:
+        pass
+print("done")
+"""
+    run = run_cells(isolation, tmp_path, {"looks": [code]})
+    assert text_of(run, "looks", 0) == "done\n"
+
+
+UNASKED = """
+import json, os
+pipe = int(os.environ["AUTOGRADER_RECORDS_FD"])
+def send(header, payload=b""):
+    view = memoryview(json.dumps({**header, "payload_bytes": len(payload)}).encode() + bytes([10]) + payload)
+    while view:
+        view = view[os.write(pipe, view):]
+for header in (
+    {"kind": "answer", "name": "y"}, {"kind": "build", "name": "x", "index": 0}, {"kind": "cell", "index": 7}, {},
+    {"kind": "checkpoint"}, {"kind": "ended", "notebook": "after", "status": "PASSED"}, {"kind": []}, {"kind": "ready"},
+):
+    send({"notebook": "sends", "run": 9, **header}, bytes(5 << 20))
+x = 2
+"""
+
+
+def test_what_nobody_asked_for_is_dropped_on_arrival(isolation: Isolation, tmp_path: Path) -> None:
+    """It would lie in the cache until the end of the course, and in memory until then."""
+    run = run_cells(isolation, tmp_path, {"sends": [UNASKED], "after": ["x = 3"]}, answers=["x"])
+    assert [frame.header["kind"] for frame in run.frames["sends"]] == ["cell", "answer", "ended"]
+    assert values(run, "sends") == {"x": 2}
+    assert run.notebooks["after"].status is Status.PASSED
+    assert sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) < 10_000
+
+
+def run_with_checkpoint(isolation: Isolation, tmp_path: Path, content: bytes, cell: str) -> JailRun:
+    """A notebook of one cell beside a `.pt` file."""
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "w.pt").write_bytes(content)
+    for place in (tmp_path, files):
+        place.chmod(0o755)
+    planned = {
+        "name": "01", "cells": [{"index": 0, "source": cell}], "probes": [], "cell_seconds": 4, "notebook_seconds": 40,
+        "probe_seconds": 20, "output_bytes": 1000, "outputs": 10,
+    }  # fmt: skip
+    plan = Plan([planned], {"01": []}, {"01": "key"}, "w.pt", "checkpoint-key")
+    return run_plan(plan, files, LIMITS, isolation, Cache(tmp_path / "cache"))
+
+
+FORGE_CONVERSION = """
+import json, os
+payload = b"weights that were never handed in"
+lines = json.dumps({"kind": "checkpoint", "names": 1, "payload_bytes": len(payload)}).encode() + bytes([10]) + payload
+for process in ("self", os.getppid()):
+    for number in range(3, 60):
+        try:
+            os.write(os.open(f"/proc/{process}/fd/{number}", os.O_WRONLY), lines)
+        except OSError:
+            pass
+os.write(int(os.environ["AUTOGRADER_RECORDS_FD"]), lines)
+"""
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04" + bytes(1000)], ids=["empty", "text", "zip"])
+def test_a_failed_conversion_leaves_no_room_for_a_forged_one(
+    isolation: Isolation, tmp_path: Path, content: bytes
+) -> None:
+    run = run_with_checkpoint(isolation, tmp_path, content, FORGE_CONVERSION)
+    assert isinstance(run.checkpoint, Problem)
+    assert run.checkpoint.status is Status.FAILED
+    assert "w.pt" in run.checkpoint.message
+    assert run.notebooks["01"].cells[0].status is Status.PASSED
+
+
+def test_a_conversion_counts_whatever_a_notebook_sends_later(isolation: Isolation, tmp_path: Path) -> None:
+    content = io.BytesIO()
+    torch.save({"w": torch.arange(3.0)}, content)
+    run = run_with_checkpoint(isolation, tmp_path, content.getvalue(), FORGE_CONVERSION)
+    assert isinstance(run.checkpoint, bytes)
+    assert load_arrays(run.checkpoint)["w"].tolist() == [0, 1, 2]
+
+
+def test_a_conversion_that_dies_is_a_failure_with_its_reason(
+    isolation: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is made anew for each run: a process that reads it may die in any way."""
+    worker = tmp_path / "package" / "worker"
+    shutil.copytree(sandbox.PACKAGE / "worker", worker, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (worker / "checkpoint.py").read_text()
+    (worker / "checkpoint.py").write_text(
+        text.replace("    try:\n        loaded", "    import os\n    os.abort()\n    try:\n        loaded", 1)
     )
-    assert run.notebooks["kills"].status is Status.CRASHED
-    assert run.notebooks["next"].status is Status.CRASHED
+    for place in (tmp_path / "package", worker):
+        place.chmod(0o755)
+    monkeypatch.setattr(sandbox, "PACKAGE", tmp_path / "package")
+    run = run_with_checkpoint(isolation, tmp_path, b"anything", FORGE_CONVERSION)
+    assert isinstance(run.checkpoint, Problem)
+    assert "could not be read as a checkpoint: the process was killed (SIGABRT)" in run.checkpoint.message
 
 
 def test_a_stopped_launcher_is_the_students_timeout(isolation: Isolation, tmp_path: Path) -> None:
@@ -435,7 +589,7 @@ def test_what_is_not_filtered_is_said(isolation: Isolation, monkeypatch: pytest.
 
 
 def test_a_silent_stream_ends_at_its_deadline(isolation: Isolation) -> None:
-    with start("launcher", LIMITS, isolation) as jail:  # it waits for a plan that never comes
+    with start("launcher", LIMITS, isolation, streams=2) as jail:  # it waits for a plan that never comes
         began = time.monotonic()
         with pytest.raises(StreamProblem) as caught:
             FrameReader(jail, 1000).next(began + 1)

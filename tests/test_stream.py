@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from autograder.cache import Cache
 from autograder.config import AnswerProbe, Assignment, Exercise, Limits
 from autograder.evidence import Problem
 from autograder.jail import Frame, StreamProblem, decode_frames, encode_frames, find_isolation
-from autograder.jail.stream import HEADER_BYTES, MOST_VALUES
+from autograder.jail.stream import HEADER_BYTES, MOST_VALUES, FrameParser
 from autograder.plan import Plan, make_plan
 from autograder.results import Status
 from autograder.run import IMPORT_SECONDS, run_plan, summarise
@@ -70,6 +70,52 @@ def test_a_flood_ends_at_its_limit(name: str) -> None:
     with pytest.raises(StreamProblem, match=words) as caught:
         read(repeated(line, 10_000_000))
     assert caught.value.status is status
+
+
+def wanted(header: Mapping[str, Any]) -> int | None:
+    """A kilobyte for answers, nothing for others."""
+    return 1000 if header.get("kind") == "answer" else None
+
+
+def test_what_nobody_asked_for_is_passed_over_in_whatever_pieces() -> None:
+    asked = Frame({"kind": "answer", "value": 1}, b"x" * 1000)
+    content = encode_frames([Frame({"kind": "other"}, bytes(5000)), asked, Frame({}, b"\n{}\n"), Frame({}, b""), asked])
+    for size in (1, 7, 1500, len(content)):
+        parser = FrameParser(MIB, room=wanted)
+        found = [f for i in range(0, len(content), size) for f in parser.feed(content[i : i + size])]
+        parser.finish()
+        assert found == [asked, asked]
+
+
+def test_what_nobody_asked_for_is_not_held() -> None:
+    parser = FrameParser(256 * MIB, room=wanted)
+    tracemalloc.start()
+    try:
+        list(parser.feed(b'{"kind":"other","payload_bytes":%d}\n' % (200 * MIB)))
+        for _ in range(200):
+            assert not list(parser.feed(bytes(MIB)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    parser.finish()
+    assert peak < 8 * MIB
+
+
+def test_a_payload_beyond_its_room_is_a_problem_of_its_own_record() -> None:
+    parser = FrameParser(MIB, room=wanted)
+    content = encode_frames([Frame({"kind": "answer", "name": "a"}, bytes(1001)), Frame({"kind": "answer"}, b"")])
+    large, small = parser.feed(content)
+    assert large.payload == b""
+    assert large.header["problem"]["status"] == "OUTPUT_LIMIT"
+    assert small == Frame({"kind": "answer"}, b"")
+
+
+def test_frames_before_the_trouble_count() -> None:
+    with reader_of([b'{"kind":"a"}\n{"kind":"b"}\nnonsense\n{"kind":"c"}\n'], MIB, 1000) as reader:
+        found = [reader.next(time.monotonic() + 30) for _ in range(2)]
+        with pytest.raises(StreamProblem, match="unreadable"):
+            reader.next(time.monotonic() + 30)
+    assert found == [Frame({"kind": "a"}, b""), Frame({"kind": "b"}, b"")]
 
 
 EXPLOSIONS = {

@@ -459,6 +459,25 @@ WEIGHTS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+def make_state_dict(folder: Path, name: str, kind: str) -> None:
+    """["pt", name, kind]: a file of torch.save: "state dict" of the checkpoint that lies there, in its place; "complex"
+    numbers; tensors "without data".
+    """
+    import torch
+
+    beside = folder / f"{Path(name).stem}.safetensors"
+    if kind == "state dict":
+        tensors = {key: torch.from_numpy(value) for key, value in load_file(beside).items()}
+        beside.unlink()
+        saved = {key: value.to_sparse() if key.endswith("bias") else value for key, value in tensors.items()}
+    else:
+        saved = {
+            "complex": {"w": torch.zeros(3, dtype=torch.complex64)},
+            "without data": {"w": torch.empty(3, device="meta")},
+        }[kind]
+    torch.save(saved, folder / name)
+
+
 MAKERS: Mapping[str, Callable[..., None]] = {
     "symlink": make_link,
     "hardlink": make_hard_link,
@@ -486,4 +505,5 @@ MAKERS: Mapping[str, Callable[..., None]] = {
     "safetensors": make_tensors,
     "many tensors": make_many_tensors,
     "weights": make_weights,
+    "pt": make_state_dict,
 }

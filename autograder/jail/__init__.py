@@ -1,15 +1,25 @@
 """The jail: where student code and model graphs run, and the only way their bytes come back."""
 
 from autograder.jail.sandbox import Isolation, JailedProcess, SandboxFault, find_isolation, start
-from autograder.jail.stream import Frame, FrameReader, StreamProblem, decode_frames, encode_frames
+from autograder.jail.stream import (
+    Frame,
+    FrameParser,
+    FrameReader,
+    StreamProblem,
+    StreamSet,
+    decode_frames,
+    encode_frames,
+)
 
 __all__ = [
     "Frame",
+    "FrameParser",
     "FrameReader",
     "Isolation",
     "JailedProcess",
     "SandboxFault",
     "StreamProblem",
+    "StreamSet",
     "decode_frames",
     "encode_frames",
     "find_isolation",

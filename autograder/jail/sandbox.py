@@ -228,13 +228,15 @@ def _mount_arguments(limits: Limits, read_only: Mapping[str, Path], gpu: bool) -
 
 
 class JailedProcess:
-    """A running jail. `stdin` takes the plan or the requests, `records` is the readable end of the record stream."""
+    """A running jail. `stdin` takes the plan or the requests, `streams` are the readable ends of its record streams;
+    `records` is the first of them, and the only one where it was asked for no more."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], records: int, errors: IO[bytes], limits: Limits, home: str | None
+        self, process: subprocess.Popen[bytes], streams: list[int], errors: IO[bytes], limits: Limits, home: str | None
     ) -> None:
         assert process.stdin is not None
-        self.process, self.records, self.limits = process, records, limits
+        self.process, self.streams, self.records, self.limits = process, streams, streams[0], limits
+        self._open = set(streams)
         self.stdin: IO[bytes] = process.stdin
         self.exceeded = ""  # what the jail had too much of, in words
         self._errors, self._home = errors, home
@@ -269,12 +271,18 @@ class JailedProcess:
         self._errors.seek(max(0, self._errors.tell() - 2000))
         return self._errors.read().decode(errors="replace").strip()
 
+    def close_stream(self, stream: int) -> None:
+        """Read no more of a record stream: who writes to it is told so by the system."""
+        self._open.discard(stream)
+        os.close(stream)
+
     def close(self) -> None:
         self.kill()
         self.process.wait()
         with suppress(OSError):  # the reader is gone; what was not flushed is of no use
             self.stdin.close()
-        os.close(self.records)
+        for stream in list(self._open):
+            self.close_stream(stream)
         self._errors.close()
         _remove(self._home)
 
@@ -323,19 +331,20 @@ def start(
     read_only: Mapping[str, Path] | None = None,
     environment: Mapping[str, str] | None = None,
     gpu: bool = False,
+    streams: int = 1,
 ) -> JailedProcess:
     """Run `autograder.worker.<module>.main()` in a jail: `with start(...) as jailed`.
 
-    `read_only` maps places in the jail to files or folders of the host. Raises SandboxFault where no process can be
-    started. What the process then does is never the caller's exception.
+    `read_only` maps places in the jail to files or folders of the host; `streams` record streams lead out of it.
+    Raises SandboxFault where no process can be started. What the process then does is never the caller's exception.
     """
-    read_end, write_end = os.pipe()
+    read_ends, write_ends = map(list, zip(*(os.pipe() for _ in range(streams)), strict=True))
     errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by JailedProcess.close
     # Beside the staged submission where there is one: what is left after a kill of the grader goes with that folder.
     beside = read_only[SUBMISSION].parent if read_only and SUBMISSION in read_only else None
     home = tempfile.mkdtemp(prefix="autograder-", dir=beside) if isolation.level == "none" else None
-    variables = _environment(limits, write_end) | dict(environment or {})
-    inherited = [write_end]
+    variables = _environment(limits, write_ends) | dict(environment or {})
+    inherited = list(write_ends)
     try:
         if home is None:
             command = _jail_command(module, limits, isolation, read_only or {}, variables, gpu, inherited)
@@ -353,14 +362,15 @@ def start(
             cwd=home or "/",
         )
     except OSError as error:
-        os.close(read_end)
+        for read_end in read_ends:
+            os.close(read_end)
         errors.close()
         _remove(home)
         raise SandboxFault(f"cannot start the jail: {error}") from error
     finally:
         for descriptor in inherited:
             os.close(descriptor)
-    return JailedProcess(process, read_end, errors, limits, home)
+    return JailedProcess(process, read_ends, errors, limits, home)
 
 
 def _remove(folder: str | None) -> None:
@@ -368,7 +378,7 @@ def _remove(folder: str | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # what a notebook locked away in its scratch folder stays in /tmp
 
 
-def _environment(limits: Limits, records: int) -> dict[str, str]:
+def _environment(limits: Limits, records: list[int]) -> dict[str, str]:
     """All that the jail sees of an environment: nothing of the grader's own."""
     return {
         "HOME": HOME,
@@ -386,7 +396,7 @@ def _environment(limits: Limits, records: int) -> dict[str, str]:
         # Deterministic cuBLAS, and the same order of sets and dicts for everybody: marks must not depend on luck.
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "PYTHONHASHSEED": "0",
-        "AUTOGRADER_RECORDS_FD": str(records),
+        "AUTOGRADER_RECORDS_FD": ",".join(map(str, records)),
         "AUTOGRADER_MEMORY_MIB": str(limits.memory_mib),
         "AUTOGRADER_PROCESSES": str(limits.processes),
         "AUTOGRADER_FILE_MIB": str(limits.file_mib),

@@ -6,7 +6,7 @@ import json
 import os
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,37 +36,82 @@ class Frame:
     payload: bytes
 
 
-class FrameReader:
-    """Frames from a jail's record stream, with caps on bytes, records and values, and a deadline for each.
+Room = Callable[[Mapping[str, Any]], int | None]
+"""Of a record's header: how many bytes its payload may have; None where nobody asked for the record."""
 
-    Nothing inside the jail can make `next` run past its deadline, or hold more in memory than `most_bytes` and what
+
+class FrameParser:
+    """Frames from the bytes of one stream as they come, with caps on bytes, records and values.
+
+    What nobody asked for (`room`) is passed over and never held. Holds no more in memory than `most_bytes`, and what
     MOST_VALUES_IN_ALL values take.
     """
 
-    def __init__(self, process: JailedProcess, most_bytes: int, most_records: int = 1000) -> None:
-        self.process, self.most_bytes, self.most_records = process, most_bytes, most_records
+    def __init__(self, most_bytes: int, most_records: int = 1000, room: Room | None = None) -> None:
+        self.most_bytes, self.most_records = most_bytes, most_records
+        self._room = room or (lambda header: most_bytes)
         self.received = self.records = self.values = 0
         self._buffer = bytearray()
+        self._searched = 0  # bytes of the buffer that hold no end of a line
+        self._header: dict[str, Any] | None = None  # of the record whose payload is to come
+        self._size = 0
+        self._passing_over = 0
 
-    def next(self, deadline: float) -> Frame | None:
-        """The next frame, None at the end of the stream. Raises StreamProblem.
+    def feed(self, chunk: bytes) -> Iterator[Frame]:
+        """The frames that these bytes complete. Raises StreamProblem, after those that came before the trouble."""
+        self.received += len(chunk)
+        if self.received > self.most_bytes:
+            raise StreamProblem(Status.OUTPUT_LIMIT, f"more than {self.most_bytes >> 20} MiB of results and output")
+        self._buffer += chunk
+        while self._pass_over() and (self._header is not None or self._read_header()):
+            if self._header is None:
+                continue  # nobody asked for it
+            if len(self._buffer) < self._size:
+                break
+            yield Frame(self._header, self._take(self._size))
+            self._header = None
 
-        `deadline` is on the clock of time.monotonic.
-        """
-        end = self._fill_to_newline(deadline)
+    def finish(self) -> None:
+        """The stream has ended. Raises StreamProblem in the middle of a record."""
+        if self._buffer or self._header is not None or self._passing_over:
+            raise StreamProblem(Status.CRASHED, "the process ended in the middle of a record")
+
+    def _pass_over(self) -> bool:
+        """Drop what is left of a payload that is not kept; whether it is all gone."""
+        gone = min(self._passing_over, len(self._buffer))
+        del self._buffer[:gone]
+        self._passing_over -= gone
+        return not self._passing_over
+
+    def _read_header(self) -> bool:
+        """Take a whole line from the buffer, if there is one."""
+        end = self._buffer.find(b"\n", self._searched)
         if end < 0:
-            return None
-        header = self._header(self._take(end))
+            self._searched = len(self._buffer)
+            if self._searched > HEADER_BYTES:
+                raise StreamProblem(Status.OUTPUT_LIMIT, f"a record was longer than {HEADER_BYTES >> 20} MiB")
+            return False
+        header = self._parse(self._take(end))
         del self._buffer[:1]
+        self._searched = 0
         size = header.pop("payload_bytes", 0)
         if type(size) is not int or not 0 <= size <= self.most_bytes:
             raise StreamProblem(Status.CRASHED, "the record stream became unreadable (payload size)")
-        while len(self._buffer) < size:
-            if not self._receive(deadline):
-                raise StreamProblem(Status.CRASHED, "the process ended in the middle of a record")
-        return Frame(header, self._take(size))
+        self._expect(header, size)
+        return True
 
-    def _header(self, line: bytes) -> dict[str, Any]:
+    def _expect(self, header: dict[str, Any], size: int) -> None:
+        """Decide what is kept of a record: all of it, nothing, or that its payload is too large."""
+        room = self._room(header)
+        if room is not None and size <= room:
+            self._header, self._size = header, size
+            return
+        self._header, self._size, self._passing_over = None, 0, size
+        if room is not None:
+            text = f"more than {room / 2**20:,.0f} MiB in one result"
+            self._header = {**header, "problem": {"status": Status.OUTPUT_LIMIT.value, "message": text}}
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
         """A record's header. Seventeen million records of a few bytes each would take the grader's memory, and so would
         one of a few megabytes that is nothing but brackets: both are counted before anything is built of them."""
         self.records += 1
@@ -86,34 +131,98 @@ class FrameReader:
         del self._buffer[:size]
         return taken
 
-    def _fill_to_newline(self, deadline: float) -> int:
-        searched = 0
-        while (end := self._buffer.find(b"\n", searched)) < 0:
-            searched = len(self._buffer)
-            if searched > HEADER_BYTES:
-                raise StreamProblem(Status.OUTPUT_LIMIT, f"a record was longer than {HEADER_BYTES >> 20} MiB")
-            if not self._receive(deadline):
-                if self._buffer:
-                    raise StreamProblem(Status.CRASHED, "the process ended in the middle of a record")
-                return -1
-        return end
 
-    def _receive(self, deadline: float) -> bool:
-        """Append what there is to read; False at the end of the stream."""
-        while True:
-            if not self.process.watch():
-                raise StreamProblem(Status.OUT_OF_MEMORY, self.process.exceeded)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise StreamProblem(Status.TIMEOUT, "the time for the whole run was used up")
-            if select.select([self.process.records], [], [], min(left, WATCH_SECONDS))[0]:
-                break
-        chunk = os.read(self.process.records, CHUNK_BYTES)
-        self.received += len(chunk)
-        if self.received > self.most_bytes:
-            raise StreamProblem(Status.OUTPUT_LIMIT, f"more than {self.most_bytes >> 20} MiB of results and output")
-        self._buffer += chunk
-        return bool(chunk)
+class FrameReader:
+    """Frames from a jail's one record stream, one at a time, with a deadline for each.
+
+    Nothing inside the jail can make `next` run past its deadline.
+    """
+
+    def __init__(self, process: JailedProcess, most_bytes: int, most_records: int = 1000) -> None:
+        self.process, self._parser = process, FrameParser(most_bytes, most_records)
+        self._waiting: list[Frame] = []
+        self._problem: StreamProblem | None = None
+
+    def next(self, deadline: float) -> Frame | None:
+        """The next frame, None at the end of the stream. Raises StreamProblem.
+
+        `deadline` is on the clock of time.monotonic.
+        """
+        while not self._waiting:
+            if self._problem is not None:
+                raise self._problem
+            chunk = _receive(self.process, [self.process.records], deadline)[1]
+            if not chunk:
+                self._parser.finish()
+                return None
+            self._take_in(chunk)
+        return self._waiting.pop(0)
+
+    def _take_in(self, chunk: bytes) -> None:
+        try:
+            for frame in self._parser.feed(chunk):
+                self._waiting.append(frame)  # one by one: those before a problem count
+        except StreamProblem as problem:
+            self._problem = problem
+
+
+class StreamSet:
+    """The record streams of one jail, each by its name, read side by side.
+
+    What a process writes into its own stream costs that one only: a stream that is garbled or too long is closed, with
+    the reason in `problems`, and the others go on. Nothing inside the jail can make `next` run past its deadline.
+    """
+
+    def __init__(self, process: JailedProcess, parsers: Mapping[str, FrameParser]) -> None:
+        self.process = process
+        self.problems: dict[str, StreamProblem] = {}
+        self._parsers = dict(parsers)
+        self._names = dict(zip(process.streams, parsers, strict=True))  # by descriptor, of those that are open
+        self._waiting: list[tuple[str, Frame]] = []
+
+    def next(self, deadline: float) -> tuple[str, Frame] | None:
+        """The next frame and the name of its stream, None when all have ended. Raises StreamProblem where the time is
+        used up or the jail takes too much memory. `deadline` is on the clock of time.monotonic."""
+        while not self._waiting and self._names:
+            self._receive(list(self._names), deadline)
+        return self._waiting.pop(0) if self._waiting else None
+
+    def drain(self, name: str, deadline: float) -> list[Frame]:
+        """All further frames of one stream, which is then closed: what is written into it later reaches nobody."""
+        for descriptor in [d for d, own in self._names.items() if own == name]:
+            while descriptor in self._names:
+                self._receive([descriptor], deadline)
+        frames = [frame for own, frame in self._waiting if own == name]
+        self._waiting = [(own, frame) for own, frame in self._waiting if own != name]
+        return frames
+
+    def _receive(self, descriptors: list[int], deadline: float) -> None:
+        descriptor, chunk = _receive(self.process, descriptors, deadline)
+        name = self._names[descriptor]
+        try:
+            for frame in self._parsers[name].feed(chunk):
+                self._waiting.append((name, frame))  # one by one: those before a problem count
+            if not chunk:
+                self._parsers[name].finish()
+        except StreamProblem as problem:
+            self.problems[name] = problem
+        if not chunk or name in self.problems:
+            # Closed at this end, too: a process that goes on writing would wait for a reader until its time is up.
+            self.process.close_stream(descriptor)
+            del self._names[descriptor]
+
+
+def _receive(process: JailedProcess, descriptors: list[int], deadline: float) -> tuple[int, bytes]:
+    """The descriptor that has something to read, and that; nothing at its end. Raises StreamProblem."""
+    while True:
+        if not process.watch():
+            raise StreamProblem(Status.OUT_OF_MEMORY, process.exceeded)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise StreamProblem(Status.TIMEOUT, "the time for the whole run was used up")
+        ready = select.select(descriptors, [], [], min(left, WATCH_SECONDS))[0]
+        if ready:
+            return ready[0], os.read(ready[0], CHUNK_BYTES)
 
 
 def _parse_header(line: bytes) -> dict[str, Any]:

@@ -27,11 +27,22 @@ def read_state_dict(path: Path) -> tuple[dict[str, Any], bytes]:
     if len(tensors) != len(loaded):
         other = sorted(set(loaded) - set(tensors))[:3]
         return {"problem": f"{path.name}: expected only tensors, found other values at {other}: {_REMEDY}"}, b""
-    plain = {name: value.detach().to_dense().contiguous().clone() for name, value in tensors.items()}
-    return {"names": len(plain)}, save(plain)
+    strange = next((name for name, value in tensors.items() if value.dtype not in _DTYPES), None)
+    if strange is not None:
+        found = str(tensors[strange].dtype).removeprefix("torch.")
+        expected = "expected floating-point numbers, integers or truth values"
+        return {"problem": f"{path.name}: {expected}, found {found} at {strange[:80]!r}: {_REMEDY}"}, b""
+    try:
+        plain = {name: value.detach().to_dense().contiguous().clone() for name, value in tensors.items()}
+        return {"names": len(plain)}, save(plain)
+    except Exception as error:  # tensors without data, nested or quantised ones, names that are no text: as torch likes
+        kind = type(error).__name__
+        return {"problem": f"{path.name} holds tensors that cannot be read as plain numbers ({kind}): {_REMEDY}"}, b""
 
 
 _REMEDY = "save the weights with cnn_kit.save_checkpoint(model), or torch.save(model.state_dict(), path)"
+_DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int8}
+_DTYPES |= {torch.int16, torch.int32, torch.int64}
 
 
 def _explain(path: Path, error: Exception) -> str:

@@ -22,7 +22,7 @@ def main() -> None:
     """Confine this process, import torch, answer until standard input ends."""
     records = int(os.environ.get("AUTOGRADER_RECORDS_FD", "3"))
     if "AUTOGRADER_MEMORY_MIB" in os.environ:  # absent when a developer starts the server by hand
-        confine("AUTOGRADER_JAIL_UID" in os.environ, records)
+        confine("AUTOGRADER_JAIL_UID" in os.environ, {records})
     # Threads that spin while they wait take the cores from each other when several runners share a machine: measured
     # five times slower with two runners and a training on two cores. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

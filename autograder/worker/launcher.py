@@ -14,7 +14,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from autograder.worker.frames import write_frame
 WRITABLE = ("/proc", "/tmp", "/dev/shm", "/dev/pts")  # with the home, the only mounts of a jail that may be written to
 MOST_FILES_OPEN = 1024
 CAPABILITY_VERSION = 0x20080522
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 CLEANING_SECONDS = 60
 MOST_STEP_BYTES = 1000  # a step's announcement: its name and its seconds
 MOST_STEP_SECONDS = 1e6
@@ -41,31 +41,37 @@ LIBRARIES = [
 
 
 def main() -> None:
-    """Read the plan from standard input, confine this process, run everything, report on the record stream."""
-    records = int(os.environ["AUTOGRADER_RECORDS_FD"])
+    """Read the plan from standard input, confine this process, run everything, report on the record streams.
+
+    The first stream is this process's own, the second is for the checkpoint's conversion, then comes one for each
+    notebook. A notebook's process holds its own only: what it writes there can spoil nobody else's evidence, and
+    what this process says cannot be said by another.
+    """
+    own, conversion, *streams = map(int, os.environ["AUTOGRADER_RECORDS_FD"].split(","))
     jailed = "AUTOGRADER_JAIL_UID" in os.environ
     plan = json.loads(sys.stdin.buffer.read())
-    confine(jailed, records)
-    write_frame(records, {"kind": "ready", "uid": os.getuid(), "jailed": jailed})
+    confine(jailed, {own, conversion, *streams})
+    write_frame(own, {"kind": "ready", "uid": os.getuid(), "jailed": jailed})
     started = time.monotonic()
     import_libraries()  # before there is any file of the student's that a library could read: matplotlibrc, say
     lay_out_submission()
-    write_frame(records, {"kind": "imported", "seconds": round(time.monotonic() - started, 2)})
+    write_frame(own, {"kind": "imported", "seconds": round(time.monotonic() - started, 2)})
     silence()
-    if plan.get("checkpoint"):
-        run_step_process(lambda: convert_checkpoint(plan["checkpoint"], records), plan["probe_seconds"])
-    for notebook in plan["notebooks"]:
-        supervise(notebook, records)
-    write_frame(records, {"kind": "done"})
+    problem = convert(plan["checkpoint"], conversion, plan["probe_seconds"]) if plan.get("checkpoint") else ""
+    os.close(conversion)
+    write_frame(own, {"kind": "prepared", "problem": problem})  # nothing of before is taken from later on
+    for notebook, stream in zip(plan["notebooks"], streams, strict=True):
+        supervise(notebook, stream, own)
+        os.close(stream)
+    write_frame(own, {"kind": "done"})
 
 
-def confine(jailed: bool, records: int) -> None:
+def confine(jailed: bool, streams: set[int]) -> None:
     """Drop to the unprivileged uid, set the limits, and prove it. Raises RuntimeError: then nothing has run yet.
 
-    Of all open files only the standard streams and `records` stay.
+    Of all open files only the standard streams and the record `streams` stay.
     """
-    os.closerange(3, records)
-    os.closerange(records + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    close_all_but(streams)
     if jailed:  # where the machine runs out of memory, this goes before the grader
         Path("/proc/self/oom_score_adj").write_text("1000")
     if jailed and os.getuid() == 0:
@@ -74,6 +80,8 @@ def confine(jailed: bool, records: int) -> None:
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
         clear_capabilities()
+    if jailed:
+        lock_memory()
     mib = 1 << 20
     memory = int(os.environ["AUTOGRADER_MEMORY_MIB"]) * mib
     files = int(os.environ["AUTOGRADER_FILE_MIB"]) * mib
@@ -90,6 +98,20 @@ def confine(jailed: bool, records: int) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
         for problem in confinement_problems():
             raise RuntimeError(f"the jail is not tight: {problem}")
+
+
+def close_all_but(kept: set[int]) -> None:
+    """Close every open file but the standard streams and these."""
+    low = 3
+    for descriptor in [*sorted(kept), resource.getrlimit(resource.RLIMIT_NOFILE)[0]]:
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+
+
+def lock_memory() -> None:
+    """Let no process of the same uid open this one's memory, or its record streams, by `/proc/<pid>/fd` and `mem`."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0):
+        raise RuntimeError(f"the launcher's memory cannot be locked ({os.strerror(ctypes.get_errno())})")
 
 
 def clear_capabilities() -> None:
@@ -113,6 +135,7 @@ def confinement_problems() -> list[str]:
         # Groups that have no name in a user namespace show as the overflow group.
         f"in groups {os.getgroups()}": bool(set(os.getgroups()) - {65534, os.getgid()}),
         f"writable: {writable}": bool(writable),
+        "memory open to other processes": ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0,
         "system calls not filtered": filtered and status["Seccomp"].strip() != "2",
         "not in a PID namespace of its own": os.getpid() > 10,
         f"network interfaces {interfaces}": interfaces != ["lo"],
@@ -211,32 +234,51 @@ def silence() -> None:
         os.dup2(null, descriptor)
 
 
+def convert(path: str, records: int, seconds: float) -> str:
+    """Send what a `.pt` state dict holds, or why it cannot be read; before any student code runs.
+
+    Returns what went wrong with the process that did it: it reads a hostile file, and may die of it.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            close_all_but({records})
+            convert_checkpoint(path, records)
+            code = 0
+        finally:
+            os._exit(code)
+    try:
+        return wait_for(child, seconds)
+    finally:
+        kill_all(child)
+        remove_traces()
+
+
 def convert_checkpoint(path: str, records: int) -> None:
-    """Read a `.pt` state dict with `weights_only=True` and send its tensors; before any student code runs."""
+    """Read a `.pt` state dict with `weights_only=True` and send its tensors."""
     from autograder.worker.checkpoint import read_state_dict
 
     header, payload = read_state_dict(Path(path))
     write_frame(records, {"kind": "checkpoint", **header}, payload)
 
 
-def run_step_process(function: Callable[[], None], seconds: float) -> None:
-    """Run one function in a forked process of its own, for at most `seconds`."""
-    child = os.fork()
-    if child == 0:
-        try:
-            function()
-        finally:
-            os._exit(0)
+def wait_for(child: int, seconds: float) -> str:
+    """How a process ended, in words, where it did not end well."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return describe_death(status) if status else ""
         time.sleep(POLL_SECONDS / 4)
-    kill_all(child)
+    return f"it took more than {seconds:g} s"
 
 
-def supervise(notebook: dict[str, Any], records: int) -> None:
-    """Run one notebook; a step that kills its process costs itself, and the rest is run again without it."""
+def supervise(notebook: dict[str, Any], records: int, own: int) -> None:
+    """Run one notebook; a step that kills its process costs itself, and the rest is run again without it.
+
+    `records` is the notebook's stream, `own` this process's.
+    """
     began = time.monotonic()
     end = began + notebook["notebook_seconds"]
     skipped: dict[str, dict[str, str]] = {}
@@ -247,7 +289,7 @@ def supervise(notebook: dict[str, Any], records: int) -> None:
             break
         skipped[step] = outcome
     seconds = round(time.monotonic() - began, 2)
-    write_frame(records, {"kind": "ended", "notebook": notebook["name"], "seconds": seconds, **outcome})
+    write_frame(own, {"kind": "ended", "notebook": notebook["name"], "seconds": seconds, **outcome})
 
 
 def run_once(
@@ -276,6 +318,8 @@ def run_child(
 
     code = 1
     try:
+        close_all_but({records, progress})
+        os.environ["AUTOGRADER_RECORDS_FD"] = str(records)
         os.setsid()
         cells.run_notebook(notebook, run, skipped, records, progress)
         code = 0
