@@ -15,7 +15,9 @@ import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import cast
 
 from autograder.config import Limits
 from autograder.evidence import clean_name
@@ -161,19 +163,40 @@ def refused(folder: Path, limits: Limits, around: Surroundings) -> dict[str, str
     """The entries of a submission that are not taken, each with its reason, e.g. "is a symbolic link"."""
     judge = _Judge(limits, around, (limits.scratch_mib << 20) - around.own_bytes)
     problems = {name: reason for name, found in walk(folder) if (reason := judge.problem(name, found))}
-    if TIMESTAMP not in problems and os.path.lexists(folder / TIMESTAMP) and not _is_time(folder / TIMESTAMP):
+    if TIMESTAMP not in problems and os.path.lexists(folder / TIMESTAMP) and handed_in_at(folder) is None:
         problems[TIMESTAMP] = "holds no time"
     return problems
 
 
-def _is_time(path: Path) -> bool:
-    """Whether nbgrader can read a time stamp; at one that it cannot, it stops and leaves the submission ungraded."""
+def read_timestamp(folder: Path) -> str:
+    """What a submission's `timestamp.txt` says; "" where there is none that could hold a time and nothing else. A link
+    is not followed, a pipe does not hang."""
+    try:
+        descriptor = os.open(folder / TIMESTAMP, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        found = os.fstat(descriptor)
+        fits = stat.S_ISREG(found.st_mode) and found.st_size <= MOST_TIMESTAMP
+        return os.read(descriptor, MOST_TIMESTAMP).decode("utf-8").strip() if fits else ""
+    except UnicodeDecodeError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def handed_in_at(folder: Path) -> datetime | None:
+    """When a submission was made (UTC), by its `timestamp.txt`, as nbgrader reads it; None where it cannot. At one
+    that it cannot read nbgrader stops, and leaves the submission ungraded."""
+    text = read_timestamp(folder)
+    if not text:
+        return None
     from nbgrader.utils import parse_utc  # takes a second to import, and few submissions have this file
 
     try:
-        return path.stat().st_size <= MOST_TIMESTAMP and parse_utc(path.read_text(encoding="utf-8").strip()) is not None
-    except (OSError, ValueError, OverflowError):
-        return False
+        return cast(datetime, parse_utc(text)).replace(tzinfo=timezone.utc)
+    except Exception:  # of many kinds: the name of a time zone may be the path of a file, which is then read as one
+        return None
 
 
 def left_out(problems: dict[str, str], end: str) -> list[str]:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from autograder.config import Limits
 from autograder.jail import encode_frames, find_isolation, start
 from autograder.runner import Runner
-from tests import fuzzing
+from tests import fuzz_folders, fuzzing
 from tools import fuzz
 
 
@@ -36,6 +36,12 @@ def runner() -> Iterator[Runner]:
 @given(fuzzing.notebooks())
 def test_any_notebook_is_read_or_not_readable(case: tuple[str, bytes]) -> None:
     fuzzing.examine_notebook(case)
+
+
+@cases(100)
+@given(fuzz_folders.archives())
+def test_any_archive_is_collected_or_refused_and_nobody_else_suffers(case: fuzz_folders.Export) -> None:
+    fuzz_folders.examine_archive(case)
 
 
 @cases(100)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -29,9 +31,12 @@ from nbgrader.utils import parse_utc
 from autograder import cli, intake
 from autograder.intake import archive, exports, roster
 from autograder.intake.archive import BadArchive, BadFile, Member, open_source
+from autograder.intake.assemble import Assembled, write_files
 from autograder.intake.exports import Person, sort_canvas, sort_folder, sort_moodle, without_suffix
 from autograder.intake.roster import Unmatched, id_problem, squash, student_of
 from autograder.intake.times import TimeError, parse_deadline, parse_zone
+from autograder.machine_faults import reason_of
+from tests.ordinary_user import ordinary_user
 from tools.embed_in_kit import KIT
 from tools.samples import build_sample
 
@@ -857,7 +862,7 @@ def test_no_damage_to_an_archive_raises_anything_else(tmp_path: Path) -> None:
 def test_many_remarks_are_shortened_on_the_screen_and_whole_in_the_record(course: Path) -> None:
     content = zip_of({"01_output_size.ipynb": NOTEBOOK, **{f"../{number}": b"" for number in range(40)}})
     result = collect(course, with_innocent(course, content), "folder")
-    assert "… and 28 more, all in the record" in words(result)
+    assert "… and 28 more, see the record" in words(result)
     assert len([row for row in record(course) if row["kind"] == "remark"]) == 40
 
 
@@ -935,14 +940,14 @@ def test_a_full_disk_stops_with_what_was_done_and_a_remedy(course: Path, monkeyp
     names = {f"{student}/01_output_size.ipynb": NOTEBOOK for student in ("ada", "bo")}
     (course / "submitted" / "bo" / "cnn").mkdir(parents=True)
     (course / "submitted" / "bo" / "cnn" / "before.txt").write_text("before")
-    move = shutil.move
+    rename = os.rename
 
-    def fail(source: Path, target: Path) -> object:
+    def fail(source: Path, target: Path) -> None:
         if Path(source).name == "submission" and Path(target).parent.name == "bo":
             raise OSError(28, "No space left on device", str(target))
-        return move(source, target)
+        rename(source, target)
 
-    monkeypatch.setattr(shutil, "move", fail)
+    monkeypatch.setattr(os, "rename", fail)
     result = collect(course, export(course, names), "folder")
     assert result.exit_code == 1
     assert "stopped at bo: No space left on device" in words(result)
@@ -1053,3 +1058,263 @@ def test_wrapped_folders_are_told_from_students() -> None:
     assert people("ada/cnn/01.ipynb") == {"ada"}
     assert people("ada/cnn-submission.zip") == {"ada"}
     assert people("ada/01.ipynb", "bo.zip") == {"ada", "bo"}
+
+
+# --- one student's errors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["timestamp.txt/x"],
+        ["TimeStamp.TXT/deep/down/x"],
+        ["submission_secret.txt/x", "Timestamp.txt"],
+        ["timestamp.txt", "timestamp.txt/x"],
+        ["a", "A/b", "a/c/d"],
+        ["cnn/timestamp.txt/x", "cnn/cnn/x"],
+        ["n" * 200 + "/" + "m" * 200],
+        ["/".join(["\N{GRINNING FACE}" * 60] * 3)],
+        ["receipt.json/x", "Receipt.json"],
+    ],
+)
+def test_names_in_one_archive_stop_nobody_elses(course: Path, names: list[str]) -> None:
+    """Each of these asks for a file where a folder lies, or the other way round, or for a path that is too long."""
+    content = zip_of({**dict.fromkeys(names, b"x"), "01_output_size.ipynb": NOTEBOOK})
+    for _ in range(2):  # what was collected must not be in the way of the next time
+        result = collect(course, with_innocent(course, content), "folder")
+        assert result.exit_code == 0, result.output
+        assert collected(course, "eve")["01_output_size.ipynb"] == NOTEBOOK
+        assert not (course / "submitted" / "eve" / "cnn" / "timestamp.txt").is_dir()
+        assert_only_innocents(course, result)
+
+
+@pytest.mark.parametrize("names", [["timestamp.txt/x"], ["TIMESTAMP.TXT"], ["a/b", "a"], ["b", "b/c"]])
+def test_names_of_loose_files_stop_nobody_elses(course: Path, names: list[str]) -> None:
+    loose = {f"eve/{name}": b"x" for name in [*names, "01_output_size.ipynb"]}
+    file = export(course, {**loose, "zoe.zip": packed({"01_output_size.ipynb": NOTEBOOK})})
+    result = collect(course, file, "folder")
+    assert result.exit_code == 0, result.output
+    assert_only_innocents(course, result)
+
+
+def test_an_honest_file_beside_a_reserved_name_is_kept(course: Path) -> None:
+    files = {"01_output_size.ipynb": NOTEBOOK, "logs/timestamp.txt": b"mine", "timestamp.txt.bak": b"mine"}
+    collect(course, with_innocent(course, zip_of(files)), "folder")
+    assert collected(course, "eve") == files
+
+
+def in_the_way(place: Path, kind: str) -> None:
+    """Put something in the place of a student's folder."""
+    place.parent.mkdir(parents=True)
+    if kind == "a file":
+        place.write_text("older")
+    elif kind == "a pipe":
+        os.mkfifo(place)
+    elif kind == "a folder with a pipe for its time":
+        place.mkdir()
+        os.mkfifo(place / "timestamp.txt")
+    elif kind == "a folder with a folder for its time":
+        (place / "timestamp.txt").mkdir(parents=True)
+    else:
+        place.mkdir()
+        (place / "timestamp.txt").write_text("2026-11-30 12:00:00.0 /dev/stdin")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("a file", "a pipe", "a folder with a pipe for its time"),
+        *("a folder with a folder for its time", "a folder with a path for its time zone"),
+    ],
+)
+def test_whatever_lies_in_a_students_place_is_moved_away_whole(course: Path, kind: str) -> None:
+    place = course / "submitted" / "eve" / "cnn"
+    in_the_way(place, kind)
+    before = place.lstat().st_ino
+    result = collect(course, with_innocent(course, packed({"01_output_size.ipynb": NOTEBOOK})), "folder")
+    assert result.exit_code == 0, result.output
+    assert collected(course, "eve") == {"01_output_size.ipynb": NOTEBOOK}
+    (kept,) = (course / ".autograder" / "intake" / "replaced" / "cnn" / "eve").iterdir()
+    assert kept.lstat().st_ino == before
+    assert_only_innocents(course, result)
+
+
+@pytest.mark.parametrize("link", ["eve", "eve/cnn"])
+def test_a_link_in_a_students_place_is_not_followed(course: Path, tmp_path: Path, link: str) -> None:
+    """What it points to may be another student's folder, or the course's source."""
+    other = tmp_path / "course" / "source" / "cnn"
+    other.mkdir(parents=True)
+    (other / "precious.ipynb").write_text("precious")
+    place = course / "submitted" / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(other.parent if link == "eve" else other)
+    result = collect(course, with_innocent(course, packed({"01_output_size.ipynb": NOTEBOOK})), "folder")
+    assert result.exit_code == 3
+    assert "a symbolic link: put the folder itself in its place" in words(result)
+    assert place.is_symlink()
+    assert [path.name for path in other.iterdir()] == ["precious.ipynb"]
+    shutil.rmtree(course / "source")
+    assert_only_innocents(course, result)
+    refused = [row for row in record(course) if row["student"] == "eve"]
+    assert {row["verdict"] for row in refused if row["kind"] == "upload"} == {"not collected"}
+    assert any("a symbolic link" in row["remark"] for row in refused)
+
+
+def test_a_file_in_the_place_of_a_student_is_their_trouble_only(course: Path) -> None:
+    (course / "submitted").mkdir()
+    (course / "submitted" / "eve").write_text("a note")
+    result = collect(course, with_innocent(course, packed({"01_output_size.ipynb": NOTEBOOK})), "folder")
+    assert result.exit_code == 3
+    assert "eve" in result.output
+    assert (course / "submitted" / "eve").read_text() == "a note"
+    assert_only_innocents(course, result)
+
+
+def test_a_folder_that_cannot_be_moved_stays_whole(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where something is mounted on it: what `shutil.move` would copy and then delete stays as it is."""
+    collect(course, with_innocent(course, packed({"01_output_size.ipynb": NOTEBOOK})), "folder")
+    older = course / "submitted" / "eve" / "cnn"
+    rename = os.rename
+
+    def refuse(source: object, target: object) -> None:
+        if Path(str(source)) == older:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(source))
+        rename(str(source), str(target))
+
+    monkeypatch.setattr(os, "rename", refuse)
+    newer = packed({"01_output_size.ipynb": NOTEBOOK + b" "})
+    file = export(course, {"eve.zip": newer, "zoe.zip": packed({"01_output_size.ipynb": NOTEBOOK})})
+    result = collect(course, file, "folder")
+    assert result.exit_code == 3
+    assert "Device or resource busy" in words(result)
+    assert collected(course, "eve") == {"01_output_size.ipynb": NOTEBOOK}
+    assert_only_innocents(course, result)
+
+
+def test_an_older_folder_is_kept_beside_where_the_staffs_lies_on_another_disk(
+    course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect(course, with_innocent(course, packed({"01_output_size.ipynb": NOTEBOOK})), "folder")
+    os.mkfifo(course / "submitted" / "eve" / "cnn" / "pipe")  # which no copy would take along
+    rename = os.rename
+
+    def refuse(source: object, target: object) -> None:
+        crosses = (".autograder" in Path(str(source)).parts) is not (".autograder" in Path(str(target)).parts)
+        if crosses:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source))
+        rename(str(source), str(target))
+
+    monkeypatch.setattr(os, "rename", refuse)
+    newer = packed({"01_output_size.ipynb": NOTEBOOK + b" "})
+    file = export(course, {"eve.zip": newer, "zoe.zip": packed({"01_output_size.ipynb": NOTEBOOK})})
+    result = collect(course, file, "folder")
+    assert result.exit_code == 0, result.output
+    assert collected(course, "eve") == {"01_output_size.ipynb": NOTEBOOK + b" "}
+    (kept,) = (course / "submitted" / "eve" / ".replaced").iterdir()
+    assert {path.name for path in kept.iterdir()} == {"01_output_size.ipynb", "pipe", "timestamp.txt"}
+    assert "could not be moved to another disk" in words(result)
+    assert {path.name for path in (course / "submitted" / "eve").iterdir()} == {"cnn", ".replaced"}
+
+
+@pytest.mark.parametrize("code", ["ENOSPC", "EROFS", "EIO", "EDQUOT", "EMFILE"])
+def test_an_error_of_the_machine_stops_the_run(course: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    def give_out(*_: object, **__: object) -> None:
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)), "/disk")
+
+    monkeypatch.setattr(importlib.import_module("autograder.intake.collect"), "write_files", give_out)
+    result = collect(course, with_innocent(course, packed({"01_output_size.ipynb": NOTEBOOK})), "folder")
+    assert result.exit_code == 1
+    assert "stopped at eve" in words(result)
+    assert not (course / "submitted").exists()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENAMETOOLONG, "File name too long", "x"), KeyError("our own slip")])
+def test_any_other_error_costs_one_student(course: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    written = write_files
+
+    def stumble(done: Assembled, target: Path) -> None:
+        if "evil.txt" in done.files:
+            raise error
+        written(done, target)
+
+    monkeypatch.setattr(importlib.import_module("autograder.intake.collect"), "write_files", stumble)
+    content = packed({"01_output_size.ipynb": NOTEBOOK, "evil.txt": b""})
+    result = collect(course, with_innocent(course, content), "folder")
+    assert result.exit_code == 3
+    assert reason_of(error)[:40] in words(result)
+    assert not (course / "submitted" / "eve" / "cnn").exists()
+    assert_only_innocents(course, result)
+
+
+AS_SOMEBODY = """
+import sys
+from autograder import cli
+cli.main(["collect", "export.zip", "--from", "folder", "--course", "course"])
+"""
+
+
+def test_a_closed_folder_is_one_students_trouble() -> None:
+    """As root nothing is closed, so this runs as an ordinary user."""
+    with ordinary_user() as user:
+        course = user.home / "course"
+        course.mkdir()
+        (course / "grader_config.py").write_text(CONFIG)
+        (course / "test_a.py").write_text("")
+        shutil.copyfile(ROOT / "nbgrader_config.py", course / "nbgrader_config.py")
+        place = course / "submitted" / "eve" / "cnn"
+        place.mkdir(parents=True)
+        (place / "01_output_size.ipynb").write_text("older")
+        with_innocent(course, packed({"01_output_size.ipynb": NOTEBOOK}))
+        user.give(user.home)
+        for closed in (place, place.parent):
+            closed.chmod(0)
+            done = user.run(sys.executable, "-c", AS_SOMEBODY)
+            closed.chmod(0o755)
+            assert done.returncode == 3, done.stderr
+            assert "Permission denied" in done.stdout
+            assert (place / "01_output_size.ipynb").read_text() == "older"
+            assert collected(course, "zoe") == {"01_output_size.ipynb": NOTEBOOK}
+
+
+def test_a_students_many_files_use_up_nobody_elses_room(course: Path, tmp_path: Path) -> None:
+    """A virtual environment, say: its files come before the notebook by name, and there are more than may be taken."""
+    folder = tmp_path / "in"
+    for number in range(2100):
+        name = folder / "eve" / "cnn" / ".venv" / f"{number // 500}" / f"{number}.py"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.write_text("")
+    for student in ("eve", "zoe"):
+        (folder / student / "cnn").mkdir(parents=True, exist_ok=True)
+        (folder / student / "cnn" / "01_output_size.ipynb").write_bytes(NOTEBOOK)
+    result = collect(course, folder, "folder")
+    assert "01_output_size.ipynb" in collected(course, "eve")
+    assert len(collected(course, "eve")) == 2000
+    assert "is one of more than 2000 files: left out" in words(result)
+    assert collected(course, "zoe") == {"01_output_size.ipynb": NOTEBOOK}
+
+
+def test_files_from_beyond_all_calendars_are_collected(course: Path, tmp_path: Path) -> None:
+    for student in ("eve", "zoe"):
+        (tmp_path / "in" / student).mkdir(parents=True)
+        (tmp_path / "in" / student / "01_output_size.ipynb").write_bytes(NOTEBOOK)
+    try:
+        os.utime(tmp_path / "in" / "eve" / "01_output_size.ipynb", (2**40, 2**40))
+    except OverflowError:
+        pytest.skip("this file system knows no such time")
+    result = collect(course, tmp_path / "in", "folder")
+    assert result.exit_code == 0, result.output
+    assert collected(course, "eve") == collected(course, "zoe") == {"01_output_size.ipynb": NOTEBOOK}
+
+
+def test_what_is_said_of_one_student_is_bounded(course: Path) -> None:
+    """2,000 files that cannot be taken, with long names: neither the screen nor the record is filled by them."""
+    names = {f"{'x' * 180}{number:04d}/../y.ipynb": b"" for number in range(1900)}
+    result = collect(course, with_innocent(course, zip_of({"01_output_size.ipynb": NOTEBOOK, **names})), "folder")
+    assert len(result.output) < 20_000
+    rows = [row for row in record(course) if row["student"] == "eve"]
+    assert len([row for row in rows if row["kind"] == "remark"]) == 201
+    assert rows[-1]["remark"] == "… and 1,700 more"
+    only = zip_of(names)
+    result = collect(course, with_innocent(course, only), "folder")
+    assert "holds no file that can be taken" in words(result)
+    assert max(len(row["remark"]) for row in record(course)) < 1000

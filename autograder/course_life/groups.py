@@ -13,11 +13,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-
-from nbgrader.utils import parse_utc
 
 from autograder.cache import digest_of, write_atomically
 from autograder.config import Limits
@@ -25,13 +24,13 @@ from autograder.evidence import clean_name
 from autograder.finder import walk
 from autograder.intake.record import stamp, unused
 from autograder.intake.roster import check_columns, id_problem, read_table
+from autograder.machine_faults import reason_of, stops_a_run
 from autograder.pipeline import Grader, submission_key
-from autograder.quarantine import Surroundings, refused
+from autograder.quarantine import TIMESTAMP, Surroundings, handed_in_at, read_timestamp, refused
 from autograder.reports import load_report
 from autograder.results import GradeReport
 
 COLUMNS = ("group", "student")
-TIMESTAMP = "timestamp.txt"
 NOT_SHARED = ("submission_secret.txt",)  # the key to one student's feedback on the exchange
 Folder = Callable[[str], Path]  # the submitted folder of a student
 
@@ -131,7 +130,7 @@ def share(root: Path, assignment: str, folder_of: Folder, limits: Limits) -> lis
         return []
     sharing = _Sharing(root, assignment, folder_of, limits, dict(groups.copies))
     for name, members in groups.members.items():
-        sharing.share_in(name, members)
+        sharing.try_in(name, members)
     everybody = {student for members in groups.members.values() for student in members}
     for student in sorted(set(groups.copies) - everybody):
         sharing.withdraw(student, "is in no group any more")
@@ -150,6 +149,15 @@ class _Sharing:
     limits: Limits
     copies: dict[str, Copy]
     remarks: list[str] = field(default_factory=list)
+
+    def try_in(self, group: str, members: Sequence[str]) -> None:
+        """One group, whose folders may hold what nobody can read or move: then its members keep what they have."""
+        try:
+            self.share_in(group, members)
+        except Exception as error:
+            if stops_a_run(error):
+                raise
+            self.remarks.append(f"group {clean_name(group)}: nothing was shared: {reason_of(error)}")
 
     def share_in(self, group: str, members: Sequence[str]) -> None:
         """One group: find what counts, and copy it to whoever does not have it."""
@@ -191,7 +199,11 @@ class _Sharing:
 
     def _give(self, source: Work, member: str, there: Work | None) -> None:
         """Make a member's folder a copy of the group's submission."""
-        if there is not None and there.digest == source.digest and _stamped(there.folder) == _stamped(source.folder):
+        if (
+            there is not None
+            and there.digest == source.digest
+            and read_timestamp(there.folder) == read_timestamp(source.folder)
+        ):
             if self._is_copy(there):
                 self.copies[member] = Copy(source.student, source.digest)
             return  # the same, from whomever
@@ -242,24 +254,18 @@ def _digest(folder: Path, limits: Limits) -> str:
     return digest_of(*parts)
 
 
-def _stamped(folder: Path) -> str:
-    path = folder / TIMESTAMP
-    try:
-        return path.read_text(encoding="utf-8").strip()[:200] if path.is_file() else ""
-    except (OSError, ValueError):
-        return ""
+def _are_same(one: Work, other: Work) -> bool:
+    return one.digest == other.digest and read_timestamp(one.folder) == read_timestamp(other.folder)
 
 
 def _time(folder: Path) -> datetime:
     """When a submission was made: by its time stamp, else by its newest file."""
-    try:
-        found: datetime | None = parse_utc(_stamped(folder)) if _stamped(folder) else None
-    except (ValueError, OverflowError):
-        found = None
+    found = handed_in_at(folder)
     if found is not None:
-        return found.replace(tzinfo=timezone.utc)
-    times = [entry.st_mtime for _, entry in walk(folder)]
-    return datetime.fromtimestamp(max(times, default=0.0), timezone.utc)
+        return found
+    with suppress(ValueError, OverflowError):  # a file's own time may be beyond all calendars
+        return datetime.fromtimestamp(max((entry.st_mtime for _, entry in walk(folder)), default=0.0), timezone.utc)
+    return datetime.fromtimestamp(0.0, timezone.utc)
 
 
 def _copy_folder(source: Path, target: Path, limits: Limits, scratch: Path) -> None:

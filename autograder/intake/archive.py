@@ -10,7 +10,8 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone, tzinfo
@@ -18,13 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from autograder.finder import MOST_DEPTH, walk
+from autograder.finder import MOST_DEPTH, is_notebook_name, walk
+from autograder.machine_faults import stops_a_run
 from autograder.submission import MOST_FILES, MOST_NAME, describe_kind
 
 CHUNK = 1 << 20
 MOST_NAME_BYTES = 255  # of one folder or file: what file systems take
 MOST_EXPORT_NAME = 1000  # an LMS puts the student's name and its own ids before the file's name
-MOST_EXPORT_FILES = 100_000
+MOST_EXPORT_FILES = 400_000
 DIRECTORY_BYTES_PER_FILE = 1024  # zipfile reads a zip's whole directory into memory before anybody can look at it
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # bzip2 and LZMA ask for memory as they please
 UTF8_NAME, ENCRYPTED = 0x800, 0x1
@@ -116,6 +118,8 @@ class Source:
         except BadFile:
             raise
         except READ_ERRORS as error:
+            if stops_a_run(error):
+                raise
             raise BadFile(f"is damaged ({str(error)[:100] or type(error).__name__})") from error
 
 
@@ -129,20 +133,55 @@ def open_source(
     """
     most_name = MOST_EXPORT_NAME if export else MOST_NAME
     if path.is_dir():
-        yield Source(_checked(_walk_folder(path, most_files), most_name), partial(_open_file, path))
+        entries = _walk_folder(path)
+        entries = _of_each(entries, _is_wrapped_folder(path)) if export else entries
+        yield Source(_checked(_bounded(entries, most_files), most_name), partial(_open_file, path))
         return
     with open(path, "rb") as file:
         _check_directory(file, most_files)
         try:
             archive = zipfile.ZipFile(file)
         except READ_ERRORS as error:
+            if stops_a_run(error):
+                raise
             raise BadArchive("is no whole zip file") from error
         with archive:
             infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
-            if len(infos) > most_files:
-                raise BadArchive(f"holds more than {most_files} files")
-            listed = [_member_of(info, index, zone) for index, info in enumerate(infos)]
+            listed = list(_bounded((_member_of(info, i, zone) for i, info in enumerate(infos)), most_files))
+            listed = list(_of_each(listed, _is_wrapped(listed))) if export else listed
             yield Source(_checked(listed, most_name), lambda member: archive.open(infos[member.index]))
+
+
+def _bounded(members: Iterable[Member], most_files: int) -> Iterator[Member]:
+    for count, member in enumerate(members):
+        if count >= most_files:
+            raise BadArchive(f"holds more than {most_files} files")
+        yield member
+
+
+def _of_each(members: Iterable[Member], wrapped: bool) -> Iterator[Member]:
+    """The members without those beyond what one student may hand in: a folder with a virtual environment in it must
+    not use up what the whole export may hold. Notebooks are counted on their own, so none is left out for other files.
+
+    One more than MOST_FILES is kept, so that something is said about the rest.
+    """
+    counts: Counter[tuple[bool, str]] = Counter()
+    for member in members:
+        owner = "/".join(member.name.split("/")[: 1 + wrapped])
+        key = (is_notebook_name(member.name), owner)
+        counts[key] += 1
+        if counts[key] <= MOST_FILES + 1:
+            yield member
+
+
+def _is_wrapped(members: Sequence[Member]) -> bool:
+    """Whether one folder lies around everything."""
+    return len({member.name.split("/")[0] for member in members}) == 1
+
+
+def _is_wrapped_folder(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return sum(1 for _ in entries) == 1
 
 
 def _check_directory(file: IO[bytes], most_files: int) -> None:
@@ -214,19 +253,27 @@ def in_zone(time: datetime, zone: tzinfo | None) -> datetime:
     return time.replace(tzinfo=zone) if zone is not None else time.astimezone()
 
 
-def _walk_folder(folder: Path, most_files: int) -> Iterator[Member]:
+def _walk_folder(folder: Path) -> Iterator[Member]:
     for count, (name, found) in enumerate(walk(folder)):
-        if count >= most_files:
-            raise BadArchive(f"holds more than {most_files} files")
         problem = "" if stat.S_ISREG(found.st_mode) else f"is {describe_kind(found.st_mode)}"
+        yield Member(count, name, _changed_at(found), problem)
+
+
+def _changed_at(found: os.stat_result) -> datetime | None:
+    """When a file was last changed; None where that is before or beyond all calendars, as `tar` can set it."""
+    try:
         time = datetime.fromtimestamp(found.st_mtime, timezone.utc)
-        yield Member(count, name, time if time >= TIMELESS else None, problem)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return time if time >= TIMELESS else None
 
 
 def _open_file(folder: Path, member: Member) -> IO[bytes]:
     try:
         descriptor = os.open(folder / member.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
+        if stops_a_run(error):
+            raise
         raise BadFile(f"cannot be opened ({error.strerror})") from error
     return os.fdopen(descriptor, "rb")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,13 +24,17 @@ from autograder.intake.archive import (
 from autograder.intake.exports import Upload
 from autograder.intake.receipts import RECEIPT, check_receipt
 from autograder.notebook_file import MOST_NOTEBOOK_MIB
+from autograder.quarantine import parents
+from autograder.remarks import clipped, few
 from autograder.submission import MOST_FILES
 
 NOTEBOOK = re.compile(r".*\.ipynb(\.txt|\.json)?", re.IGNORECASE)  # browsers add the second ending
-# nbgrader takes these for its own: when a submission was made, and the key to its feedback.
+# nbgrader takes these for its own: when a submission was made, and the key to its feedback. A folder of such a name is
+# in the way of the file that is written here.
 RESERVED = ("timestamp.txt", "submission_secret.txt")
 OTHER_ARCHIVES = re.compile(r".*\.(?:zip|7z|rar|tar|tgz|gz|bz2|xz|zst)", re.IGNORECASE)
 UPLOADS_FACTOR = 4  # all that one person handed in may be this many times as large as one submission
+MOST_REASONS = 5  # why an archive or a submission was not taken, of as many files
 
 
 @dataclass(frozen=True)
@@ -124,9 +129,7 @@ def assemble(source: Source, uploads: Sequence[Upload], scratch: Path, rules: Ru
     done = Assembled(_receive(source, uploads, scratch, room * UPLOADS_FACTOR))
     _judge(done.arrived, rules)
     _take_last_archive(done, scratch, room)
-    for item in sorted(done.arrived, key=lambda item: item.order):
-        if not item.verdict and not item.is_archive:
-            _take_loose(done, item)
+    _take_loose_files(done)
     _set_aside_reserved(done)
     _look_over(done, room)
     return done
@@ -141,9 +144,10 @@ def write_files(done: Assembled, target: Path) -> None:
 
 
 def _receive(source: Source, uploads: Sequence[Upload], scratch: Path, room: int) -> list[Arrived]:
-    """Copy what was handed in under numbers for names, and recognise packed submissions."""
+    """Copy what was handed in under numbers for names, and recognise packed submissions. Notebooks first: a student's
+    virtual environment must not push them beyond the number of files."""
     arrived = []
-    for index, upload in enumerate(uploads):
+    for index, upload in enumerate(sorted(uploads, key=lambda upload: not NOTEBOOK.fullmatch(upload.name))):
         item = Arrived(upload, scratch / f"upload-{index}")
         arrived.append(item)
         if index >= MOST_FILES:
@@ -161,7 +165,7 @@ def _receive(source: Source, uploads: Sequence[Upload], scratch: Path, room: int
 
 
 def _refuse(item: Arrived, reason: str) -> None:
-    item.verdict, item.remark = "refused", reason
+    item.verdict, item.remark = "refused", clipped(reason)
 
 
 def _recognise(item: Arrived) -> None:
@@ -224,7 +228,7 @@ def _unpack(done: Assembled, item: Arrived, scratch: Path, room: int) -> dict[st
                 continue
             room -= files[name].copied.size
     if not files:
-        raise BadArchive("; ".join(["holds no file that can be taken", *remarks]))
+        raise BadArchive("; ".join(["holds no file that can be taken", *few(remarks, MOST_REASONS)]))
     done.remarks += remarks
     if RECEIPT in files:
         done.remarks += check_receipt(files.pop(RECEIPT).path, {name: file.copied for name, file in files.items()})
@@ -248,41 +252,77 @@ def common_folder(names: Sequence[str]) -> str:
     return "".join(f"{part}/" for part in shared)
 
 
-def _take_loose(done: Assembled, item: Arrived) -> None:
-    """Add a file that was handed in on its own. Of two with one name the later one counts, an archive's if in doubt."""
-    name = item.upload.name.removeprefix(_folder_around(done))
+@dataclass
+class _Taken:
+    """The names that are taken, as file systems compare them, and how many files lie in each folder. Kept beside the
+    files: looking through them for each of 2,000 loose files would take a minute."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    folders: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> _Taken:
+        taken = cls()
+        for name in names:
+            taken.add(name)
+        return taken
+
+    def add(self, name: str) -> None:
+        self.names[fold(name)] = name
+        self.folders.update(parents(fold(name)))
+
+    def remove(self, name: str) -> None:
+        del self.names[fold(name)]
+        self.folders.subtract(parents(fold(name)))
+
+    def is_in_the_way(self, name: str) -> bool:
+        """Whether a name is a file here and a folder there."""
+        return self.folders[fold(name)] > 0 or any(folder in self.names for folder in parents(fold(name)))
+
+
+def _take_loose_files(done: Assembled) -> None:
+    """Add what was handed in on its own, in the order in which it was."""
+    around = common_folder([item.upload.name for item in done.arrived if item.copied is not None])
+    taken = _Taken.of(done.files)
+    for item in sorted(done.arrived, key=lambda item: item.order):
+        if not item.verdict and not item.is_archive:
+            _take_loose(done, item, item.upload.name.removeprefix(around), taken)
+
+
+def _take_loose(done: Assembled, item: Arrived, name: str, taken: _Taken) -> None:
+    """Add one file. Of two with one name the later one counts, an archive's if in doubt."""
     problem = name_problem(name.split("/"))
-    others = {fold(other): other for other in done.files}
-    other = others.get(fold(name))
-    if not problem and (_parents(fold(name)) & others.keys() or any(fold(name) in _parents(key) for key in others)):
+    if not problem and taken.is_in_the_way(name):
         problem = "is a file and a folder at once"
     if problem:
         done.note(name, f"{problem}: left out")
         _refuse(item, problem)
         return
     assert item.copied is not None  # what could not be copied has its verdict already
-    if other is not None and done.files[other].copied != item.copied:
-        origin = done.files[other].origin
-        if origin.is_archive and origin.order >= item.order:
-            done.note(name, "was handed in beside the archive, too, with other content: the archive's was taken")
-            item.verdict = "not the last"
-            return
-        done.note(name, "was handed in more than once with different content: the last one was taken")
-        if not origin.is_archive:
-            origin.verdict = "not the last"
+    other = taken.names.get(fold(name))
+    if other is not None and not _is_outdone(done, item, other, name):
+        return
     if other is not None:
+        taken.remove(other)
         del done.files[other]
+    taken.add(name)
     done.files[name] = Placed(item.path, item.copied, item)
     item.verdict = "taken"
 
 
-def _folder_around(done: Assembled) -> str:
-    return common_folder([item.upload.name for item in done.arrived if item.copied is not None])
-
-
-def _parents(name: str) -> set[str]:
-    parts = name.split("/")
-    return {"/".join(parts[:count]) for count in range(1, len(parts))}
+def _is_outdone(done: Assembled, item: Arrived, other: str, name: str) -> bool:
+    """Whether the file that has a name already gives way to another of that name; what is said about it."""
+    if done.files[other].copied == item.copied:
+        return True
+    origin = done.files[other].origin
+    if origin.is_archive and origin.order >= item.order:
+        done.note(name, "was handed in beside the archive, too, with other content: the archive's was taken")
+        item.verdict = "not the last"
+        return False
+    done.note(name, "was handed in more than once with different content: the last one was taken")
+    if not origin.is_archive:
+        origin.verdict = "not the last"
+    return True
 
 
 def _set_aside_reserved(done: Assembled) -> None:
@@ -291,7 +331,7 @@ def _set_aside_reserved(done: Assembled) -> None:
     if receipt is not None:
         done.remarks += check_receipt(receipt.path, {name: file.copied for name, file in done.files.items()})
         receipt.origin.remark = "checked, not put into the folder"
-    for name in [name for name in done.files if fold(name) in RESERVED]:
+    for name in [name for name in done.files if fold(name.split("/")[0]) in RESERVED]:
         done.note(name, "is nbgrader's own to write: left out")
         origin = done.files.pop(name).origin
         if not origin.is_archive:
@@ -317,4 +357,5 @@ def _look_over(done: Assembled, room: int) -> None:
         )
     elif not done.files and not done.late:
         refused = [f"{clean_name(item.upload.name)} {item.remark}" for item in done.arrived if item.remark]
-        done.refusal = "; ".join(dict.fromkeys([*refused, *done.remarks])) or "there is no file in it"
+        reasons = few(dict.fromkeys([*refused, *done.remarks]), MOST_REASONS)
+        done.refusal = "; ".join(reasons) or "there is no file in it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -14,8 +15,6 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from enum import Enum
 from pathlib import Path
 
-from nbgrader.utils import parse_utc
-
 from autograder.config import Assignment
 from autograder.evidence import clean_name
 from autograder.finder import walk
@@ -25,12 +24,16 @@ from autograder.intake.exports import Listed, Person, Sorted, Upload, sort_canva
 from autograder.intake.receipts import RECEIPT, CheckedReceipt, check_held
 from autograder.intake.record import Record, open_record, stamp, unused
 from autograder.intake.roster import Held, Roster, Unmatched, student_of
+from autograder.machine_faults import reason_of, stops_a_run
+from autograder.quarantine import handed_in_at
+from autograder.remarks import clipped, few, in_words
 
 SYSTEMS = ("canvas", "moodle", "folder")
 TIMESTAMP = "timestamp.txt"
 TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f %Z"  # nbgrader's
 NEAR = timedelta(minutes=5)
 MOST_REMARKS = 12  # of one student, on the screen
+MOST_RECORDED = 200  # of one student, in the record
 
 
 class IntakeError(RuntimeError):
@@ -134,7 +137,7 @@ def collect(
 ) -> Intake:
     """Collect everything in an export. A bad submission stops nobody else's; it is listed with its reason.
 
-    Raises IntakeError where the export cannot be read or holds no submission, or the disk gives out.
+    Raises IntakeError where the export cannot be read or holds no submission, or the machine gives out.
     """
     now = datetime.now(timezone.utc)
     try:
@@ -145,9 +148,7 @@ def collect(
             f"{file.name} {error}: download the export again, and compare its size; nothing was collected"
         ) from error
     except OSError as error:
-        raise IntakeError(
-            f"{error.strerror or error} ({error.filename or file}): see to the disk and its permissions, then run again"
-        ) from error
+        raise IntakeError(f"{reason_of(error)}: see to the disk and its permissions, then run again") from error
 
 
 def _collect_from(
@@ -173,11 +174,13 @@ def _collect_from(
             on_student(student, len(students))
             try:
                 outcomes.append(_collect_one(source, student, uploads, place, options, now, record, archives))
-            except OSError as error:
-                raise IntakeError(
-                    f"stopped at {student}: {error.strerror or error} ({error.filename}); those before are collected, "
-                    "as the record says. See to the disk and its permissions, then run the same command again"
-                ) from error
+            except Exception as error:
+                if stops_a_run(error):
+                    raise IntakeError(
+                        f"stopped at {student}: {reason_of(error)}; those before are collected, as the record says. "
+                        "See to the disk and the machine, then run the same command again"
+                    ) from error
+                outcomes.append(_refuse(student, uploads, error, record))
         receipts = check_held(options.receipts, archives.taken, archives.arrived)
         for checked in receipts:
             held = checked.held
@@ -233,7 +236,7 @@ def _match(found: Sorted, roster: Roster) -> dict[str, list[Upload]]:
     for student, same in sorted(people.items()):
         if len(same) > 1 and same[0].system != "folder":
             for person in same:
-                others = ", ".join(other.label for other in same if other is not person)
+                others = in_words([other.label for other in same if other is not person])
                 found.leave_out(person, f"fits {student}, as does {others}: add ids to the roster")
             continue
         students[student] = [upload for person in same for upload in found.uploads[person]]
@@ -267,15 +270,25 @@ def _collect_one(
         remarks = [*remarks, "Canvas marks it late; the time is the export's"]
     elif any(options.rules.is_late(item.upload) for item in done.taken):
         remarks = [*remarks, "handed in after the deadline"]
-    for remark in remarks:
+    for remark in few(remarks, MOST_RECORDED):
         _note(record, "remark", student=student, remark=remark)
     late = tuple(clean_name(item.upload.member.name) for item in done.late)
-    return Outcome(student, state, len(done.files), done.submitted_at, _few(remarks), late, is_bound=marked)
+    return Outcome(student, state, len(done.files), done.submitted_at, _shown(remarks), late, is_bound=marked)
 
 
-def _few(remarks: Sequence[str]) -> tuple[str, ...]:
-    more = len(remarks) - MOST_REMARKS
-    return (*remarks[:MOST_REMARKS], *([f"… and {more} more, all in the record"] if more > 0 else []))
+def _shown(remarks: Sequence[str]) -> tuple[str, ...]:
+    return tuple(few(remarks, MOST_REMARKS, "more, see the record"))
+
+
+def _refuse(student: str, uploads: Sequence[Upload], error: Exception, record: Record | None) -> Outcome:
+    """One student's end where something came up that is not the machine's: an error in their own files or folder, or a
+    slip of ours on them. What lay in the folder before is still there."""
+    reason = reason_of(error)
+    for upload in uploads:
+        row = {"student": student, "person": upload.person.label, "original": upload.member.name}
+        _note(record, "upload", verdict=State.REFUSED.value, remark=reason, **row)
+    _note(record, "remark", student=student, remark=reason)
+    return Outcome(student, State.REFUSED, remarks=(reason,))
 
 
 def _settle(student: str, done: Assembled, place: Place, options: Options, scratch: Path, now: datetime) -> State:
@@ -285,6 +298,8 @@ def _settle(student: str, done: Assembled, place: Place, options: Options, scrat
     if not done.files:
         return State.LATE
     folder = place.folder_of(student)
+    if folder.is_symlink() or folder.parent.is_symlink():
+        raise OSError(errno.ELOOP, "a symbolic link: put the folder itself in its place", str(folder))
     exists = os.path.lexists(folder)
     if exists and _is_same(folder, done):
         return State.UNCHANGED
@@ -297,24 +312,55 @@ def _settle(student: str, done: Assembled, place: Place, options: Options, scrat
         if done.submitted_at is not None:
             time = done.submitted_at.astimezone(timezone.utc)
             (staged / TIMESTAMP).write_text(time.strftime(TIMESTAMP_FORMAT))
-        kept = place.intake / "replaced" / place.assignment / student / stamp(now)
-        _put(staged, folder, unused(kept) if exists else None)
+        kept = _put(staged, folder, place.intake / "replaced" / place.assignment / student / stamp(now))
+        if kept is not None and place.intake not in kept.parents:
+            done.remarks.append(f"the older folder could not be moved to another disk: it is {clean_name(str(kept))}")
     return State.REPLACED if exists else State.COLLECTED
 
 
-def _put(staged: Path, folder: Path, kept: Path | None) -> None:
-    """Move a submission into its place, and what was there to `kept`; put that back where the move fails."""
+def _put(staged: Path, folder: Path, kept: Path) -> Path | None:
+    """Move a submission into its place, and what was there to `kept`; put that back where the move fails.
+
+    Returns where the older one is now. Nothing is ever copied and then deleted, as `shutil.move` does where it cannot
+    rename: of a folder that something is mounted on, or that holds a pipe, only a part might arrive.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(folder, kept)
+    older = _set_aside(folder, kept) if os.path.lexists(folder) else None
     try:
-        shutil.move(staged, folder)
-    except OSError:
-        shutil.rmtree(folder, ignore_errors=True)
-        if kept is not None:
-            shutil.move(kept, folder)
+        _move_in(staged, folder)
+    except BaseException:
+        if older is not None:
+            os.rename(older, folder)
         raise
+    return older
+
+
+def _set_aside(folder: Path, kept: Path) -> Path:
+    """Move what lies in a submission's place away, whatever it is; to a hidden place beside it where `kept` is on
+    another disk. Returns where it is now."""
+    beside = folder.parent / ".replaced" / f"{folder.name}-{kept.name}"
+    for target in (kept, beside):
+        target = unused(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(folder, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV or target.parent == beside.parent:
+                raise
+        else:
+            return target
+    raise AssertionError("unreachable: the second place is on the same disk, or os.rename has raised")
+
+
+def _move_in(staged: Path, folder: Path) -> None:
+    """Move our own copy of a submission, which holds regular files only, in one piece for whoever looks."""
+    try:
+        os.rename(staged, folder)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent, ignore_cleanup_errors=True) as beside:
+            os.rename(shutil.copytree(staged, Path(beside) / "submission"), folder)
 
 
 def _is_same(folder: Path, done: Assembled) -> bool:
@@ -338,9 +384,8 @@ def _digest(path: Path) -> str:
 
 def _stays(folder: Path, done: Assembled, rules: Rules) -> bool:
     """Whether what was collected before was handed in later, and still in time."""
-    try:
-        before = parse_utc((folder / TIMESTAMP).read_text().strip()).replace(tzinfo=timezone.utc)
-    except (OSError, ValueError, OverflowError):
+    before = handed_in_at(folder)
+    if before is None:
         return False
     in_time = rules.takes_late or rules.deadline is None or before <= rules.deadline
     return done.submitted_at is not None and in_time and before > done.submitted_at
@@ -351,7 +396,8 @@ def _scratch(place: Place, options: Options) -> Iterator[Path]:
     """A folder for one student's files, on the course's own disk unless nothing may be touched there."""
     if not options.dry_run:
         place.intake.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="part-", dir=None if options.dry_run else place.intake) as scratch:
+    where = None if options.dry_run else place.intake
+    with tempfile.TemporaryDirectory(prefix="part-", dir=where, ignore_cleanup_errors=True) as scratch:
         yield Path(scratch)
 
 
@@ -378,7 +424,7 @@ def _note_arrived(record: Record | None, student: str, item: Arrived, state: Sta
         submitted_at=item.time.isoformat() if item.time is not None and has_time(item.upload) else "",
         which=item.which,
         verdict=verdict,
-        remark=item.remark,
+        remark=clipped(item.remark),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from autograder.intake.archive import Member, fold
+from autograder.remarks import in_words
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Canvas's Attachment.make_unique_filename: "-1" to "-7", then a UUID, before all extensions.
@@ -219,6 +220,6 @@ def _refuse_lookalikes(found: Sorted) -> None:
         by_fold.setdefault(fold(person.name), []).append(person)
     for people in by_fold.values():
         if len(people) > 1:
-            names = ", ".join(person.name for person in people)
+            names = in_words([person.name for person in people])
             for person in people:
                 found.leave_out(person, f"one of several that differ only in capitals: {names}")

@@ -15,6 +15,7 @@ from autograder.intake.collect import Intake, Outcome, State
 from autograder.intake.exports import Listed
 from autograder.intake.receipts import Receipt
 from autograder.printable import one_line, printable
+from autograder.remarks import in_words
 
 MOST_LISTED = 200
 STYLES = {
@@ -76,7 +77,7 @@ def _summary(intake: Intake) -> str:
 
 
 def _lists(intake: Intake) -> Iterator[tuple[str, list[str]]]:
-    late = [f"{clean_name(o.student)}: {', '.join(o.late)}{_end_of_late(o)}" for o in intake.outcomes if o.late]
+    late = [f"{clean_name(o.student)}: {in_words(o.late)}{_end_of_late(o)}" for o in intake.outcomes if o.late]
     if late:
         yield "After the deadline, not taken", late
     if intake.receipts:
