@@ -10,7 +10,7 @@ from typing import Any
 from autograder.printable import printable
 from autograder.repair import is_solution
 from autograder.results import AnswerCell
-from autograder.submission import Submission, grade_id_of, is_test_cell, read_notebook, source_of
+from autograder.submission import Submission, grade_id_of, is_test_cell, read_released, source_of
 
 MOST_CELLS = 60  # of a notebook
 MOST_CHARACTERS = 40_000  # of a notebook
@@ -25,7 +25,7 @@ def answer_cells(submission: Submission, release: Path) -> dict[str, list[Answer
     for path in sorted(release.glob("*.ipynb")):
         notebook = submission.notebooks.get(path.stem)
         if notebook is not None:
-            released = {source_of(cell).strip() for cell in read_notebook(path)["cells"]}
+            released = {source_of(cell).strip() for cell in read_released(path)["cells"]}
             found[path.stem] = list(_bounded(_own_cells(notebook["cells"], released)))
     return found
 

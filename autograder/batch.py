@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import logging
 import os
@@ -27,21 +26,25 @@ from tornado.log import app_log
 
 from autograder import pipeline
 from autograder.cache import remove_parts
+from autograder.config import ConfigError, Limits
 from autograder.course_life import upkeep
-from autograder.course_life.groups import in_order
+from autograder.course_life.extensions import ExtensionError
+from autograder.course_life.groups import GroupError, in_order
 from autograder.course_lock import CourseBusy, lock_course
-from autograder.gradebook import Marks, absolute_url, check_gradebook, read_marks
-from autograder.grading import internal_results, own_fault
-from autograder.manual_marks import carry_over, decided
+from autograder.data import DataError
+from autograder.gradebook import GradebookError, Marks, absolute_url, check_gradebook, read_marks
+from autograder.machine_faults import disk_problem, reason_of
+from autograder.manual_marks import decided
 from autograder.nbgrader_plugin import WIRING_REMEDY, missing_wiring
-from autograder.pipeline import Grader, SetupError, grade_submission, remove_abandoned, scratch_folder
-from autograder.recording import clear_scores, settle, standing_report
+from autograder.pipeline import Grader, SetupError, grade_submission, look, remove_abandoned, scratch_folder
+from autograder.recording import record_fault, settle, standing_report
 from autograder.regrades import Regrade, changes_of
-from autograder.reports import load_report, report_path, save_report
+from autograder.reports import load_report, report_path
 from autograder.results import GradeReport, Status
-from autograder.submission import find_notebooks, notebook_in, stage
+from autograder.submission import notebook_in, stage
 
 MOST_PROBLEM = 300
+OF_THE_COURSE = (ConfigError, DataError, ExtensionError, GradebookError, GroupError, SetupError, SQLAlchemyError)
 UNFIT_NAME = re.compile(r"[*?\[\]\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -184,24 +187,25 @@ def grade_batch(
             errors.clear()
             try:
                 outcome = _grade_one(course, grader, student, folder, marks, errors, force)
-            except OSError as error:
-                problem = disk_problem(error)
-                if not problem:
-                    raise
-                outcome = Outcome(student, State.FAULT, problem=problem)  # not even that can be recorded
+            except OF_THE_COURSE:
+                raise  # whosever submission it came up with
+            except Exception as error:
+                outcome = _not_graded(course, grader, student, error)
             outcomes.append(outcome)
             on_end(outcome)
         remarks = upkeep.bring_up_to_date(course, grader.name)
     return Batch(tuple(outcomes), course.log_path, tuple(remarks))
 
 
-def disk_problem(error: OSError) -> str:
-    """What to do about a disk that is full or cannot be written; empty for other errors."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-        return ""
-    place = f" ({error.filename})" if error.filename else ""
-    remedy = "free some space, or let this user write there, and grade again; what stands in the gradebook stays"
-    return f"{error.strerror}{place}: {remedy}"
+def _not_graded(course: NbCourse, grader: Grader, student: str, error: Exception) -> Outcome:
+    """What came up with one submission, in its files or in our own code, costs nobody else anything."""
+    problem = (disk_problem(error) if isinstance(error, OSError) else "") or reason_of(error)
+    course.app.log.error("%s was not graded: %s", student, problem, exc_info=error)
+    try:
+        report = _record_fault(course, grader, student, problem, None)
+    except (OSError, ValueError):  # not even that can be recorded: the disk is full, or no file can have this name
+        return Outcome(student, State.FAULT, problem=problem)
+    return Outcome(student, State.FAULT, report, problem)
 
 
 @contextmanager
@@ -254,7 +258,7 @@ def _look_over(grader: Grader, student: str, folder: Path) -> tuple[str, tuple[s
     """Why there is nothing to grade in a folder (or nothing), and remarks on how its notebooks were found."""
     if UNFIT_NAME.search(student):
         return "nbgrader cannot handle *, ?, [, ] or control characters in a student's name: rename the folder", ()
-    finding = find_notebooks(folder, grader.release)
+    finding = look(grader, folder).finding
     graded = {exercise.notebook for exercise in grader.assignment.exercises}
     problem = "" if graded & set(finding.files) else "no notebook of the assignment was handed in"
     return problem, tuple(finding.remarks)
@@ -327,17 +331,13 @@ def _record_fault(
     course: NbCourse, grader: Grader, student: str, problem: str, last: GradeReport | None
 ) -> GradeReport:
     """Leave no score of an earlier run standing, in the gradebook or in the reports."""
-    checks = [check for exercise in grader.assignment.exercises for check in internal_results(exercise, problem)]
-    cells = {e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in grader.assignment.exercises}
-    report = GradeReport(student, grader.name, checks, cells=cells, notes=[own_fault(problem)])
-    report = carry_over(report, last)
-    save_report(grader.root, report)
     try:
-        clear_scores(course.db_url, grader.name, student)
+        return record_fault(grader, course.db_url, student, problem, last)
     except SQLAlchemyError as error:
         course.app.log.error("older scores of %s could not be taken back: %s", student, error)
+        report = load_report(grader.root, grader.name, student)
+        assert report is not None  # it was saved before
         return replace(report, notes=[*report.notes, "older scores may still stand in the gradebook: grade again"])
-    return report
 
 
 class _LogFile(logging.FileHandler):
@@ -405,7 +405,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def grade_notebook(grader: Grader, path: Path) -> GradeReport:
     """Grade one notebook with the files beside it, without a gradebook: the report holds this exercise only."""
-    name = notebook_held(path, grader.release)
+    name = notebook_held(path, grader.release, grader.course.limits)
     with tempfile.TemporaryDirectory(prefix="autograder-check-") as scratch:
         folder = Path(scratch)
         _, notes = stage(path.absolute().parent, folder, grader.course.limits)
@@ -421,6 +421,6 @@ def grade_notebook(grader: Grader, path: Path) -> GradeReport:
     )
 
 
-def notebook_held(path: Path, release: Path) -> str:
+def notebook_held(path: Path, release: Path, limits: Limits) -> str:
     """The notebook of a release that a file holds, by its cells or else by its name."""
-    return notebook_in(path.absolute(), release) or path.stem
+    return notebook_in(path.absolute(), release, limits) or path.stem

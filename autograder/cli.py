@@ -53,6 +53,7 @@ from autograder.intake.screen import show as show_intake
 from autograder.intake.times import EXAMPLE as DEADLINE_EXAMPLE
 from autograder.intake.times import TimeError, parse_deadline, parse_zone
 from autograder.jail import SandboxFault
+from autograder.machine_faults import disk_problem
 from autograder.outputs import details
 from autograder.overview import Row, notebooks_of, rows_of, status_words
 from autograder.pipeline import SetupError, open_grader
@@ -100,7 +101,7 @@ class Commands(click.Group):
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
-            if isinstance(error, OSError) and (problem := batch.disk_problem(error)):
+            if isinstance(error, OSError) and (problem := disk_problem(error)):
                 complain(problem)
                 ctx.exit(NOTHING_GRADED)
             with tempfile.NamedTemporaryFile(
@@ -654,7 +655,7 @@ def conclude_comparison(console: Console, found: Sequence[whatif.Comparison]) ->
 def choose_assignment_of(root: Path, course: Course, notebook: Path, wanted: str | None) -> str:
     """The assignment that a notebook belongs to, by its cells or its name. Raises click.UsageError."""
     names = [choose_assignment(course, wanted)] if wanted else sorted(course.assignments)
-    held = {name: batch.notebook_held(notebook, root / "release" / name) for name in names}
+    held = {name: batch.notebook_held(notebook, root / "release" / name, course.limits) for name in names}
     found = [name for name in names if course.assignments[name].exercise(held[name])]
     if len(found) == 1:
         return found[0]

@@ -91,6 +91,8 @@ class Limits:
     process and, watched from outside, of the whole jail. `output_kib` is what one cell may print, `outputs` how many
     displays it may make, `evidence_mib` and `records` all that one notebook may send. `scratch_mib` is the size of
     the working folder, `tmp_mib` of `/tmp` and of `/dev/shm`, `scratch_files` the number of files in all three.
+    `reading_seconds` (of CPU time) and `reading_mib` (of memory) are what reading and repairing the notebooks of one
+    submission may take, outside the jail, where its bytes are parsed and none of its code runs.
     """
 
     cell_seconds: float = 60
@@ -108,6 +110,8 @@ class Limits:
     scratch_mib: int = 256
     tmp_mib: int = 256
     scratch_files: int = 50_000
+    reading_seconds: float = 30
+    reading_mib: int = 1024
     grader_seconds: float = 1200
 
     def __post_init__(self) -> None:

@@ -131,7 +131,7 @@ def check_jail(isolation: Isolation, limits: Limits) -> Finding:
     """Start a jail with nothing to run in it: its first process proves its confinement before it says "ready"."""
     began = time.monotonic()
     try:
-        with start("launcher", limits, isolation) as jail:
+        with start("launcher", limits, isolation, streams=2) as jail:
             with suppress(BrokenPipeError):
                 jail.stdin.write(json.dumps({"notebooks": [], "checkpoint": None, "probe_seconds": 10}).encode())
                 jail.stdin.close()
@@ -160,7 +160,8 @@ def check_limits(limits: Limits) -> Finding:
     found = (
         f"{limits.cell_seconds:g} s a cell, {limits.notebook_seconds:g} s a notebook, {limits.submission_seconds:g} s "
         f"a submission; {limits.memory_mib:,} MiB of memory, {limits.processes} processes, {limits.file_mib} MiB a "
-        f"file, {limits.scratch_files:,} files; {limits.output_kib} KiB and {limits.outputs} displays a cell"
+        f"file, {limits.scratch_files:,} files; {limits.output_kib} KiB and {limits.outputs} displays a cell; "
+        f"{limits.reading_seconds:g} s and {limits.reading_mib:,} MiB to read a submission"
     )
     return Finding("limits", State.OK, found)
 

@@ -7,25 +7,29 @@ the notes say which, so that a student can object.
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from autograder.config import did_you_mean
-from autograder.evidence import clean_text
-from autograder.notebook_file import Notebook, UnreadableNotebook, read_notebook
+from autograder.evidence import clean_name
+from autograder.notebook_file import CLEAR, Notebook, UnreadableNotebook, read_notebook, read_released
+from autograder.remarks import clipped, few, in_words
 from autograder.repair import grade_id_of, work_of
 
 MOST_DEPTH = 8
 MOST_NESTED = 32  # folders further down than this are not even looked into
+MOST_ENTRIES = 200_000  # of a submission: a data set of single pictures has 60,000, a virtual environment 30,000
 MOST_CANDIDATES = 40
-MOST_LOOKED_AT_MIB = 512  # of all candidates: reading them takes up to twenty seconds
+MOST_LOOKED_AT_MIB = 512  # of all candidates: the costliest that we know take two or three seconds for 100 MiB
+MOST_STRANGERS = 100  # that are named
 SUFFIX = re.compile(r"\.ipynb(\.txt|\.json)?", re.IGNORECASE)  # browsers add the second
-
-Work = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,13 @@ class Finding:
     """Where the notebooks of an assignment are: `files` by notebook, names relative to the submission.
 
     `notes` say in words what a student should know, by notebook; `strangers` are files that belong to no notebook,
-    with the reason.
+    with the reason, and `more_strangers` counts those that are not named.
     """
 
     files: Mapping[str, str]
-    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     strangers: Mapping[str, str] = field(default_factory=dict)
+    more_strangers: int = 0
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -48,25 +53,24 @@ class Finding:
 
     @property
     def remarks(self) -> list[str]:
-        """All of it in words, for the student and the staff."""
-        found = [f"notebooks were found in the folder `{clean_text(folder[:-1])}`" for folder in self.folders]
-        found += [f"{notebook}: {note}" for notebook, notes in self.notes.items() for note in notes]
-        return found + [f"`{clean_text(name)}` was left out: {reason}" for name, reason in self.strangers.items()]
+        """All of it in words, for the student and the staff; what is said of each notebook comes before strangers."""
+        found = few(f"notebooks were found in the folder `{clean_name(folder[:-1])}`" for folder in self.folders)
+        for notebook, notes in self.notes.items():
+            found += few(f"{notebook}: {note}" for note in notes)
+        strangers = (f"`{clean_name(name)}` was left out: {reason}" for name, reason in self.strangers.items())
+        return found + few(strangers, rest="other notebooks were left out", uncounted=self.more_strangers)
 
 
 @dataclass(frozen=True)
 class _Copy:
-    """One file that holds a notebook, or is named as one. `problem` says why it cannot be read."""
+    """One file that holds a notebook, or is named as one. `problem` says why it cannot be read; `work` identifies what
+    was written in it, "" where that is nothing, and `answers` counts the answers."""
 
     name: str
     notebook: str
-    work: Work = ()
+    work: str = ""
+    answers: int = 0
     problem: str = ""
-
-    @property
-    def answers(self) -> int:
-        """How many answers it holds."""
-        return len({grade_id for grade_id, _ in self.work if grade_id})
 
     @property
     def has_place(self) -> bool:
@@ -78,12 +82,13 @@ class _Copy:
         return PurePosixPath(self.name).name == f"{self.notebook}.ipynb"
 
 
-def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+def walk(folder: Path, most: int | None = None) -> Iterator[tuple[str, os.stat_result]]:
     """Every entry below a folder as (relative name, lstat), links neither followed nor left out.
 
     Folders are looked into; one that cannot be entered, or lies more than MOST_NESTED deep, is an entry itself. Raises
-    OSError where `folder` itself cannot be read.
+    OSError where `folder` itself cannot be read, or where there are more than `most` files and folders.
     """
+    count = 0
     pending: list[tuple[str, os.stat_result | None]] = [("", None)]
     while pending:
         prefix, itself = pending.pop()
@@ -94,6 +99,9 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
                 raise
             yield prefix[:-1], itself  # no rights, a path that is too long, or a link that has taken its place
             continue
+        count += len(entries)
+        if most is not None and count > most:
+            raise OSError(errno.EFBIG, f"it holds more than {most:,} files and folders", str(folder))
         for entry, found in entries:
             name = f"{prefix}{entry}"
             if stat.S_ISDIR(found.st_mode) and name.count("/") < MOST_NESTED:
@@ -115,46 +123,95 @@ def _entries(folder: Path, prefix: str) -> list[tuple[str, os.stat_result]]:
         os.close(descriptor)
 
 
+@dataclass(frozen=True)
+class Found:
+    """A finding, and what was read of the file that was chosen for each notebook: its content, or why there is none."""
+
+    finding: Finding
+    contents: Mapping[str, Notebook | UnreadableNotebook]
+
+
 def find_notebooks(folder: Path, release: Path) -> Finding:
     """Find the notebooks of a release in a folder that was handed in, and choose where there are copies."""
-    templates = {path.stem: read_notebook(path) for path in sorted(release.glob("*.ipynb"))}
-    names, strangers = _candidates(folder, templates)
+    return look_for_notebooks(folder, templates_of(release)).finding
+
+
+def templates_of(release: Path) -> dict[str, Notebook]:
+    """The notebooks of a release by name."""
+    return {path.stem: read_released(path) for path in sorted(release.glob("*.ipynb"))}
+
+
+def look_for_notebooks(
+    folder: Path,
+    templates: Mapping[str, Notebook],
+    *,
+    why_not: Callable[[str], str] = lambda name: "",
+) -> Found:
+    """Read each candidate once, and choose. `why_not` is asked before each is read, and gives the reason where it is
+    not to be."""
+    candidates = _candidates(folder, templates)
+    strangers = dict(candidates.strangers)
     copies: dict[str, list[_Copy]] = {}
-    for name in names:
-        copy = _look_at(folder, name, templates)
-        if copy.notebook:
-            copies.setdefault(copy.notebook, []).append(copy)
-        else:
-            unknown = "no cell of it is known, so it is no notebook of the assignment"
-            strangers[name] = copy.problem or unknown + did_you_mean(_stem(PurePosixPath(name).name), list(templates))
+    contents: dict[str, Notebook | UnreadableNotebook] = {}
+    for name in candidates.names:
+        copy, content = _look_at(folder, name, templates, candidates.too_large.get(name) or why_not(name))
+        if not copy.notebook:
+            strangers[name] = copy.problem or _unknown(name, templates)
+            continue
+        rivals = copies.setdefault(copy.notebook, [])
+        if all(_rank(copy) < _rank(rival) for rival in rivals):
+            contents[copy.notebook] = content  # of the others nothing is kept: they may be forty
+        rivals.append(copy)
     files, notes = {}, {}
     for notebook, found in sorted(copies.items()):
         ranked = sorted(found, key=_rank)
         files[notebook] = ranked[0].name
         notes[notebook] = tuple(_describe(ranked[0], ranked[1:]))
-    return Finding(files, notes, strangers)
+    return Found(Finding(files, notes, strangers, candidates.more), contents)
+
+
+def _unknown(name: str, templates: Mapping[str, Notebook]) -> str:
+    meant = did_you_mean(_stem(PurePosixPath(name).name), list(templates))
+    return f"no cell of it is known, so it is no notebook of the assignment{meant}"
 
 
 def notebook_in(path: Path, release: Path) -> str:
     """Which notebook of a release one file holds, by its cells or by its exact name; "" where it is none of them."""
-    templates = {template.stem: read_notebook(template) for template in sorted(release.glob("*.ipynb"))}
-    return _look_at(path.parent, path.name, templates).notebook
+    return _look_at(path.parent, path.name, templates_of(release), "")[0].notebook
 
 
-def _candidates(folder: Path, templates: Mapping[str, Notebook]) -> tuple[list[str], dict[str, str]]:
-    """Files that may be notebooks, those in their place first, and why others are not looked at."""
-    found = {name: entry.st_size for name, entry in walk(folder) if stat.S_ISREG(entry.st_mode) and _may_be(name)}
+@dataclass(frozen=True)
+class _Candidates:
+    """Files that may be notebooks, in the order in which they are read: those in their place first, and small ones
+    before large ones, so that what takes long is read last. `too_large` are those among them that are not read, and
+    why; `strangers` others that are not looked at, of which `more` are not even named."""
+
+    names: Sequence[str]
+    too_large: Mapping[str, str]
+    strangers: Mapping[str, str]
+    more: int
+
+
+def _candidates(folder: Path, templates: Mapping[str, Notebook]) -> _Candidates:
+    entries = walk(folder, MOST_ENTRIES)
+    found = {name: entry.st_size for name, entry in entries if stat.S_ISREG(entry.st_mode) and _may_be(name)}
     places = {f"{notebook}.ipynb" for notebook in templates}
     names: list[str] = []
-    strangers: dict[str, str] = {}
+    others: list[str] = []
+    too_large: dict[str, str] = {}
     left = MOST_LOOKED_AT_MIB << 20
-    for name in sorted(found, key=lambda n: (n not in places, n.count("/"), n)):
-        left -= found[name]
-        if name not in places and (len(names) >= MOST_CANDIDATES or left < 0):
-            strangers[name] = f"it was not looked at, being one of more than {MOST_CANDIDATES} notebooks or very large"
-        else:
-            names.append(name)
-    return names, strangers
+    for name in sorted(found, key=lambda n: (n not in places, found[n] if n in places else n.count("/"), n)):
+        fits = found[name] <= left
+        if name in places and not fits:
+            size = f"has {found[name] >> 20} MiB, and all notebooks together may have {MOST_LOOKED_AT_MIB}"
+            too_large[name] = f"{size}: {CLEAR} and hand in again"
+        is_read = name in places or (fits and len(names) < MOST_CANDIDATES)
+        (names if is_read else others).append(name)
+        left -= found[name] if is_read and fits else 0
+    reason = f"it was not looked at, being one of more than {MOST_CANDIDATES} notebooks or very large"
+    strangers = dict.fromkeys(others[:MOST_STRANGERS], reason)
+    names.sort(key=lambda n: (n not in places, found[n], n))
+    return _Candidates(names, too_large, strangers, max(0, len(others) - MOST_STRANGERS))
 
 
 def _may_be(name: str) -> bool:
@@ -175,15 +232,21 @@ def _stem(name: str) -> str:
     return name[: found.start()] if found and found.end() == len(name) else name
 
 
-def _look_at(folder: Path, name: str, templates: Mapping[str, Notebook]) -> _Copy:
+def _look_at(
+    folder: Path, name: str, templates: Mapping[str, Notebook], why_not: str
+) -> tuple[_Copy, Notebook | UnreadableNotebook]:
     named = PurePosixPath(name).name.removesuffix(".ipynb")
     by_name = named if named in templates and name.endswith(".ipynb") else ""
     try:
+        if why_not:
+            raise UnreadableNotebook(f"{clean_name(name)} {why_not}")
         notebook = read_notebook(folder / name)
     except UnreadableNotebook as error:
-        return _Copy(name, by_name, problem=str(error))
+        return _Copy(name, by_name, problem=clipped(str(error))), error
     own = _known_by_cells(notebook, by_name, templates)
-    return _Copy(name, own, work_of(notebook, templates[own]) if own else ())
+    work = work_of(notebook, templates[own]) if own else ()
+    digest = hashlib.sha256(json.dumps(work).encode()).hexdigest() if work else ""
+    return _Copy(name, own, digest, len({grade_id for grade_id, _ in work if grade_id})), notebook
 
 
 def _known_by_cells(notebook: Notebook, by_name: str, templates: Mapping[str, Notebook]) -> str:
@@ -218,6 +281,7 @@ def _rank(copy: _Copy) -> tuple[object, ...]:
         -copy.answers,
         depth,
         _Descending(_natural(copy.name)),
+        copy.name,
     )
 
 
@@ -239,22 +303,22 @@ class _Descending:
 
 def _describe(chosen: _Copy, others: Sequence[_Copy]) -> Iterator[str]:
     """What a student should know about a choice."""
-    expected, name = f"{chosen.notebook}.ipynb", clean_text(chosen.name)
+    expected, name = f"{chosen.notebook}.ipynb", clean_name(chosen.name)
     rivals = [other for other in others if other.work and other.work != chosen.work]
     if not chosen.has_name:
         yield f"found as `{name}`, known by its cells and graded: hand it in as `{expected}` next time"
     if rivals:
-        also = ", ".join(f"`{clean_text(rival.name)}`" for rival in rivals)
+        also = in_words([f"`{clean_name(rival.name)}`" for rival in rivals])
         yield (
             f"handed in {len(rivals) + 1} times with different answers: `{name}` was graded "
             f"({_reason(chosen, rivals)}), and {also} not. If you meant another one, say so to your instructor"
         )
     for other in others:
         if other.problem:
-            yield f"`{clean_text(other.name)}` was not used: {other.problem}"
+            yield f"`{clean_name(other.name)}` was not used: {other.problem}"
         elif other not in rivals:
             same = "holds the same answers" if other.work else "is as in the release"
-            yield f"`{clean_text(other.name)}` {same} and was left out"
+            yield f"`{clean_name(other.name)}` {same} and was left out"
 
 
 def _reason(chosen: _Copy, rivals: Sequence[_Copy]) -> str:

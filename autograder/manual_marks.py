@@ -20,7 +20,7 @@ from autograder.cache import digest_of
 from autograder.config import Assignment
 from autograder.gradebook import Mark
 from autograder.results import GradeReport, ManualMark
-from autograder.submission import Submission, grade_id_of, is_test_cell, read_notebook, source_of
+from autograder.submission import Submission, grade_id_of, is_test_cell, read_released, source_of
 
 CHOICES = {"keep": "kept", "clear": "cleared"}
 MISSING = "missing"
@@ -37,7 +37,7 @@ def answers_of(submission: Submission, release: Path, assignment: Assignment) ->
     answers: Answers = {}
     for path in sorted(release.glob("*.ipynb")):
         notebook = submission.notebooks.get(path.stem)
-        released = {grade_id_of(cell): source_of(cell) for cell in read_notebook(path)["cells"] if _is_graded(cell)}
+        released = {grade_id_of(cell): source_of(cell) for cell in read_released(path)["cells"] if _is_graded(cell)}
         digests = _digests(notebook["cells"], released, _files(submission, assignment, path.stem)) if notebook else {}
         if released:
             answers[path.stem] = {cell: digests.get(cell, MISSING) for cell in released}

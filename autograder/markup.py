@@ -18,7 +18,7 @@ from nbconvert.filters.markdown_mistune import MISTUNE_V3, IPythonRenderer, Mark
 from nbconvert.preprocessors.sanitize import SanitizeHTML
 from traitlets import Bool, List, Unicode
 
-from autograder.submission import read_notebook, source_of
+from autograder.submission import read_released, source_of
 
 TABLE_TAGS = {"br", "p", "pre", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr"}
 MARKDOWN_TAGS = TABLE_TAGS | {"div", "dl", "dt", "dd", "del", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "img", "span"}
@@ -46,7 +46,7 @@ class SafeMarkup(SanitizeHTML):  # type: ignore[misc]
     tags = List(Unicode(), default_value=sorted(ALLOWED_TAGS | TABLE_TAGS)).tag(config=True)
 
     def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
-        released = read_notebook(self.parent.grader.release / f"{resources['nbgrader']['notebook']}.ipynb")
+        released = read_released(self.parent.grader.release / f"{resources['nbgrader']['notebook']}.ipynb")
         self.own = {source_of(cell) for cell in released["cells"]}
         shorten([cell for cell in notebook.cells if cell.source not in self.own])
         cleaned: tuple[Notebook, Resources] = super().preprocess(notebook, resources)

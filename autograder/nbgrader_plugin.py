@@ -11,6 +11,7 @@ last one reaches `RecordSubmission`, so that neither a fault nor a kill leaves h
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -27,6 +28,7 @@ from nbconvert.exporters import NotebookExporter
 from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import AssignLatePenalties, NbGraderPreprocessor
 from nbgrader.utils import rmtree
+from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Application
 
 from autograder import manual_marks, outputs, pipeline, recording, regrades
@@ -37,23 +39,22 @@ from autograder.course_life.extensions import ExtensionError
 from autograder.course_life.traces import note_traces
 from autograder.course_lock import CourseBusy, CourseLock, lock_course
 from autograder.data import DataError
-from autograder.evidence import clean_text
+from autograder.evidence import clean_name
 from autograder.gradebook import GradebookError, Marks, database_path, read_marks
+from autograder.machine_faults import reason_of, stops_a_run
 from autograder.plan import checkpoint_names
+from autograder.remarks import few, in_words
 from autograder.reports import load_report, save_report
 from autograder.results import CellScore, GradeReport
 from autograder.submission import (
-    Finding,
     Surroundings,
     UnreadableNotebook,
-    find_notebooks,
     is_test_cell,
-    load_found,
     load_notebook,
     own_files,
     quarantine,
     quarantined,
-    read_notebook,
+    read_released,
     repair,
     unread_answers,
 )
@@ -90,14 +91,56 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         self.converted: dict[str, recording.Converted] = {}  # by notebook, of the present student
         self._texts: dict[str, str] = {}
         self._last = ""  # the last student whose submission nbgrader converts
-        self._findings: dict[str, Finding] = {}  # by submitted folder
+        self._left_out: list[str] = []  # submissions that cannot be taken, each with the reason
         around = self._surroundings()
         for folder in submitted_folders(self.parent):
+            self._prepare(folder, around)
+        if self._left_out:
+            self._fail_at_the_end()
+
+    def _prepare(self, folder: str, around: Surroundings) -> None:
+        """Make a submission safe, and see whether it has to be graded. Whatever is wrong with its files leaves out this
+        one submission: nothing of it is copied, it is recorded as not graded, and the others are graded.
+
+        Raises NbGraderException where the machine or the gradebook gives out.
+        """
+        try:
             student = self._set_aside(folder, around)
             self._take_up(folder)
             if folder in self.parent.assignments:
-                self._last = student
                 self._look_back(folder, student)
+                self._last = student
+        except Exception as error:
+            if stops_a_run(error) or isinstance(error, (GradebookError, SQLAlchemyError)):
+                raise _nothing_graded(self, error) from error
+            self._leave_out(folder, f"the submission cannot be taken as it is: {reason_of(error)}")
+
+    def _leave_out(self, folder: str, problem: str) -> None:
+        course, grader = self.parent.coursedir, self.grader
+        self.parent.assignments.pop(folder, None)
+        self._left_out.append(clean_name(folder))
+        self.log.error("%s: %s", clean_name(folder), problem)
+        if _is_unfit(folder):
+            return  # no report can have this name
+        student = student_of(self.parent, folder)
+        if student in course.student_id_exclude.split(","):
+            return
+        autograded = Path(course.format_path(course.autograded_directory, student, grader.name))
+        if autograded.is_dir():
+            rmtree(autograded)
+        recording.record_fault(grader, course.db_url, student, problem)
+
+    def _fail_at_the_end(self) -> None:
+        """nbgrader knows of no submission that was left out, and would end as if all had been graded."""
+        convert = self.parent.convert_notebooks
+
+        def convert_then_fail() -> None:
+            convert()
+            if not isinstance(self.parent.parent, Application):
+                self._lock.release()
+            raise NbGraderException(f"not graded: {in_words(self._left_out)}")
+
+        self.parent.convert_notebooks = convert_then_fail
 
     def _surroundings(self) -> Surroundings:
         """What a submission must not collide with. Weights beside the source notebooks are no part of the course.
@@ -117,21 +160,12 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         return Surroundings(own, [path.stem for path in grader.release.glob("*.ipynb")], private, sum(own.values()))
 
     def _set_aside(self, folder: str, around: Surroundings) -> str:
-        """Move away what nbgrader must not copy; returns the student.
-
-        Raises NbGraderException where a submission cannot be made safe.
-        """
-        try:
-            if any(unicodedata.category(c) in ("Cc", "Cs") for c in folder):
-                raise OSError("control characters in its name: rename it")  # nbgrader would not find the student in it
-            student = student_of(self.parent, folder)
-            limits, place = self.grader.course.limits, _quarantine_place(self.grader, student)
-            notes = quarantine(Path(folder), place, limits, around)
-        except OSError as error:
-            problem = f"{clean_text(folder)} cannot be taken as it is: {clean_text(str(error))}"
-            self.log.error("Nothing was graded: %s", problem)
-            raise NbGraderException(problem) from error
-        for note in notes:
+        """Move away what nbgrader must not copy; returns the student. Raises OSError where that cannot be done."""
+        if _is_unfit(folder):
+            raise OSError(errno.EINVAL, "control characters in its name: rename it", folder)
+        student = student_of(self.parent, folder)
+        limits, place = self.grader.course.limits, _quarantine_place(self.grader, student)
+        for note in quarantine(Path(folder), place, limits, around):
             self.log.warning("%s: %s", student, note)
         if folder in self.parent.assignments:  # nbgrader would name what it listed, were it gone or not
             listed = self.parent.assignments[folder]
@@ -168,14 +202,13 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         released = {path.stem for path in self.grader.release.glob("*.ipynb")}
         if released <= {Path(path).stem for path in listed}:
             return
-        chosen = [n for n in self._finding(folder).files if fnmatch(n, self.parent.coursedir.notebook_id)]
+        chosen = [
+            n
+            for n in pipeline.look(self.grader, Path(folder)).finding.files
+            if fnmatch(n, self.parent.coursedir.notebook_id)
+        ]
         if chosen:
             self.parent.assignments[folder] = sorted({*listed, *(os.path.join(folder, f"{n}.ipynb") for n in chosen)})
-
-    def _finding(self, folder: str) -> Finding:
-        if folder not in self._findings:
-            self._findings[folder] = find_notebooks(Path(folder), self.grader.release)
-        return self._findings[folder]
 
     def from_filename(self, filename: str, resources: Resources | None = None, **kw: Any) -> tuple[str, Resources]:
         """The notebook that `filename` stands for; the untouched release in its place where it cannot be read.
@@ -187,15 +220,10 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
         template = self.grader.release / path.name
         try:
-            if self.parent._sanitizing:
-                finding = self._finding(str(path.parent))
-                data, notes = load_found(path.parent, finding, template)
-                notes = [*finding.notes.get(path.stem, ()), *notes]
-            else:
-                data, notes = load_notebook(path, template)
+            data, notes = self._read(path) if self.parent._sanitizing else load_notebook(path, template)
         except UnreadableNotebook as error:
             self.log.warning("%s: %s; nothing in it can be graded", resources["nbgrader"]["student"], error)
-            released = read_notebook(template)
+            released = read_released(template)
             data, notes = repair(released, released)
         for note in notes if self.parent._sanitizing else []:
             self.log.warning("%s, %s: %s", resources["nbgrader"]["student"], path.stem, note)
@@ -208,6 +236,13 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
                 self._texts, self.converted = {}, {}
                 self._release_after(student)
         return converted
+
+    def _read(self, path: Path) -> tuple[Notebook, list[str]]:
+        """What was handed in as a notebook of the release, repaired, with notes. Raises UnreadableNotebook."""
+        reading, name = pipeline.look(self.grader, path.parent), path.stem
+        if name not in reading.notebooks:
+            raise UnreadableNotebook(reading.unreadable.get(name, "it is no notebook of the assignment"))
+        return reading.notebooks[name], [*few(reading.finding.notes.get(name, ())), *reading.repairs[name]]
 
     def _end_of(self, notebook: str, text: str, student: str) -> bool:
         """After a notebook's last step, when nbgrader only writes its text: whether it was the submission's last."""
@@ -230,6 +265,11 @@ def submitted_folders(converter: Any) -> list[str]:
     course = converter.coursedir
     pattern = course.format_path(course.submitted_directory, course.student_id, course.assignment_id)
     return sorted(folder for folder in glob.glob(pattern) if os.path.isdir(folder))
+
+
+def _is_unfit(folder: str) -> bool:
+    """Whether nbgrader would not find the student in a folder's name."""
+    return any(unicodedata.category(c) in ("Cc", "Cs") for c in folder)
 
 
 def student_of(converter: Any, folder: str) -> str:
@@ -391,7 +431,7 @@ class RecordSubmission(AssignLatePenalties):  # type: ignore[misc]
     def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
         own, exporter = resources["nbgrader"], self.parent
         name = own["notebook"]
-        released = read_notebook(exporter.grader.release / f"{name}.ipynb")
+        released = read_released(exporter.grader.release / f"{name}.ipynb")
         unread = unread_answers(notebook.cells, released)
         exporter.converted[name] = recording.Converted(notebook.cells, unread)
         if is_last(exporter.parent, name):

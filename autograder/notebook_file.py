@@ -1,7 +1,8 @@
 """One notebook file, read with limits, whatever an editor, a browser or an interrupted upload made of it.
 
-A file of ordinary size is read whole. A larger one, which outputs made so, is read as a stream without its outputs;
-so is a damaged one, to find out where it ends.
+A file of ordinary size is read whole. A larger one, which outputs made so, is read as a stream; so is a damaged one, to
+find out where it ends. Of either only what grading needs is kept: of a cell its type, its text, its grade id and its
+pictures. Outputs and metadata are never looked at; a notebook in an old format is so converted in passing.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import ijson
-import nbformat
-
 from autograder.evidence import clean_name
+from autograder.notebook_bounds import bounded_cells, joined
+from autograder.notebook_stream import NOTEBOOK, DamagedStream, EndsEarly, HoldsTooMuch, fitted, parse_stream
+from autograder.strict_json import count_values
 
-MOST_NOTEBOOK_MIB = 256  # a stream of this size with one endless string takes twice as much memory, and ten seconds
+MOST_NOTEBOOK_MIB = 256
 WHOLE_MIB = 8  # Python objects take up to twenty times the space of their JSON
+MOST_WHOLE_VALUES = 400_000  # of a file that is read whole: an honest one has some thousands
 CHUNK = 1 << 20
-MOST_EVENTS = 20_000_000  # about three seconds of parsing
-MOST_KEPT_EVENTS = 500_000
-MOST_KEPT_CHARACTERS = 32 << 20
 MOST_CELLS = 2000
 CURRENT_FORMAT = 4
 
@@ -32,22 +32,16 @@ Notebook = dict[str, Any]
 
 AGAIN = "open it in Jupyter, save it, and hand it in again"
 UPLOAD_AGAIN = "the upload was probably interrupted: save the notebook, upload it again, and compare the sizes"
+CLEAR = "clear its outputs (Edit → Clear All Outputs)"
 
 
 class UnreadableNotebook(ValueError):
     """A notebook file that cannot be taken as one; the message is for the student."""
 
 
-class _EndsEarly(Exception):
-    """The file is sound as far as it goes; `value` holds what was read of it."""
-
-    def __init__(self, value: object) -> None:
-        super().__init__()
-        self.value = value
-
-
 def read_notebook(path: Path) -> Notebook:
-    """A notebook's `cells` as nbformat 4 has them, and `notes` about what reading it took.
+    """What was handed in as a notebook: its `cells` with type, text, grade id and pictures, and `notes` about what
+    reading it took. Bounded: at most MOST_CELLS cells, with text and pictures as notebook_bounds.py says.
 
     A file that ends early gives the cells that are whole, and says so under `ends_early`. Raises UnreadableNotebook.
     """
@@ -58,10 +52,10 @@ def read_notebook(path: Path) -> Notebook:
             raise UnreadableNotebook(f"{name} is empty (0 bytes): {UPLOAD_AGAIN}")
         if size > MOST_NOTEBOOK_MIB << 20:
             too_large = f"{name} has {size >> 20} MiB, and at most {MOST_NOTEBOOK_MIB} are read"
-            raise UnreadableNotebook(f"{too_large}: clear its outputs (Edit → Clear All Outputs) and hand in again")
+            raise UnreadableNotebook(f"{too_large}: {CLEAR} and hand in again")
         try:
             data, notes = _parse(file, name)
-        except _EndsEarly as early:
+        except EndsEarly as early:
             return _cut_off(name, early.value)
     entries = _cells_of(data, name)
     cells = [entry for entry in entries if isinstance(entry, dict)]
@@ -69,7 +63,24 @@ def read_notebook(path: Path) -> Notebook:
         notes.append("some of what stands among its cells is no cell, and was left out")
     if len(cells) > MOST_CELLS:
         notes.append(f"it has {len(cells):,} cells: those after the first {MOST_CELLS:,} were left out")
-    return {"cells": cells[:MOST_CELLS], "notes": notes}
+    kept, left_out = bounded_cells(cells[:MOST_CELLS])
+    return {"cells": kept, "notes": [*notes, *left_out]}
+
+
+def read_released(path: Path) -> Notebook:
+    """A notebook of the course's own, with everything that its cells say of themselves; read once. Nobody may change
+    what is returned. Raises UnreadableNotebook."""
+    try:
+        found = path.stat()
+        return _released(path, found.st_mtime_ns, found.st_size)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableNotebook(f"{path} cannot be read as a notebook of the course's ({error})") from error
+
+
+@lru_cache(256)
+def _released(path: Path, _changed: int, _size: int) -> Notebook:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return {"cells": [dict(cell) for cell in cells], "notes": []}
 
 
 def _open(path: Path, name: str) -> BinaryIO:
@@ -99,15 +110,37 @@ def _parse(file: BinaryIO, name: str) -> tuple[object, list[str]]:
 def _decode_json(file: BinaryIO, encoding: str, errors: str, name: str) -> object:
     file.seek(0)
     content = file.read((WHOLE_MIB << 20) + 1)
+    text = ""
     if len(content) <= WHOLE_MIB << 20:
         # Not `final`: where an upload was cut within a letter, the rest of that letter is no other character set.
         text = codecs.getincrementaldecoder(encoding)(errors).decode(content)
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            pass  # what is wrong with it, the stream finds out
+    is_plain = bool(text) and count_values(text.encode("utf-8", "replace")) <= MOST_WHOLE_VALUES
+    if is_plain and (value := _read_whole(text)) is not None:
+        return value
     file.seek(0)
-    return _parse_stream(_utf8_chunks(file, encoding, errors), name)
+    try:
+        return parse_stream(_utf8_chunks(file, encoding, errors))
+    except HoldsTooMuch as error:
+        remedy = f"{CLEAR}, take large pictures out, and hand in again"
+        raise UnreadableNotebook(f"{name} holds more than can be read: {remedy}") from error
+    except EndsEarly:
+        raise
+    except DamagedStream as damaged:
+        # A large figure's data may hold NaN, which JSON does not know and Python reads.
+        value = _read_whole(text) if text and not is_plain else None
+        if value is None:
+            where = f"after {_count(_whole_cells(damaged.value))}"
+            problem = f"{name} cannot be read as a notebook: it is damaged {where}; {AGAIN}"
+            raise UnreadableNotebook(problem) from damaged
+        return value
+
+
+def _read_whole(text: str) -> object:
+    """What Python takes for JSON, of which only what is needed is kept at once; None where it takes it for none."""
+    try:
+        return fitted(json.loads(text), NOTEBOOK)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _utf8_chunks(file: BinaryIO, encoding: str, errors: str) -> Iterator[bytes]:
@@ -116,87 +149,14 @@ def _utf8_chunks(file: BinaryIO, encoding: str, errors: str) -> Iterator[bytes]:
         yield decoder.decode(chunk).encode("utf-8", "replace")
 
 
-def _parse_stream(chunks: Iterator[bytes], name: str) -> object:
-    """The JSON value in a stream, without outputs and the notebook's own metadata, which nobody needs.
-
-    Raises _EndsEarly, or UnreadableNotebook where it is damaged or too much is left to keep.
-    """
-    events = ijson.sendable_list()
-    parser = ijson.basic_parse_coro(events, use_float=True)
-    kept = _Kept(name)
-    try:
-        for chunk in chunks:
-            parser.send(chunk)
-            kept.take(events)
-    except ijson.JSONError as error:
-        kept.take(events)
-        where = f"after {_count(_whole_cells(kept.builder.value, kept.depth))}"
-        raise UnreadableNotebook(f"{name} cannot be read as a notebook: it is damaged {where}; {AGAIN}") from error
-    try:
-        parser.close()
-    except ijson.JSONError as error:
-        raise _EndsEarly(_without_last(kept.builder.value, kept.depth)) from error
-    return kept.builder.value
-
-
-class _Kept:
-    """Builds a value from parse events, without the parts that nobody needs."""
-
-    def __init__(self, name: str) -> None:
-        self.builder = ijson.ObjectBuilder()
-        self.depth = 0
-        self._name = name
-        self._skipping = -1  # the depth of the value that is skipped
-        self._events = self._kept_events = self._characters = 0
-
-    def take(self, events: list[tuple[str, Any]]) -> None:
-        """Take a batch of events, and empty it. Raises UnreadableNotebook beyond the limits."""
-        for event, value in events:
-            self._take(event, value)
-        self._events += len(events)
-        events.clear()
-        if (
-            self._events > MOST_EVENTS
-            or self._kept_events > MOST_KEPT_EVENTS
-            or self._characters > MOST_KEPT_CHARACTERS
-        ):
-            raise UnreadableNotebook(
-                f"{self._name} holds more than can be read: clear its outputs (Edit → Clear All Outputs), take large "
-                "pictures out, and hand in again"
-            )
-
-    def _take(self, event: str, value: Any) -> None:
-        if event in ("end_map", "end_array"):
-            self.depth -= 1
-        if self._skipping < 0:
-            self.builder.event(event, value)
-            self._kept_events += 1
-            self._characters += len(value) if isinstance(value, str) else 0
-        elif self.depth == self._skipping and event not in ("start_map", "start_array"):
-            self._skipping = -1  # the end of the skipped value, or all of it
-        if event in ("start_map", "start_array"):
-            self.depth += 1
-        elif event == "map_key" and self._skipping < 0 and (value == "outputs" or (value, self.depth) == METADATA):
-            self._skipping = self.depth
-            for stand_in in ("start_array", "end_array") if value == "outputs" else ("start_map", "end_map"):
-                self.builder.event(stand_in, None)
-
-
-METADATA = ("metadata", 1)  # of the notebook: the state of widgets can be larger than all outputs
-CELL_DEPTH = 3  # the notebook, its list of cells, a cell
-
-
-def _without_last(value: object, depth: int) -> object:
-    """What came of a document that ends early, without the cell in which it ends."""
-    if isinstance(value, dict) and isinstance(value.get("cells"), list) and depth >= CELL_DEPTH:
-        return {**value, "cells": value["cells"][:-1]}
-    return value
-
-
-def _whole_cells(value: object, depth: int) -> list[Any]:
-    found = _without_last(value, depth)
-    cells = found.get("cells") if isinstance(found, dict) else None
-    return cells if isinstance(cells, list) else []
+def _whole_cells(value: object) -> list[Any]:
+    """The cells of what was read of a notebook, in whatever format it is."""
+    if not isinstance(value, dict):
+        return []
+    sheets = value.get("worksheets")
+    sheets = sheets if isinstance(sheets, list) else []
+    parts = [value, *(sheet for sheet in sheets if isinstance(sheet, dict))]
+    return [cell for part in parts if isinstance(part.get("cells"), list) for cell in part["cells"]]
 
 
 def _count(cells: list[Any]) -> str:
@@ -205,11 +165,12 @@ def _count(cells: list[Any]) -> str:
 
 def _cut_off(name: str, value: object) -> Notebook:
     """What a file that ends early still gives."""
-    cells = [cell for cell in _whole_cells(value, 0) if isinstance(cell, dict)]
+    cells = [cell for cell in _whole_cells(value) if isinstance(cell, dict)]
     problem = f"{name} ends early, after {_count(cells)}: {UPLOAD_AGAIN}"
     if not cells:
         raise UnreadableNotebook(problem)
-    return {"cells": cells[:MOST_CELLS], "notes": [problem], "ends_early": problem}
+    kept, left_out = bounded_cells([cell for cell in map(_present_cell, cells[:MOST_CELLS]) if cell is not None])
+    return {"cells": kept, "notes": [problem, *left_out], "ends_early": problem}
 
 
 def _cells_of(data: Any, name: str) -> list[Any]:
@@ -217,13 +178,32 @@ def _cells_of(data: Any, name: str) -> list[Any]:
     problem = f"{name} cannot be read as a notebook"
     if not isinstance(data, dict) or type(data.get("nbformat")) is not int:
         raise UnreadableNotebook(f"{problem}: it is no notebook, whatever its name says; {AGAIN}")
-    if data["nbformat"] < CURRENT_FORMAT:
-        try:
-            data = nbformat.convert(nbformat.from_dict(data), CURRENT_FORMAT)
-        except Exception as error:  # nbformat looks at nothing before it converts: its own slips come up, too
-            raise UnreadableNotebook(f"{problem} (format {data['nbformat']}, which is old); {AGAIN}") from error
+    number = data["nbformat"]
     cells = data.get("cells")
+    if number < CURRENT_FORMAT:
+        cells = [_present_cell(cell) for cell in _whole_cells(data)]
     if not isinstance(cells, list) or (cells and not any(isinstance(cell, dict) for cell in cells)):
-        newer = f" (format {data['nbformat']}, which is newer than {CURRENT_FORMAT})"
-        raise UnreadableNotebook(f"{problem}{newer * (data['nbformat'] > CURRENT_FORMAT)}: no cells in it; {AGAIN}")
+        age = f" (format {number}, which is {'newer than 4' if number > CURRENT_FORMAT else 'old'})"
+        raise UnreadableNotebook(f"{problem}{age * (number != CURRENT_FORMAT)}: no cells in it; {AGAIN}")
+    if number < CURRENT_FORMAT and not cells:
+        raise UnreadableNotebook(f"{problem} (format {number}, which is old): no cells in it; {AGAIN}")
     return cells
+
+
+OLD_TYPES = {"text": "markdown", "html": "markdown", "heading": "markdown"}
+
+
+def _present_cell(cell: Any) -> Any:
+    """A cell of any format as format 4 has it; None where it is no cell.
+
+    Formats 1 to 3 differ in the names of a cell's text, and have headings; what else differs is not kept.
+    """
+    kind = cell.get("cell_type") if isinstance(cell, dict) else None
+    if kind not in ("code", "markdown", "raw", *OLD_TYPES):
+        return None
+    text = next((cell[key] for key in ("source", "input", "code", "text") if key in cell), "")
+    if kind == "heading":
+        level = cell.get("level")
+        level = min(max(level, 1), 6) if isinstance(level, int) else 1
+        text = f"{'#' * level} {' '.join(joined(text).split())}"
+    return {**cell, "cell_type": OLD_TYPES.get(kind, kind), "source": text}

@@ -27,6 +27,8 @@ from autograder.evidence import Problem, clean_text
 from autograder.flags.hidden_data import notebook_flags
 from autograder.grading import from_records, internal_results, own_fault
 from autograder.grading_process import GradingFault, GradingProcess
+from autograder.handed_in import with_other_files
+from autograder.holdout import check_holdout, places_of
 from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
 from autograder.jobs import NotebookWork, Work, setup_record, wants_gpu
 from autograder.manual_marks import answers_of
@@ -34,7 +36,17 @@ from autograder.plan import Plan, checkpoint_file, checkpoint_names, make_plan, 
 from autograder.proof import describe_graders
 from autograder.results import CellRun, CheckResult, Flag, GradeReport, NotebookRun, Status, figures_from
 from autograder.run import FLEETING, JailRun, run_plan
-from autograder.submission import Submission, grade_id_of, read_notebook, read_submission, test_cells
+from autograder.shown_outputs import bound_outputs
+from autograder.submission import (
+    Reading,
+    Submission,
+    grade_id_of,
+    look_into,
+    read_in_place,
+    read_released,
+    read_submission,
+    test_cells,
+)
 
 MOST_CODE = 160  # characters of a student's line in a message
 ENDED_ITSELF = "ended itself"  # the launcher's words for a process that left by an exit status
@@ -74,7 +86,10 @@ class Grader:
         if not self.assignment.needs_test_set:
             return "none needed"
         path = self.source.path
-        return _identity(self.source, path.stat().st_mtime_ns if path else 0)
+        public = _identity(self.source, path.stat().st_mtime_ns if path else 0)
+        places = places_of(self.root, self.assignment)
+        private = [f"{check_holdout(self.root, places[n], self.source).identity} for {n}" for n in sorted(places)]
+        return "; ".join([public, *private])
 
     @cached_property
     def cache(self) -> Cache:
@@ -147,7 +162,7 @@ def check_points(assignment: Assignment, release: Path) -> None:
 
     Raises ConfigError.
     """
-    released = {path.stem: test_cells(read_notebook(path)) for path in sorted(release.glob("*.ipynb"))}
+    released = {path.stem: test_cells(read_released(path)) for path in sorted(release.glob("*.ipynb"))}
     for exercise in assignment.exercises:
         if exercise.notebook not in released:
             known = sorted(released)
@@ -201,6 +216,7 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
     answers = answers_of(submission, grader.release, grader.assignment)
     key = digest_of(key, submission.content)
     report = replace(report, student=student, notes=notes, seconds=seconds, key=key, answers=answers, flags=flags)
+    report = with_other_files(report, submission.files, checkpoint_names(grader.assignment))
     return replace(report, sources=answer_cells(submission, grader.release))
 
 
@@ -228,18 +244,27 @@ def remove_abandoned() -> None:
 
 def submission_key(grader: Grader, folder: Path) -> str:
     """The `key` that a report of this folder would have now; nothing is run for it."""
-    with scratch_folder() as work:
-        submission, _, key = read_folder(grader, "", folder, work)
+    submission, _, key = read_folder(grader, "", folder)
     return digest_of(key, submission.content)
 
 
-def read_folder(grader: Grader, student: str, folder: Path, work: Path) -> tuple[Submission, Plan, str]:
-    """A submission staged in `work`, the plan of its run, and the key of what its checks find."""
-    weights = checkpoint_names(grader.assignment)
-    submission = read_submission(
-        student, folder, work / "files", grader.release, grader.course.limits, overlay=grader.overlay, weights=weights
-    )
-    plan = make_plan(grader.assignment, submission, grader.course.limits, grader.secret, grader.name)
+def look(grader: Grader, folder: Path) -> Reading:
+    """What a submission holds; remembered while neither it nor the release changes."""
+    return look_into(folder, grader.release, grader.course.limits, **_beside(grader))
+
+
+def _beside(grader: Grader) -> dict[str, Any]:
+    return {"overlay": grader.overlay, "weights": checkpoint_names(grader.assignment)}
+
+
+def read_folder(grader: Grader, student: str, folder: Path, work: Path | None = None) -> tuple[Submission, Plan, str]:
+    """A submission, the plan of its run, and the key of its checks' results; staged in `work` where it is to be run."""
+    release, limits = grader.release, grader.course.limits
+    if work is None:
+        submission = read_in_place(student, folder, release, limits, **_beside(grader))
+    else:
+        submission = read_submission(student, folder, work / "files", release, limits, **_beside(grader))
+    plan = make_plan(grader.assignment, submission, limits, grader.secret, grader.name)
     reasons = [f"{name}: {reason}" for name, reason in submission.unreadable.items()]  # checks repeat them
     return submission, plan, digest_of(grader.engine, plan.digest, submission.visible, *reasons)
 
@@ -320,7 +345,7 @@ def _report(
         student=submission.student,
         assignment=grader.name,
         checks=checks,
-        notebooks=[jail.notebooks[name] for name in sorted(jail.notebooks)],
+        notebooks=[bound_outputs(jail.notebooks[name]) for name in sorted(jail.notebooks)],
         cells={e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in grader.assignment.exercises},
         notes=[*jail.notes, *notes],
         facts={**_facts(grader, submission), **(facts or {})},

@@ -30,6 +30,7 @@ from autograder.course_life.extensions import Extension, extend, load_extensions
 from autograder.course_life.groups import differs_from_group
 from autograder.course_life.late import Penalties
 from autograder.gradebook import Mark, marks_of, read_marks
+from autograder.grading import internal_results, own_fault
 from autograder.overview import Row
 from autograder.pipeline import Grader, submission_key
 from autograder.reports import load_report, parse_report, save_report
@@ -179,6 +180,24 @@ def _confirm(root: Path, report: GradeReport, change: regrades.Regrade | None) -
     if change is not None:
         regrades.note(root, report.assignment, report.student, change)
     _announcement(root, report.assignment, report.student).unlink()
+
+
+def record_fault(
+    grader: Grader, db_url: str, student: str, problem: str, before: GradeReport | None = None
+) -> GradeReport:
+    """Record that a submission was not graded, and leave no score of an earlier run standing, in the gradebook or in
+    the reports. `before` is the latest report until then, where it is not what is kept now.
+
+    Raises SQLAlchemyError where older scores could not be taken back.
+    """
+    exercises = grader.assignment.exercises
+    checks = [check for exercise in exercises for check in internal_results(exercise, problem)]
+    cells = {e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in exercises}
+    report = GradeReport(student, grader.name, checks, cells=cells, notes=[own_fault(problem)])
+    report = manual_marks.carry_over(report, before or load_report(grader.root, grader.name, student))
+    save_report(grader.root, report)
+    clear_scores(db_url, grader.name, student)
+    return report
 
 
 def settle(root: Path, db_url: str, assignment: str, student: str) -> None:

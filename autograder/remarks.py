@@ -13,11 +13,14 @@ MOST_REMARK = 500  # characters of one
 MOST_NAMES = 5  # in one sentence
 
 
-def few(remarks: Iterable[str], most: int = MOST_REMARKS, rest: str = "more") -> list[str]:
-    """The first remarks, each of bounded length, and where there are others, how many: "… and 1,970 more"."""
+def few(remarks: Iterable[str], most: int = MOST_REMARKS, rest: str = "more", uncounted: int = 0) -> list[str]:
+    """The first remarks, each of bounded length, and where there are others, how many: "… and 1,970 more".
+
+    `uncounted` are others that are not among the remarks.
+    """
     left = iter(remarks)
     shown = [clipped(remark) for remark in islice(left, most)]
-    more = sum(1 for _ in left)
+    more = sum(1 for _ in left) + uncounted
     return [*shown, f"… and {more:,} {rest}"] if more else shown
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from autograder.evidence import clean_text
@@ -18,7 +18,7 @@ Cell = dict[str, Any]
 Key = tuple[str, str, str]
 MOST_LINE = 300  # characters of a line in which an assignment is looked for
 DEFINITION = re.compile(r"(?:class|def)[ \t]+(\w+)")
-TARGETS = re.compile(r"\(?(\w[\w ,]*)\)?[ ]*(?::[^=]*)?")
+TARGETS = re.compile(r"\w[\w ,]*")
 NOT_RUN = "autograder_not_run"
 BITMAPS = ("image/png", "image/jpeg", "image/gif")
 BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
@@ -290,7 +290,8 @@ def _keep_answers(cells: Sequence[Cell], submitted: Notebook, template: Notebook
     released = {grade_id_of(cell): cell for cell in template["cells"] if is_solution(cell)}
     handed_in = {grade_id_of(cell) for cell in submitted["cells"]}
     as_code = {grade_id_of(cell) for cell in submitted["cells"] if cell.get("cell_type") == "code"}
-    courses = {_text(cell) for cell in template["cells"]}
+    asked = {name: set(defined_names(source_of(cell))) for name, cell in released.items()}
+    defined = _defined_by_students(cells, template, set().union(*asked.values()))
     for cell in cells:
         name = grade_id_of(cell)
         if name not in released or cell["cell_type"] != "code":
@@ -298,13 +299,23 @@ def _keep_answers(cells: Sequence[Cell], submitted: Notebook, template: Notebook
         if name not in handed_in:
             cell["metadata"][NOT_RUN] = True
         elif name not in as_code or _text(cell) == _text(released[name]):
-            asked = set(defined_names(source_of(released[name])))
-            others = [c for c in cells if c is not cell and c["cell_type"] == "code" and _text(c) not in courses]
-            found = asked & {name for other in others for name in defined_names(other["source"])}
+            found = {other for other, places in defined.items() if other in asked[name] and places != [id(cell)]}
             if found:
                 cell["metadata"][NOT_RUN] = True
                 elsewhere = ", ".join(f"`{found_name}`" for found_name in sorted(found))
                 notes.append(f"`{name}` was not run, since another cell of yours defines {elsewhere}")
+
+
+def _defined_by_students(cells: Sequence[Cell], template: Notebook, asked: Collection[str]) -> dict[str, list[int]]:
+    """By name that is asked for, the code cells (by their identity) with another text than the course's that define
+    it. Each cell is looked through once."""
+    courses = {_text(cell) for cell in template["cells"]}
+    found: dict[str, list[int]] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code" and _text(cell) not in courses:
+            for name in set(asked).intersection(defined_names(cell["source"])):
+                found.setdefault(name, []).append(id(cell))
+    return found
 
 
 def defined_names(source: str) -> Iterator[str]:
@@ -315,9 +326,11 @@ def defined_names(source: str) -> Iterator[str]:
             yield definition[1]
             continue
         head, equals, rest = line[:MOST_LINE].partition("=")
-        targets = TARGETS.fullmatch(head) if equals and not rest.startswith("=") else None
-        if targets:
-            yield from re.findall(r"\w+", targets[1])
+        if equals and not rest.startswith("="):
+            # In steps, since one expression for all of it takes time by the square of a line's length.
+            targets = head.partition(":")[0].rstrip(" ").removeprefix("(").removesuffix(")")
+            if TARGETS.fullmatch(targets):
+                yield from re.findall(r"\w+", targets)
 
 
 def _notebook(cells: list[Cell]) -> Notebook:

@@ -30,7 +30,7 @@ from autograder.plan import plan_probes
 from autograder.printable import csv_cell
 from autograder.results import CheckResult, GradeReport, Status
 from autograder.run import FLEETING, kept_run, recall
-from autograder.submission import read_notebook, test_cells
+from autograder.submission import read_released, test_cells
 
 PASS_MARK = 50.0
 TOLERANCE = 1e-9  # points are rounded to 0.1: only floating-point noise lies below
@@ -145,7 +145,7 @@ def _check_cells(exercise: Exercise, release: Path) -> None:
         known = sorted(p.stem for p in release.glob("*.ipynb"))
         hint = did_you_mean(exercise.notebook, known)
         raise ConfigError(f"the changed configuration grades {exercise.notebook!r}, the release has {known}{hint}")
-    found = sorted(test_cells(read_notebook(path)))
+    found = sorted(test_cells(read_released(path)))
     if sorted(exercise.cells) != found:
         raise ConfigError(f"{exercise.notebook}: the release's test cells are {found}, not {sorted(exercise.cells)}")
 

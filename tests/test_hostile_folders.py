@@ -334,7 +334,7 @@ def test_a_folder_full_to_the_brim_is_the_students_and_not_the_machines_trouble(
     (folder / "c.bin").write_bytes(bytes(3 << 20))
     files, _ = stage(folder, tmp_path / "staged", limits)
     assert "c.bin" not in files
-    with start("launcher", limits, isolation, read_only={SUBMISSION: tmp_path / "staged"}) as jail:
+    with start("launcher", limits, isolation, read_only={SUBMISSION: tmp_path / "staged"}, streams=2) as jail:
         jail.stdin.write(json.dumps({"notebooks": [], "checkpoint": None, "probe_seconds": 1}).encode())
         jail.stdin.close()
         frame = FrameReader(jail, 1 << 20).next(time.monotonic() + 60)

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from autograder.cache import write_atomically
-from autograder.pipeline import Grader, read_folder, scratch_folder
+from autograder.pipeline import Grader, read_folder
 
 
 def traces_path(root: Path, assignment: str, student: str) -> Path:
@@ -20,8 +20,7 @@ def traces_path(root: Path, assignment: str, student: str) -> Path:
 
 def note_traces(grader: Grader, student: str, folder: Path) -> None:
     """Add the names of the files that grading a folder leaves in the cache, or finds there."""
-    with scratch_folder() as work:
-        _, plan, key = read_folder(grader, student, folder, work)
+    _, plan, key = read_folder(grader, student, folder)
     names = {f"{key}.report.json", *(f"{own}.frames" for own in (*plan.keys.values(), plan.checkpoint_key))}
     path = traces_path(grader.root, grader.name, student)
     known = traces_in(path)

@@ -27,7 +27,7 @@ from autograder.integrity.notebooks import Answer, Public, answers_of, compare_p
 from autograder.integrity.signals import Evidence, Findings, Judged, Pair, Sign, Spread
 from autograder.jail import Frame, encode_frames
 from autograder.jobs import Job, NotebookWork, Work
-from autograder.notebook_file import Notebook, UnreadableNotebook, read_notebook
+from autograder.notebook_file import Notebook, UnreadableNotebook, read_released
 from autograder.pipeline import scratch_folder
 from autograder.plan import Plan, checkpoint_names, make_plan
 from autograder.results import GradeReport, Status
@@ -260,7 +260,7 @@ def _outcome(handed: Handed, checkpoint: Checkpoint, models: Models, runner: Run
 
 def _public(ground: Ground) -> Public:
     """The release's cells, and the modules beside the sources (the kit)."""
-    notebooks = [read_notebook(path) for path in sorted(ground.release.glob("*.ipynb"))]
+    notebooks = [read_released(path) for path in sorted(ground.release.glob("*.ipynb"))]
     modules = [path.read_text("utf-8", "replace") for path in sorted(ground.overlay.glob("*.py"))]
     return public_of(given_sources(notebooks, modules))
 
@@ -273,7 +273,7 @@ def _read_shipped(done: Survey) -> None:
     for path in sorted((ground.solutions / ground.name).glob("*.ipynb")):
         try:
             if path.stem in graded:
-                notebooks[path.stem] = read_notebook(path)
+                notebooks[path.stem] = read_released(path)
         except UnreadableNotebook as error:
             done.problems.append((f"solutions/{ground.name}/{path.name}", str(error)))
     if notebooks:
