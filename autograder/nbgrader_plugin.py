@@ -43,6 +43,7 @@ from autograder.evidence import clean_name
 from autograder.gradebook import GradebookError, Marks, database_path, read_marks
 from autograder.machine_faults import reason_of, stops_a_run
 from autograder.plan import checkpoint_names
+from autograder.published import fill_autograded, keep_files_out
 from autograder.remarks import few, in_words
 from autograder.reports import load_report, save_report
 from autograder.results import CellScore, GradeReport
@@ -64,12 +65,13 @@ Resources = dict[str, Any]
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte that is no text
 WIRING_REMEDY = (
-    "take over the settings of `c.Autograde` from the autograder's own nbgrader_config.py (a syntax error in the file "
-    "has the same effect)"
+    "take over the settings of `c.Autograde` and `c.HTMLExporter` from the autograder's own nbgrader_config.py (a "
+    "syntax error in the file has the same effect)"
 )
 NEEDED = (
     "autograder.nbgrader_plugin.GradeInJail",
     "autograder.markup.SafeMarkup",
+    "autograder.markup.safe_markdown",
     "autograder.nbgrader_plugin.WriteScores",
     "autograder.nbgrader_plugin.RecordSubmission",
 )
@@ -79,13 +81,14 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
     """Reads submitted notebooks with limits and repairs them before any preprocessor sees them.
 
     Its construction is the one moment after nbgrader has found the submissions and before it copies anything: links
-    are set aside here, and what makes grading impossible (no data set, no jail, a wrong configuration) stops the
-    command with exit status 1 before the first submission is touched.
+    are set aside here, nbgrader is told to copy no file of a student's, and what makes grading impossible (no data set,
+    no jail, a wrong configuration) stops the command with exit status 1 before the first submission is touched.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.grader = _open(self)
+        keep_files_out(self.parent)
         self.graded: dict[str, GradeReport] = {}  # by student, for the notebooks after the first
         self._lock, self.marks = _begin(self)  # marks as they were before nbgrader touched any
         self.converted: dict[str, recording.Converted] = {}  # by notebook, of the present student
@@ -219,6 +222,8 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         resources = resources if resources is not None else {}
         resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
         template = self.grader.release / path.name
+        if self.parent._sanitizing and filename == self.parent.notebooks[0]:
+            self._fill(path.parent, resources["nbgrader"]["student"])
         try:
             data, notes = self._read(path) if self.parent._sanitizing else load_notebook(path, template)
         except UnreadableNotebook as error:
@@ -243,6 +248,14 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         if name not in reading.notebooks:
             raise UnreadableNotebook(reading.unreadable.get(name, "it is no notebook of the assignment"))
         return reading.notebooks[name], [*few(reading.finding.notes.get(name, ())), *reading.repairs[name]]
+
+    def _fill(self, submitted: Path, student: str) -> None:
+        """Before a submission's first notebook: bring its graded folder, in which nbgrader has laid the course's own
+        files by now, to what formgrader may serve."""
+        grader, course = self.grader, self.parent.coursedir
+        folder = Path(course.format_path(course.autograded_directory, student, grader.name))
+        released = {path.stem for path in grader.release.glob("*.ipynb")}
+        fill_autograded(folder, submitted, grader.overlay, checkpoint_names(grader.assignment), released)
 
     def _end_of(self, notebook: str, text: str, student: str) -> bool:
         """After a notebook's last step, when nbgrader only writes its text: whether it was the submission's last."""
@@ -286,6 +299,7 @@ def is_last(converter: Any, notebook: str) -> bool:
 def missing_wiring(converter: Any) -> list[str]:
     """The parts of this engine that a course's `nbgrader_config.py` has to name and does not."""
     names = [step if isinstance(step, str) else _dotted(step) for step in converter.autograde_preprocessors]
+    names += [str(name) for name in dict(converter.config.HTMLExporter.get("filters") or {}).values()]
     missing = [name for name in NEEDED if name not in names]
     return missing if converter.exporter_class is SafeExporter else [*missing, _dotted(SafeExporter)]
 

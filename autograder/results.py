@@ -148,6 +148,14 @@ class AnswerCell:
 
 
 @dataclass(frozen=True)
+class HandedIn:
+    """A file of a submission that is neither a notebook of the assignment nor its weights: its name, and its bytes."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Layer:
     """One box in the drawing of a model graph.
 
@@ -236,6 +244,7 @@ class GradeReport:
     `key` identifies everything that decided the marks: files, engine, graders, configuration, data set. `answers` are
     digests of what was handed in for each grade cell, and `manual` the marks that people had given by then. `sources`
     are the cells with something of the student's, by notebook; `models`, `evaluations` and `curves` are for figures.
+    `files` are what else was handed in, and `more_files` says how many are not among them.
     """
 
     student: str
@@ -254,6 +263,8 @@ class GradeReport:
     models: Sequence[Model] = ()
     evaluations: Sequence[Evaluation] = ()
     curves: Sequence[Curve] = ()
+    files: Sequence[HandedIn] = ()
+    more_files: int = 0
 
     def cell_scores(self) -> list[CellScore]:
         """One score for every declared grade cell, also for those that no check reached (they earn 0)."""
@@ -296,8 +307,11 @@ class GradeReport:
         manual = [ManualMark(**mark) for mark in data.pop("manual", ())]
         flags = [Flag(**flag) for flag in data.pop("flags", ())]
         sources = {name: [AnswerCell(**c) for c in cells] for name, cells in data.pop("sources", {}).items()}
+        files = [HandedIn(**file) for file in data.pop("files", ())]
         figures = figures_from({name: data.pop(name, ()) for name in FIGURES})
-        return cls(checks=checks, notebooks=runs, manual=manual, flags=flags, sources=sources, **figures, **data)
+        return cls(
+            checks=checks, notebooks=runs, manual=manual, flags=flags, sources=sources, files=files, **figures, **data
+        )
 
 
 FIGURES = ("models", "evaluations", "curves")

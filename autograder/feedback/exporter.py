@@ -6,16 +6,18 @@ tables: only the page that is made here holds what the configuration shows to st
 
 from __future__ import annotations
 
-import re
+import resource
 from copy import deepcopy
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert.exporters import HTMLExporter
+from nbconvert.exporters import Exporter, HTMLExporter
 from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import NbGraderPreprocessor
+from sqlalchemy.exc import SQLAlchemyError
 from traitlets import List, Unicode
 from traitlets.config import Config
 
@@ -24,6 +26,7 @@ from autograder.feedback.content import (
     IN_FULL,
     Basis,
     Comment,
+    ShownCell,
     ShownNotebook,
     StudentFeedback,
     has_passed,
@@ -31,11 +34,14 @@ from autograder.feedback.content import (
     show_overall,
 )
 from autograder.feedback.figures import draw_figures
-from autograder.feedback.formulas import typeset_markdown
-from autograder.feedback.page import render_cell, render_result
+from autograder.feedback.page import render_cell, render_plain, render_result
+from autograder.feedback.render import make_page
 from autograder.gradebook import GradebookError, Standings, read_marks, read_standings
+from autograder.limited import Bounds, TooMuch, WorkFailed
 from autograder.outputs import CHECKS_MARK
 from autograder.overview import Row
+from autograder.printable import printable
+from autograder.published import fill_feedback, keep_files_out
 from autograder.reports import BrokenReport, load_report, load_reports
 from autograder.results import GradeReport
 from autograder.submission import is_test_cell
@@ -43,31 +49,85 @@ from autograder.submission import is_test_cell
 TEMPLATE = "autograder_feedback"
 TEMPLATES = Path(__file__).parent / "templates"
 NO_DUE_DATE = "titles and points only, until `nbgrader db assignment add NAME --duedate=...` gives it one"
-FONT = re.compile(r"@font-face\s*\{[^}]*\}")
+# A page of the lesson, with all its pictures, has 2.2 MB and takes a second; a submission's others have 0.3 MB in all.
+MOST_PAGE, MOST_PAGES = 16 << 20, 32 << 20  # bytes of one page, and of all pages of a submission
+PAGE_SECONDS, SUBMISSION_SECONDS = 20.0, 40.0  # of computing
+PAGE_MEMORY_MIB = 1024
 
 Notebook = Any
 Resources = dict[str, Any]
 
 
-def self_contained(head: str) -> str:
-    """The head of nbgrader's page without Bootstrap's font of icons, which lies beside no page; with its language."""
-    return FONT.sub("", head).replace("<html>", '<html lang="en">')
+@dataclass
+class Left:
+    """What the pages of one submission may still take: seconds of computing, and bytes."""
+
+    seconds: float
+    size: int
 
 
 class FeedbackExporter(HTMLExporter):  # type: ignore[misc]
     """nbconvert's exporter with nbgrader's feedback template, without its scripts, and the student's result on top.
 
-    `told` collects, by student, what the pages say, for the other forms of feedback.
+    `told` collects, by student, what the pages say, for the other forms of feedback. nbgrader deletes all feedback of a
+    student of whom one page fails, so every notebook gets a page: a plain one where there can be no other.
     """
 
     def __init__(self, config: Any = None, **kwargs: Any) -> None:
         super().__init__(config=_with_template(config), **kwargs)
-        self.register_filter("markdown2html", typeset_markdown)
-        self.register_filter("self_contained", self_contained)
         self.told: dict[str, StudentFeedback] = {}
         self.root = Path(self.parent.coursedir.root)
         self.feedback, self.standings = self._look_up()
         self._others: list[GradeReport] | None = None
+        self._left: dict[str, Left] = {}  # by student
+        keep_files_out(self.parent)
+
+    def from_filename(self, filename: str, resources: Resources | None = None, **kw: Any) -> tuple[str, Resources]:
+        """The page of a graded notebook. Raises what concerns all pages: a gradebook or a disk that fails."""
+        assert resources is not None
+        if filename == self.parent.notebooks[0]:
+            fill_feedback(self._folder(resources), Path(filename).parent)
+        try:
+            made: tuple[str, Resources] = super().from_filename(filename, resources, **kw)
+            return made
+        except (SQLAlchemyError, GradebookError, NbGraderException, OSError):
+            raise
+        except Exception:  # whatever a notebook makes of our own code, it costs nobody else's page
+            self.log.exception("%s: no page could be made", filename)
+            return self._plain(resources, None, "it could not be read"), resources
+
+    def _folder(self, resources: Resources) -> Path:
+        own, course = resources["nbgrader"], self.parent.coursedir
+        return Path(course.format_path(course.feedback_directory, own["student"], own["assignment"]))
+
+    def from_notebook_node(self, nb: Notebook, resources: Resources | None = None, **kw: Any) -> tuple[str, Resources]:
+        """Preprocessors here, where the gradebook is known; the page in a process with limits."""
+        notebook, resources = Exporter.from_notebook_node(self, nb, resources, **kw)
+        student = resources["nbgrader"]["student"]
+        left = self._left.setdefault(student, Left(SUBMISSION_SECONDS, MOST_PAGES))
+        bounds = Bounds(cpu_seconds=min(PAGE_SECONDS, left.seconds), memory_mib=PAGE_MEMORY_MIB, answer_mib=64)
+        before = _spent()
+        try:
+            page = make_page(notebook, resources, self.config, bounds)
+            problem = "" if len(page) <= min(MOST_PAGE, left.size) else "its page would be too large"
+        except TooMuch as too_much:
+            problem = f"making its page {too_much}"
+        except WorkFailed as failed:
+            self.log.warning("%s, %s: %s", student, resources["nbgrader"]["notebook"], printable(str(failed)))
+            problem = "its page could not be made"
+        if problem:
+            page = self._plain(resources, self.told[student].notebooks[-1], problem)
+        left.seconds = max(left.seconds - (_spent() - before), 1.0)
+        left.size -= len(page)
+        return page, resources
+
+    def _plain(self, resources: Resources, shown: ShownNotebook | None, problem: str) -> str:
+        """A page without the notebook: the result and the checks where they are known, and why there is no more."""
+        own = resources["nbgrader"]
+        self.log.warning("%s, %s: a plain page, since %s", own["student"], own["notebook"], problem)
+        resources["output_extension"] = self.file_extension  # by which nbconvert names the file
+        result = resources.get("autograder_result", "")
+        return str(render_plain(own["notebook"], result, shown.cells if shown is not None else (), problem))
 
     def _look_up(self) -> tuple[Feedback, Standings]:
         """What the configuration lets students see, and due dates where they matter. Raises NbGraderException."""
@@ -109,6 +169,11 @@ def _with_template(config: Any) -> Any:
     return changed
 
 
+def _spent() -> float:
+    """Seconds of computing in processes that have ended."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+
+
 class ShowVisible(NbGraderPreprocessor):  # type: ignore[misc]
     """Puts what the configuration lets a student see into the notebook that becomes their page.
 
@@ -142,12 +207,20 @@ class ShowVisible(NbGraderPreprocessor):  # type: ignore[misc]
             if not result.is_current and everything:
                 cell.outputs = [output for output in cell.outputs if output.output_type == "display_data"]
             else:
-                html = str(render_cell(result, draw_figures(page, result)))
+                html = str(render_cell(result, self._figures(page, result)))
                 output = {"output_type": "display_data", "data": {"text/html": html}, "metadata": {}}
                 cell.outputs = [nbformat.from_dict(output)]
         if outdated:
             problem = "the results that are kept are not those of the graded notebook"
             self.log.warning("%s, %s: %s: grade again", basis.row.student, ", ".join(outdated), problem)
+
+    def _figures(self, page: ShownNotebook, result: ShownCell) -> str:
+        """Drawings of the student's own network; none where they cannot be made."""
+        try:
+            return draw_figures(page, result)
+        except Exception:  # a network or a learning curve of any shape must not cost the page
+            self.log.exception("%s, %s: its figures could not be drawn", page.name, result.name)
+            return ""
 
     def _basis(self, assignment: str, student: str, db_url: str) -> Basis:
         exporter: FeedbackExporter = self.parent

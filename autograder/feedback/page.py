@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -29,6 +30,13 @@ def render_result(overall: Overall, page: ShownNotebook) -> Markup:
 def render_cell(cell: ShownCell, figures: str = "") -> Markup:
     """The checks of a grade cell, with figures below."""
     return Markup(_environment().get_template("checks.html").render(cell=cell, figures=Markup(figures)))
+
+
+def render_plain(name: str, result: str, cells: Sequence[ShownCell], problem: str) -> Markup:
+    """A whole page without the notebook: `result` is what `render_result` gave, `problem` why there is no more."""
+    checks = [(cell.name, render_cell(cell)) for cell in cells]
+    template = _environment().get_template("plain.html")
+    return Markup(template.render(name=name, result=Markup(result), checks=checks, problem=problem, style=_style()))
 
 
 def of(points: Points) -> str:
