@@ -12,7 +12,7 @@ import json
 import os
 import stat
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -21,11 +21,11 @@ from typing import cast
 
 from autograder.config import Limits
 from autograder.evidence import clean_name
-from autograder.finder import MOST_DEPTH, is_notebook_name, walk
+from autograder.finder import MOST_DEPTH, MOST_ENTRIES, MOST_NESTED, is_notebook_name, walk
+from autograder.remarks import few
 
 MOST_FILES = 2000
 MOST_NAME = 200
-MOST_NOTED = 20
 BLOCK = 4096  # a file in the jail's memory takes whole pages, and one for itself
 LIST = "set-aside.jsonl"
 TIMESTAMP = "timestamp.txt"
@@ -162,7 +162,7 @@ def hides_module(name: str, own: Collection[str]) -> bool:
 def refused(folder: Path, limits: Limits, around: Surroundings) -> dict[str, str]:
     """The entries of a submission that are not taken, each with its reason, e.g. "is a symbolic link"."""
     judge = _Judge(limits, around, (limits.scratch_mib << 20) - around.own_bytes)
-    problems = {name: reason for name, found in walk(folder) if (reason := judge.problem(name, found))}
+    problems = {name: reason for name, found in walk(folder, MOST_ENTRIES) if (reason := judge.problem(name, found))}
     if TIMESTAMP not in problems and os.path.lexists(folder / TIMESTAMP) and handed_in_at(folder) is None:
         problems[TIMESTAMP] = "holds no time"
     return problems
@@ -199,11 +199,10 @@ def handed_in_at(folder: Path) -> datetime | None:
         return None
 
 
-def left_out(problems: dict[str, str], end: str) -> list[str]:
+def left_out(problems: Mapping[str, str], end: str) -> list[str]:
     """Notes about what is not taken; of a flood of files the first are named."""
-    shown = [f"`{clean_name(name)}` {reason}: {end}" for name, reason in list(problems.items())[:MOST_NOTED]]
-    more = len(problems) - MOST_NOTED
-    return [*shown, f"{more} more files were {end.split(',')[0]}"] if more > 0 else shown
+    notes = (f"`{clean_name(name)}` {reason}: {end}" for name, reason in problems.items())
+    return few(notes, rest=f"more were {end.split(',')[0]}")
 
 
 def quarantine(
@@ -212,34 +211,33 @@ def quarantine(
     """Move out of a submission what is not taken, before anything follows, copies or shows it. Returns notes.
 
     What is moved is kept below `place` under numbers: a link that was set aside yesterday must not become the folder
-    that something is put into today. Raises OSError where the folder cannot be cleaned.
+    that something is put into today. Raises OSError where the folder cannot be cleaned, or holds too many files.
     """
     if folder.is_symlink() or folder.parent.is_symlink():
         raise OSError(errno.ELOOP, "a symbolic link: put the folder itself in its place", str(folder))
     _open_up(folder)
-    moved: set[str] = set()
+    moved: dict[str, str] = {}
     for name, reason in refused(folder, limits or Limits(), around or Surroundings()).items():
         # Nothing is graded below this depth, and above it no path is too long to be moved.
-        shown = "/".join(name.split("/")[: MOST_DEPTH + 1])
-        if shown not in moved:
-            moved.add(shown)
-            _set_aside(folder, shown, reason, place)
+        moved.setdefault("/".join(name.split("/")[: MOST_DEPTH + 1]), reason)
+    if moved:
+        _set_aside(folder, moved, place)
     return quarantined(place)
 
 
-def _set_aside(folder: Path, name: str, reason: str, place: Path) -> None:
+def _set_aside(folder: Path, moved: Mapping[str, str], place: Path) -> None:
+    """Move entries away, each with a line in the list: at once, so that a kill leaves nothing untold."""
     place.mkdir(parents=True, exist_ok=True)
-    number = len(read_list(place)) + 1
-    kept = place / f"{number:04d}"
-    while os.path.lexists(kept):
-        number += 1
-        kept = place / f"{number:04d}"
-    try:
-        kept = _move(folder / name, kept, folder)
-    except FileNotFoundError:
-        return  # gone meanwhile, which is as good
+    number = len(read_list(place))
     with open(place / LIST, "a", encoding="ascii") as file:
-        file.write(json.dumps({"name": name, "reason": reason, "kept": str(kept)}) + "\n")
+        for name, reason in moved.items():
+            number += 1
+            while os.path.lexists(place / f"{number:04d}"):
+                number += 1
+            with suppress(FileNotFoundError):  # gone meanwhile, which is as good
+                kept = _move(folder / name, place / f"{number:04d}", folder)
+                file.write(json.dumps({"name": name, "reason": reason, "kept": str(kept)}) + "\n")
+                file.flush()
 
 
 def _move(source: Path, target: Path, folder: Path) -> Path:
@@ -265,14 +263,14 @@ def _open_up(folder: Path) -> None:
     """Give files and folders that were packed without any rights those of their owner, where that is the grader."""
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK) and folder.stat().st_uid == os.geteuid():
         folder.chmod(0o755)
-    done: set[str] = set()
-    while True:
-        closed = [(n, f) for n, f in walk(folder) if n not in done and f.st_uid == os.geteuid() and _is_closed(f)]
-        for name, found in closed:
-            done.add(name)
-            (folder / name).chmod(0o755 if stat.S_ISDIR(found.st_mode) else 0o644)
-        if not any(stat.S_ISDIR(found.st_mode) for _, found in closed):
-            return
+    pending = [""]
+    while pending:  # each folder is looked through once, also where one closed folder lies in the other
+        prefix = pending.pop()
+        for name, found in walk(folder / prefix, MOST_ENTRIES):
+            if found.st_uid == os.geteuid() and _is_closed(found):
+                (folder / prefix / name).chmod(0o755 if stat.S_ISDIR(found.st_mode) else 0o644)
+                if stat.S_ISDIR(found.st_mode) and (inside := f"{prefix}{name}/").count("/") <= MOST_NESTED:
+                    pending.append(inside)
 
 
 def _is_closed(found: os.stat_result) -> bool:

@@ -18,7 +18,8 @@ from autograder.config import Limits
 from autograder.finder import MOST_NESTED, find_notebooks, walk
 from autograder.jail import Frame, FrameReader, find_isolation, start
 from autograder.jail.sandbox import SUBMISSION
-from autograder.quarantine import MOST_FILES, MOST_NOTED, Surroundings, quarantine, read_list
+from autograder.quarantine import MOST_FILES, Surroundings, quarantine, read_list
+from autograder.remarks import MOST_REMARKS
 from autograder.submission import read_submission, stage
 from tests import tiny_course
 from tests.ordinary_user import ROOT, ordinary_user
@@ -151,8 +152,8 @@ def test_a_flood_of_files_is_cut_off_and_told_in_few_words(folder: Path, place: 
         (folder / f"x{number}").touch()
     notes = quarantine(folder, place, LIMITS)
     assert len(names(folder)) == MOST_FILES
-    assert len(notes) == MOST_NOTED + 1
-    assert notes[-1] == "481 more files were set aside"
+    assert len(notes) == MOST_REMARKS + 1
+    assert notes[-1] == "… and 481 more were set aside"
 
 
 @pytest.mark.parametrize(
