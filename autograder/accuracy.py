@@ -45,7 +45,7 @@ class Accuracy:
 
     `confusion[true][predicted]` counts images; rows whose logits were not finite are wrong and counted in `not_finite`
     only. `rechecked` images were run a second time in another order and batch size. `mistakes` are the most confident
-    ones, most confident first.
+    ones, most confident first. `predicted` is the class of each image, -1 where its row was not finite.
     """
 
     correct: int
@@ -54,6 +54,7 @@ class Accuracy:
     not_finite: int = 0
     rechecked: int = 0
     mistakes: tuple[SureMistake, ...] = ()
+    predicted: tuple[int, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -149,6 +150,7 @@ def _count(logits: Logits, labels: Labels, classes: int, rechecked: int) -> Accu
         not_finite=int((~finite).sum()),
         rechecked=rechecked,
         mistakes=_surest_mistakes(logits, predicted, labels),
+        predicted=tuple(predicted.tolist()),
     )
 
 

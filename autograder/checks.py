@@ -85,7 +85,8 @@ class Graded:
     `files` are the submission's other files by name; `converted` is what the jail made of a `.pt` checkpoint: the
     bytes of a safetensors file, or a Problem; `test_set` loads the test images and labels (uint8, int64). `notes` are
     told to the student, `flags` to the staff only, `evaluations` are for figures. `training_images` draws that many
-    training images by the secret; None where the data set comes without. `networks` are those that were looked at.
+    training images by the secret; None where the data set comes without. `holdout` loads the private images that
+    decide, where there are any. `networks` are those that were looked at.
     """
 
     exercise: Exercise
@@ -99,4 +100,5 @@ class Graded:
     flags: list[Flag] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     training_images: Callable[[int], Dataset | None] = lambda count: None
+    holdout: Callable[[], Dataset | None] = lambda: None
     networks: dict[str, Any] = field(default_factory=dict)  # lists of graders.models.Network, by name

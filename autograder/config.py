@@ -245,17 +245,27 @@ class TransformProbe:
 
 @dataclass(frozen=True)
 class CheckpointProbe:
-    """The file with trained weights that is handed in: `<stem>.safetensors` or `<stem>.pt` (a state dict)."""
+    """The file with trained weights that is handed in: `<stem>.safetensors` or `<stem>.pt` (a state dict).
+
+    `holdout` is the place of a private data set, relative to the course's folder: a data set in the forms of the test
+    set (a folder test/<class>/, a zip of one, a cifar-10-batches-py folder), of any number of images from 500 on, that
+    no student has. Where it is given, accuracy on it is what counts, and the test set's is shown beside it.
+    """
 
     stem: str
     module: str
     transform: str
     most_mib: float = 64
+    holdout: str = ""
 
     def __post_init__(self) -> None:
         _require_text("CheckpointProbe.stem", self.stem)
         _require("/" not in self.stem, f"CheckpointProbe.stem must be the name of a file, got {_shown(self.stem)}")
         _require_number("CheckpointProbe.most_mib", self.most_mib)
+        path = self.holdout
+        fits = isinstance(path, str) and path.isprintable() and path.strip() == path and not path.startswith("~")
+        what = "CheckpointProbe.holdout must be a path from the course's folder, or empty"
+        _require(fits, f"{what}, got {_shown(path)}")
 
 
 @dataclass(frozen=True)

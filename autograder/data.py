@@ -22,9 +22,9 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -58,6 +58,7 @@ _DECODE_SECONDS = 300
 _DOWNLOAD_SECONDS = 1_800
 _WRITING_SECONDS = 86_400
 _CACHE_VERSION = 1
+_KIT_SEED = 0  # cnn_kit's _SPLIT_SEED
 
 _WHAT_TO_DO = (
     "Set CIFAR10_ROOT to torchvision's cifar-10-batches-py folder, to a folder {train,test}/<class>/*.jpg, or to a zip "
@@ -71,10 +72,11 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set lies, and in which of the known forms."""
+    """Where a data set lies, and in which of the known forms. `classes` are those of its folders, in their order."""
 
     form: Literal["batches", "tree", "zip", "offline"]
     path: Path | None = None  # None for the offline set
+    classes: tuple[str, ...] = CLASSES
 
     def __str__(self) -> str:
         forms = {"batches": "torchvision's folder", "tree": "image folders", "zip": "zip of image folders"}
@@ -134,6 +136,27 @@ def find_source(*, allow_offline: bool, configured: str | None = None, folder: P
     )
 
 
+def source_at(path: Path, classes: tuple[str, ...] = CLASSES) -> Source | None:
+    """The data set that lies at a path, in whatever form; None where there is none. Raises DataError."""
+    try:
+        found = _recognise(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    return replace(found, classes=classes) if found else None
+
+
+def names_of_images(source: Source, split: Split) -> list[str]:
+    """What each image of a split is called, in the order in which `load` gives them: the file, or its number."""
+    if source.form == "tree":
+        files = _interleave(_files_of_tree(_path(source), split), source.classes)
+        return [str(Path(file.name).relative_to(_path(source))) for file in files]
+    if source.form == "zip":
+        with _open_zip(_path(source)) as archive:
+            files = _interleave(_files_of_zip(archive, _path(source), split), source.classes)
+            return [file.name for file in files]
+    return [f"image {number}" for number in range(len(load(source, split, any_size=True).labels))]
+
+
 def load(source: Source, split: Split, *, cache_folder: Path | None = None, any_size: bool = False) -> Dataset:
     """One split of a source, from the cache where it is there, else decoded and cached.
 
@@ -150,44 +173,50 @@ def load(source: Source, split: Split, *, cache_folder: Path | None = None, any_
         decoded = _load_cached(source, split, cache_folder or default_cache_folder())
     except OSError as error:
         raise DataError(f"{source} cannot be read: {error}") from error
-    dataset = _dataset(decoded.name, CLASSES, decoded.images, decoded.labels, split)
+    dataset = _dataset(decoded.name, source.classes, decoded.images, decoded.labels, split)
     if not any_size:
         _check_complete(dataset, source)
     return dataset
 
 
-def load_sample(
-    source: Source, split: Split, count: int, secret: bytes, *, cache_folder: Path | None = None
-) -> Dataset:
-    """`count` images of a split, drawn by the secret of a course: the same for every submission of it.
+def load_held_out(source: Source, count: int, secret: bytes, *, cache_folder: Path | None = None) -> Dataset:
+    """Training images that the student kit holds out for validation: `count` of them or all, in an order drawn by the
+    secret of a course, the same for every submission of it.
 
-    They are cached apart: all training images would cost each submission most of a second, these cost hundredths.
-    The first use decodes the split, as `load` does. Raises DataError.
+    Who trains with the kit has trained on none of them, so a network does as well on them as on test images. They are
+    cached apart: all training images would cost each submission most of a second, these cost hundredths. The first use
+    decodes the training set, as `load` does. Raises DataError.
     """
     folder = cache_folder or default_cache_folder()
-    tag = hmac.new(secret, f"sample/{split}/{count}".encode(), hashlib.sha256).digest()
-    place = "offline" if source.form == "offline" else _cache_place(source, split)
-    path = folder / f"sample-{split}-{place}-{_sample_fingerprint(source, split)}-{tag.hex()[:16]}.npz"
+    tag = hmac.new(secret, f"held out/{count}".encode(), hashlib.sha256).digest()
+    place = "offline" if source.form == "offline" else _cache_place(source, "train")
+    path = folder / f"held-out-{place}-{_sample_fingerprint(source)}-{tag.hex()[:16]}.npz"
     sample = _read_cache(path)
     if sample is None:
-        if source.form == "offline":  # rendering all of them takes seconds; the first ones hold every class alike
-            images, labels = offline_images.render(split, 2 * count)
-            name = OFFLINE_NAME
-        else:
-            whole = load(source, split, cache_folder=folder)
-            name, images, labels = whole.name, whole.images, whole.labels
-        chosen = np.random.RandomState(np.frombuffer(tag, "<u4")).permutation(len(labels))[:count]
-        sample = _Decoded(name, images[chosen], labels[chosen])
-        _try_write_cache(path, sample, outdated=f"sample-{split}-{place}-*-{tag.hex()[:16]}.npz")
+        whole = load(source, "train", cache_folder=folder)
+        places = held_out_places(source, whole.labels)
+        chosen = places[np.random.RandomState(np.frombuffer(tag, "<u4")).permutation(len(places))[:count]]
+        sample = _Decoded(whole.name, whole.images[chosen], whole.labels[chosen])
+        _try_write_cache(path, sample, outdated=f"held-out-{place}-*-{tag.hex()[:16]}.npz")
     classes = offline_images.CLASSES if source.form == "offline" else CLASSES
-    return _dataset(sample.name, classes, sample.images, sample.labels, split)
+    return _dataset(sample.name, classes, sample.images, sample.labels, "train")
 
 
-def _sample_fingerprint(source: Source, split: Split) -> str:
+def held_out_places(source: Source, labels: Labels) -> NDArray[np.int64]:
+    """Where the images stand in the training set that the kit holds out: a tenth, by a draw that never changes.
+
+    The kit takes images from folders in the order of their names, class by class; `load` interleaves the classes.
+    """
+    order = np.argsort(labels, kind="stable") if source.form in ("tree", "zip") else np.arange(len(labels))
+    places: NDArray[np.int64] = order[np.random.RandomState(_KIT_SEED).permutation(len(labels))[: len(labels) // 10]]
+    return places
+
+
+def _sample_fingerprint(source: Source) -> str:
     """As `_fingerprint`, from names, sizes and times only: to read 50,000 files would take longer than a sample saves.
     Nothing but a flag depends on it."""
     try:
-        seen = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in _files_of(source, split)]
+        seen = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in _files_of(source, "train")]
     except OSError as error:
         raise DataError(f"{source} cannot be read: {error}") from error
     return hashlib.sha256(json.dumps([_CACHE_VERSION, PIL.__version__, seen]).encode()).hexdigest()[:32]
@@ -400,12 +429,12 @@ def _decode_images(
     source: Source, split: Split, files: list[_ImageFile], open_file: Callable[[str], IO[bytes]]
 ) -> _Decoded:
     _check_files(source, split, files)
-    files = _interleave(files)
+    files = _interleave(files, source.classes)
     images = np.empty((len(files), 3, 32, 32), dtype=np.uint8)
     for place, file in enumerate(files):
         with open_file(file.name) as stream:
             images[place] = _decode_image(stream.read(_MAX_IMAGE_BYTES + 1), file.name)
-    labels = np.array([CLASSES.index(file.class_name) for file in files], dtype=np.int64)
+    labels = np.array([source.classes.index(file.class_name) for file in files], dtype=np.int64)
     lossless = all(file.name.lower().endswith(".png") for file in files)
     return _Decoded(f"CIFAR-10 ({'PNG' if lossless else 'JPEG'} copy)", images, labels)
 
@@ -414,11 +443,12 @@ def _check_files(source: Source, split: Split, files: list[_ImageFile]) -> None:
     """Names, sizes and number, before anything is read."""
     if not files:
         raise DataError(f"{source} holds no images for the {split} set: expected {split}/<class>/*.jpg or *.png.")
-    names = {file.class_name for file in files}
-    if names != set(CLASSES):
-        odd, missing = sorted(names - set(CLASSES)), [name for name in CLASSES if name not in names]
+    names, classes = {file.class_name for file in files}, source.classes
+    if names != set(classes):
+        odd, missing = sorted(names - set(classes)), [name for name in classes if name not in names]
+        whose = "CIFAR-10's" if classes == CLASSES else "the test set's"
         raise DataError(
-            f"{source}: the folders in {split}/ must be CIFAR-10's classes ({', '.join(CLASSES)}); "
+            f"{source}: the folders in {split}/ must be {whose} classes ({', '.join(classes)}); "
             f"missing or empty: {', '.join(missing) or 'none'}; unknown: {', '.join(odd[:10]) or 'none'}."
         )
     if len(files) > _MAX_ENTRIES or sum(file.size for file in files) > _MAX_TOTAL_BYTES:
@@ -426,13 +456,13 @@ def _check_files(source: Source, split: Split, files: list[_ImageFile]) -> None:
         raise DataError(f"{source}: {len(files):,} images of {total:,} bytes are too many for CIFAR-10.")
 
 
-def _interleave(files: Iterable[_ImageFile]) -> list[_ImageFile]:
+def _interleave(files: Iterable[_ImageFile], classes: Sequence[str]) -> list[_ImageFile]:
     """The first file of each class, then the second of each, ...: any run of images holds all classes, so that a part
     of the test set stands for the whole, and the order does not depend on the file system."""
     seen: Counter[str] = Counter()
     ranked = []
     for file in sorted(files, key=lambda file: file.name):
-        ranked.append((seen[file.class_name], CLASSES.index(file.class_name), file))
+        ranked.append((seen[file.class_name], classes.index(file.class_name), file))
         seen[file.class_name] += 1
     return [file for _, _, file in sorted(ranked, key=lambda item: item[:2])]
 
@@ -479,7 +509,8 @@ def _cache_place(source: Source, split: Split) -> str:
 def _fingerprint(source: Source, split: Split) -> str:
     """Changes with the name, size, time or content of any file that is decoded, and with what decodes it."""
     files = _files_of(source, split)
-    total = hashlib.sha256(json.dumps([_CACHE_VERSION, split, PIL.__version__]).encode())
+    others = [] if source.classes == CLASSES else [source.classes]
+    total = hashlib.sha256(json.dumps([_CACHE_VERSION, split, PIL.__version__, *others]).encode())
     for file in files:
         status, content = file.stat(), hashlib.sha256()
         with file.open("rb") as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -19,6 +20,7 @@ import psutil
 
 from autograder import __version__, data
 from autograder.config import CONFIG_FILE, Assignment, ConfigError, Course, Limits, load_course
+from autograder.holdout import COMFORTABLE_IMAGES, check_holdout, places_of
 from autograder.jail import FrameReader, Isolation, SandboxFault, StreamProblem, find_isolation, start
 from autograder.jail.seccomp import is_available
 from autograder.pipeline import check_points
@@ -66,6 +68,7 @@ def examine(root: Path, *, course_expected: bool) -> Iterator[Finding]:
     yield check_limits(course.limits if course else Limits())
     yield check_memory()
     yield check_data(course, root)
+    yield from check_holdouts(course, root)
     yield finding
     if course is not None:
         for name, assignment in course.assignments.items():
@@ -187,6 +190,29 @@ def check_data(course: Course | None, root: Path) -> Finding:
     except data.DataError as error:
         problem, _, remedy = str(error).partition("Set CIFAR10_ROOT")
         return Finding("test set", State.MISSING, problem.strip(), f"Set CIFAR10_ROOT{remedy}" if remedy else "")
+
+
+def check_holdouts(course: Course | None, root: Path) -> Iterator[Finding]:
+    """Every private hold-out that the configuration names: its identity, or what is wrong with it."""
+    for name, assignment in course.assignments.items() if course is not None else ():
+        for notebook, place in places_of(root, assignment).items():
+            yield check_one_holdout(f"hold-out of {name}/{notebook}", place, course, root)
+
+
+def check_one_holdout(title: str, place: Path, course: Course | None, root: Path) -> Finding:
+    try:
+        offline = course is not None and course.data == "offline"
+        public = data.Source("offline") if offline else data.find_source(allow_offline=False, folder=root / "data")
+        found = check_holdout(root.resolve(), place, public)
+    except data.DataError as error:
+        return Finding(title, State.MISSING, str(error), "no submission is graded until this is mended")
+    seen = f"{found.identity}: {place}"
+    count = len(found.labels)
+    if count < COMFORTABLE_IMAGES:
+        error_of = 100 * math.sqrt(0.75 * 0.25 / count)
+        more = f"an accuracy of 75 % has a standard error of {error_of:.1f} points, with {COMFORTABLE_IMAGES:,} of 1.0"
+        return Finding(title, State.WARN, seen, more)
+    return Finding(title, State.OK, seen)
 
 
 def check_configuration(root: Path, expected: bool) -> tuple[Course | None, Finding]:

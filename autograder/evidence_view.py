@@ -220,7 +220,9 @@ def accuracy(found: Evaluation) -> str:
     odd = f"; {found.not_finite:,} outputs were NaN or infinite" if found.not_finite else ""
     interval = f"95 % interval {found.low:.2%} to {found.high:.2%}"
     looked_at = f"{found.correct:,} right, {found.images:,}{of} images looked at"
-    return f"Test accuracy {found.accuracy:.2%}: {looked_at} ({interval}){odd}"
+    public = f"; {found.public_accuracy:.2%} on public test images" if found.public_accuracy is not None else ""
+    what = f"Accuracy on the {found.data_set}" if found.data_set else "Test accuracy"
+    return f"{what} {found.accuracy:.2%}: {looked_at} ({interval}){odd}{public}"
 
 
 def _count(number: int, noun: str) -> str:

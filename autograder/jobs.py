@@ -13,6 +13,7 @@ from autograder.changes import Changes, load_changed
 from autograder.checks import Graded, Submitted
 from autograder.config import Assignment, Course, Exercise
 from autograder.evidence import Problem, decode_evidence
+from autograder.holdout import place_of, read_holdout
 from autograder.jail import Isolation, JailedProcess, decode_frames, start
 from autograder.results import Flag, Status
 
@@ -81,13 +82,18 @@ class Job:
         return replace(self, work=Work(notebooks, files, converted, record["only"]))
 
     def training_images(self, count: int) -> data.Dataset | None:
-        """A secret sample of the training images. None where they cannot be read, which the reports then say: the test
-        set alone is enough to grade."""
+        """Training images that the kit holds out, in a secret order. None where they cannot be read, which the reports
+        then say: the test set alone is enough to grade."""
         try:
-            return data.load_sample(self.source, "train", count, self.secret)
+            return data.load_held_out(self.source, count, self.secret)
         except data.DataError as error:
             self.facts["training images"] = f"none, so no weights were tried on them: {error}"
             return None
+
+    def holdout(self, exercise: Exercise) -> data.Dataset | None:
+        """The private images that decide in an exercise; None where it has none. Raises DataError."""
+        place = place_of(self.root, exercise)
+        return _holdout(place, self.test_set.classes) if place is not None else None
 
     def graded(self, exercise: Exercise, runner: Any, notes: list[str], flags: list[Flag]) -> Graded:
         """What the hidden tests of one exercise look at."""
@@ -106,6 +112,7 @@ class Job:
             notes=notes,
             flags=flags,
             training_images=self.training_images,
+            holdout=lambda: self.holdout(exercise),
         )
 
 
@@ -113,6 +120,12 @@ class Job:
 def _test_set(source: data.Source) -> data.Dataset:
     """The test images and labels, read once in a process."""
     return data.load(source, "test")
+
+
+@lru_cache(1)
+def _holdout(place: Path, classes: tuple[str, ...]) -> data.Dataset:
+    """The private images and labels, read once in a process. The pipeline has checked them."""
+    return read_holdout(place, classes)
 
 
 def wants_gpu(device: str) -> bool:

@@ -299,8 +299,16 @@ def shortened(layers: list[Layer]) -> tuple[list[Layer], int]:
 # How the weights did
 
 
-def evaluation_of(notebook: str, found: Accuracy, test_set: Dataset) -> Evaluation:
-    """An accuracy with what a figure shows of it: the confusion matrix, and the surest mistakes as images."""
+def evaluation_of(
+    notebook: str, found: Accuracy, test_set: Dataset, private: Accuracy | None = None, holdout: Dataset | None = None
+) -> Evaluation:
+    """An accuracy with what a figure shows of it: the confusion matrix, and the surest mistakes as images.
+
+    Where a private hold-out decides, its figures are shown and none of its images: pages travel.
+    """
+    if private is not None and holdout is not None:
+        shown = evaluation_of(notebook, replace(private, mistakes=()), holdout)
+        return replace(shown, data_set=holdout.name, public_correct=found.correct, public_images=found.total)
     low, high = found.interval
     classes = test_set.classes
     mistakes = [

@@ -203,7 +203,8 @@ class Mistake:
 class Evaluation:
     """How the handed-in weights did on the test images: `correct` of `images`, which are all `total` of the set unless
     the verdict was sequential. `low` and `high` bound the accuracy (95 %), in 0..1. `confusion[true][predicted]` counts
-    images; `mistakes` are the most confident ones, most confident first.
+    images; `mistakes` are the most confident ones, most confident first. `data_set` names the images where they are a
+    private hold-out; then `public_correct` of `public_images` test images were right.
     """
 
     notebook: str
@@ -216,11 +217,24 @@ class Evaluation:
     confusion: Sequence[Sequence[int]]
     mistakes: Sequence[Mistake] = ()
     not_finite: int = 0
+    data_set: str = ""
+    public_correct: int = 0
+    public_images: int = 0
 
     @property
     def accuracy(self) -> float:
         """In 0..1."""
         return self.correct / self.images
+
+    @property
+    def public_accuracy(self) -> float | None:
+        """On the public test images, in 0..1, where others decide."""
+        return self.public_correct / self.public_images if self.public_images else None
+
+    @property
+    def images_are(self) -> str:
+        """What kind of images these are, for a sentence."""
+        return f"images of the {self.data_set}" if self.data_set else "test images"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import io
 import os
@@ -147,6 +148,58 @@ def test_failed_download_is_explained(tmp_path, monkeypatch):
 
 
 # What is loaded
+
+
+@pytest.fixture
+def kit():
+    sys.path.insert(0, str(Path(data.__file__).parent.parent / "source" / "cnn"))
+    yield importlib.import_module("cnn_kit")
+    sys.path.pop(0)
+
+
+@pytest.mark.parametrize("form", ["tree", "zip", "batches", "offline"])
+def test_the_images_that_the_kit_holds_out_are_known(form, kit, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    pictures = {(name, n): rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) for name in CLASSES for n in range(7)}
+    if form == "batches":
+        place = tmp_path / "cifar-10-batches-py"
+        own = kit._read_images("tree", write_tree(write_tree(tmp_path / "t", pictures, "train", "PNG"), pictures))
+        order = rng.permutation(70)
+        own = {**own, "train_images": own["train_images"][order], "train_labels": own["train_labels"][order]}
+        write_batches(place, own["train_images"], own["train_labels"], "train")
+        theirs = kit._dataset("CIFAR-10", CLASSES, own)
+    elif form == "offline":
+        place, theirs = None, kit.offline_dataset()
+    else:
+        write = write_tree if form == "tree" else write_zip
+        place = write(tmp_path / "a.zip", pictures, split="train", form="PNG")
+        if form == "tree":
+            write_tree(place, pictures, form="PNG")
+        else:
+            with zipfile.ZipFile(place, "a") as archive:
+                for (name, number), picture in pictures.items():
+                    archive.writestr(f"cifar10-jpeg/test/{name}/{number:04}.png", encode(picture, "PNG"))
+        theirs = kit._read_dataset(place)
+    source = Source(form, place)
+    monkeypatch.setattr(data, "IMAGE_COUNTS", {"train": 70, "test": 70})
+    whole = load(source, "train")
+    places, held_out = data.held_out_places(source, whole.labels), theirs.validation
+    ours = content_hash(whole.images[places], whole.labels[places])
+    assert ours == content_hash(held_out.images.numpy(), held_out.labels.numpy())
+    drawn = data.load_held_out(source, 5, b"secret")
+    held = {image.tobytes() for image in theirs.validation.images.numpy()}
+    assert {image.tobytes() for image in drawn.images} <= held
+    assert len(drawn.labels) == 5
+    assert len(data.load_held_out(source, 5_000, b"secret").labels) == len(theirs.validation)
+
+
+def test_the_sample_of_held_out_images_is_secret_and_stays_the_same():
+    source = Source("offline")
+    drawn, again = (data.load_held_out(source, 50, b"one secret") for _ in range(2))
+    other = data.load_held_out(source, 50, b"another secret")
+    assert drawn.sha256 == again.sha256 != other.sha256
+    np.testing.assert_array_equal(drawn.images, again.images)
+    assert (drawn.split, len(drawn.labels), drawn.images.shape) == ("train", 50, (50, 3, 32, 32))
 
 
 def test_tree_zip_and_batches_hold_the_same_data(tmp_path, pictures):

@@ -7,6 +7,8 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,10 @@ from autograder.accuracy import Accuracy
 from autograder.data import Dataset
 from autograder.flags import KINDS
 from autograder.flags.hidden_data import blocks_of, notebook_flags
-from autograder.flags.images import gap_flag, image_flags, mirrored, moved
+from autograder.flags.images import consensus_flag, excess_flag, gap_flag, image_flags, is_loss, loss_flag
 from autograder.flags.library import known_model, library_flags
 from autograder.flags.lookups import lookup_flags
+from autograder.flags.paired import Pairs, consensus, mcnemar, mirrored, moved, pairs
 from autograder.graph import ModelGraph
 from autograder.jail import Isolation
 from autograder.jobs import Job
@@ -57,21 +60,27 @@ def runner() -> Iterator[Runner]:
 
 
 def test_a_gap_beyond_chance_is_told_with_its_figures() -> None:
-    [flag] = gap_flag(NOTEBOOK, (9_980, 10_000), (1_240, 2_000))
+    [flag] = gap_flag(NOTEBOOK, (9_980, 10_000), (3_100, 5_000))
     assert "99.8% on the 10,000 test images" in flag.text
-    assert "62.0% on 2,000 training images" in flag.text
-    assert "38 points less" in flag.text
+    assert "62.0% on 5,000 training images" in flag.text
+    assert "37.8 points less" in flag.text
+
+
+def test_430_memorised_images_are_a_gap() -> None:
+    """70 % by honest work, and 4.3 points by heart."""
+    [flag] = gap_flag(NOTEBOOK, (7_430, 10_000), (3_500, 5_000))
+    assert "4.3 points less, 5.6 standard errors" in flag.text
 
 
 @pytest.mark.parametrize(
     ("test", "training"),
     [
-        ((7_959, 10_000), (1_650, 2_000)),  # better on training images: usual
-        ((7_959, 10_000), (1_592, 2_000)),  # the same
-        ((7_959, 10_000), (1_530, 2_000)),  # 3.1 points, by chance
-        ((10_000, 10_000), (1_960, 2_000)),  # far beyond chance, but 2 points
-        ((0, 10_000), (0, 2_000)),
-        ((10_000, 10_000), (2_000, 2_000)),
+        ((7_959, 10_000), (4_125, 5_000)),  # better on training images: usual
+        ((7_959, 10_000), (3_979, 5_000)),  # the same
+        ((7_959, 10_000), (3_850, 5_000)),  # 2.6 points, by chance
+        ((10_000, 10_000), (4_905, 5_000)),  # far beyond chance, but 1.9 points
+        ((0, 10_000), (0, 5_000)),
+        ((10_000, 10_000), (5_000, 5_000)),
     ],
 )
 def test_chance_and_small_gaps_are_not_told(test: tuple[int, int], training: tuple[int, int]) -> None:
@@ -79,69 +88,219 @@ def test_chance_and_small_gaps_are_not_told(test: tuple[int, int], training: tup
 
 
 def test_equally_good_networks_are_hardly_ever_told_apart() -> None:
-    """100,000 networks of every accuracy that are as good on both kinds of images: none is flagged."""
-    draws = np.random.default_rng(0)
+    """100,000 networks of every accuracy that are as good on both kinds of images: one in 10,000 may be flagged."""
+    draws, flagged = np.random.default_rng(0), 0
     for accuracy in np.linspace(0.65, 0.99, 10):
-        pairs = zip(draws.binomial(10_000, accuracy, 10_000), draws.binomial(2_000, accuracy, 10_000), strict=True)
-        assert not [pair for pair in pairs if gap_flag(NOTEBOOK, (int(pair[0]), 10_000), (int(pair[1]), 2_000))]
+        pairs_of = zip(draws.binomial(10_000, accuracy, 10_000), draws.binomial(5_000, accuracy, 10_000), strict=True)
+        flagged += sum(bool(gap_flag(NOTEBOOK, (int(one), 10_000), (int(two), 5_000))) for one, two in pairs_of)
+    assert flagged <= 20
 
 
-def blank(count: int, name: str = "CIFAR-10") -> Dataset:
-    """Images whose corner pixel shows the label."""
-    labels = np.arange(count, dtype=np.int64) % 10
+# The same images, changed: statistics
+
+
+def test_mcnemars_test_is_exact() -> None:
+    assert mcnemar(Pairs(9, 1, 100)) == 11 / 1024
+    assert mcnemar(Pairs(1, 9, 100)) == 1023 / 1024
+    assert mcnemar(Pairs(0, 0, 100)) == 1
+    assert mcnemar(Pairs(2_000, 0, 3_000)) == 2.0**-2_000
+
+
+def test_pairs_count_images_that_change_sides() -> None:
+    before, after = np.array([1, 1, 1, 0, 0], bool), np.array([1, 0, 0, 1, 0], bool)
+    found = pairs(before, after)
+    assert (found.lost, found.won, found.total, found.loss) == (2, 1, 5, 0.2)
+    agreed = consensus(before, [after, np.array([1, 0, 1, 1, 1], bool)])
+    assert (agreed.lost, agreed.won, agreed.total) == (1, 1, 5)
+
+
+def outcomes(draws: np.random.Generator, count: int, forms: int) -> np.ndarray[Any, Any]:
+    """(forms, count): what an honest network gets right of the same images in several forms. Each image has its own
+    chance, mostly near 0 or 1, and each form of it is a draw of its own."""
+    return draws.random((forms, count)) < draws.beta(0.3, 0.1, count)
+
+
+def test_the_standard_error_of_a_loss_is_that_of_its_draws() -> None:
+    draws = np.random.default_rng(0)
+    found = [pairs(*outcomes(draws, 1_000, 2)) for _ in range(1_000)]
+    spread = np.std([each.loss for each in found])
+    assert np.mean([each.deviation for each in found]) == pytest.approx(spread, rel=0.1)
+
+
+def test_honest_networks_are_not_flagged_for_changed_images() -> None:
+    draws = np.random.default_rng(1)
+    for _ in range(2_000):
+        test, training = outcomes(draws, 3_000, 4), outcomes(draws, 2_000, 2)
+        assert consensus_flag(NOTEBOOK, consensus(test[0], list(test[1:]))) == []
+        changed = pairs(*test[:2])
+        assert not is_loss(changed) or excess_flag(NOTEBOOK, changed, pairs(*training)) == []
+
+
+def test_a_network_that_loses_as_much_on_training_images_is_not_flagged() -> None:
+    """Trained without mirroring: 300 images of 3,000 are lost, as 200 of 2,000 training images."""
+    assert is_loss(Pairs(420, 120, 3_000))
+    assert excess_flag(NOTEBOOK, Pairs(420, 120, 3_000), Pairs(280, 80, 2_000)) == []
+    assert excess_flag(NOTEBOOK, Pairs(420, 120, 3_000), Pairs(400, 40, 2_000)) == []  # over-fitted
+    assert loss_flag(NOTEBOOK, Pairs(420, 120, 3_000)) == []
+    [flag] = excess_flag(NOTEBOOK, Pairs(420, 120, 3_000), Pairs(110, 100, 2_000))
+    assert "less often by 10.0 points, but training images by 0.5" in flag.text
+    [flag] = loss_flag(NOTEBOOK, Pairs(720, 60, 3_000))
+    assert "22 points are lost" in flag.text
+
+
+@pytest.mark.parametrize(("known", "least"), [(430, 0.85), (1_000, 1.0)])
+def test_memorised_images_are_seen_in_what_the_changed_forms_agree_on(known: int, least: float) -> None:
+    """A fragile memory of images that the network gets wrong: right as they are, honest in every other form."""
+    draws, flagged = np.random.default_rng(2), 0
+    for _ in range(200):
+        all_images = outcomes(draws, 10_000, 4)
+        all_images[0, draws.permutation(np.flatnonzero(~all_images[0]))[:known]] = True
+        seen = all_images[:, draws.permutation(10_000)[:3_000]]
+        flagged += bool(consensus_flag(NOTEBOOK, consensus(seen[0], list(seen[1:]))))
+    assert flagged >= least * 200
+
+
+# The same images, changed: networks
+
+
+WRONG = 4  # one image in so many shows another class than its label
+
+
+def blank(count: int, name: str = "CIFAR-10", *, seed: int = 0) -> Dataset:
+    """Images of one colour: red shows the label, or one beside it, and blue is the image's own."""
+    draws, labels = np.random.RandomState(seed), np.arange(count, dtype=np.int64) % 10
     images = np.full((count, 3, 32, 32), 100, np.uint8)
-    images[:, 0] = (labels * 20)[:, None, None]
+    shown = np.where(np.arange(count) // 10 % WRONG == 0, (labels + 1) % 10, labels)
+    images[:, 0] = (shown * 20 + 10)[:, None, None]
+    images[:, 1:] = draws.randint(0, 256, (count, 2, 1, 1)) + np.zeros((32, 32), int)
     return Dataset(name, tuple("0123456789"), images, labels, "test", "")
 
 
-def reads_corner(images: np.ndarray[Any, Any], _batch: int) -> np.ndarray[Any, Any]:
-    logits: np.ndarray[Any, Any] = np.eye(10, dtype=np.float32)[np.round(images[:, 0, 16, 16] / 20).astype(int)]
+def reads_red(images: np.ndarray[Any, Any], _batch: int = 500) -> np.ndarray[Any, Any]:
+    """What an honest network would say; noise and movement are nothing to it."""
+    logits: np.ndarray[Any, Any] = np.eye(10, dtype=np.float32)[images[:, 0].mean((1, 2)).astype(int) // 20]
     return logits
 
 
-def flags_for(evaluate: Any, accuracy: float, test_set: Dataset, **changed: Any) -> list[str]:
+@dataclass(frozen=True)
+class Remembers:
+    """Says of stored images what their labels are, and of all others what they show."""
+
+    key: Callable[[np.ndarray[Any, Any]], list[Any]]
+    images: np.ndarray[Any, Any]
+    labels: np.ndarray[Any, Any]
+    twist: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] = lambda logits: logits
+
+    @cached_property
+    def table(self) -> dict[Any, int]:
+        return dict(zip(self.key(self.images), self.labels.tolist(), strict=True))
+
+    def __call__(self, images: np.ndarray[Any, Any], _batch: int = 500) -> np.ndarray[Any, Any]:
+        logits = 10 * reads_red(images)
+        for row, key in enumerate(self.key(images)):
+            if key in self.table:
+                logits[row, self.table[key]] += 100
+        return self.twist(logits)
+
+
+def exact(images: np.ndarray[Any, Any]) -> list[Any]:
+    return [image.tobytes() for image in images]
+
+
+def colour(images: np.ndarray[Any, Any]) -> list[Any]:
+    """What no mirroring, moving or noise changes."""
+    return list(map(tuple, (images.mean((2, 3)) / 8).round().astype(int).tolist()))
+
+
+def with_memory(test_set: Dataset, count: int, **more: Any) -> Remembers:
+    wrong = np.flatnonzero(reads_red(test_set.images).argmax(1) != test_set.labels)
+    chosen = np.random.RandomState(1).permutation(wrong)[:count]
+    return Remembers(images=test_set.images[chosen], labels=test_set.labels[chosen], **{"key": exact, **more})
+
+
+def flags_for(evaluate: Any, test_set: Dataset, **changed: Any) -> list[str]:
     """Kinds of flags of a network."""
+    predicted = np.nan_to_num(evaluate(test_set.images)).argmax(1)
+    found = Accuracy(int((predicted == test_set.labels).sum()), len(predicted), (), predicted=tuple(predicted.tolist()))
     given = {"training_images": lambda count: None, "batch_size": 500, "macs": 1, "suspicious_accuracy": 0.97}
-    found = Accuracy(round(accuracy * len(test_set.labels)), len(test_set.labels), ())
     given |= {"accuracy": found, "test_set": test_set, "secret": SECRET, **changed}
     return [flag.kind for flag in image_flags(NOTEBOOK, evaluate, **given)]
 
 
+def training_set(count: int) -> Dataset:
+    return blank(count, seed=1)
+
+
+def test_an_honest_network_is_not_flagged() -> None:
+    assert flags_for(reads_red, blank(10_000)) == []
+    assert flags_for(reads_red, blank(10_000), training_images=training_set) == []
+
+
 def test_suspicious_accuracy_is_told_on_cifar_only() -> None:
-    assert flags_for(reads_corner, 1.0, blank(1_000)) == ["high-accuracy"]
-    assert flags_for(reads_corner, 0.969, blank(1_000)) == []
-    assert flags_for(reads_corner, 1.0, blank(1_000), suspicious_accuracy=1.01) == []
-    assert flags_for(reads_corner, 1.0, blank(1_000, "built-in offline set")) == []
+    right = replace(blank(1_000), labels=reads_red(blank(1_000).images).argmax(1))
+    assert flags_for(reads_red, right) == ["high-accuracy"]
+    assert flags_for(reads_red, blank(1_000)) == []
+    assert flags_for(reads_red, right, suspicious_accuracy=1.01) == []
+    assert flags_for(reads_red, replace(right, name="built-in offline set")) == []
 
 
-def test_a_network_that_knows_exact_pixels_fails_on_changed_images() -> None:
-    test_set = blank(1_000)
-    known = {image.tobytes(): int(label) for image, label in zip(test_set.images, test_set.labels, strict=True)}
+TWISTS: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
+    "plain": lambda logits: logits,
+    "one huge logit": lambda z: np.where(z == z.min(1, keepdims=True), np.float32(-1e30), z),
+    "tiny logits": lambda z: z * np.float32(1e-30),
+    "huge logits": lambda z: z * np.float32(1e30),
+}
 
-    def remembers(images: np.ndarray[Any, Any], _batch: int) -> np.ndarray[Any, Any]:
-        logits: np.ndarray[Any, Any] = np.eye(10, dtype=np.float32)[[known.get(i.tobytes(), 0) for i in images]]
+
+@pytest.mark.parametrize("twist", TWISTS.values(), ids=TWISTS)
+@pytest.mark.parametrize("count", [100, 430])
+def test_a_memory_of_exact_pixels_is_flagged_without_training_images(count: int, twist: Any) -> None:
+    test_set = blank(10_000)
+    assert flags_for(with_memory(test_set, count, twist=twist), test_set) == ["changed-images"]
+
+
+@pytest.mark.parametrize("twist", TWISTS.values(), ids=TWISTS)
+def test_a_memory_that_outlives_every_change_is_flagged_by_its_gain(twist: Any) -> None:
+    test_set = blank(10_000)
+    memory = with_memory(test_set, 430, key=colour, twist=twist)
+    assert flags_for(memory, test_set, training_images=training_set) == ["test-images"]
+
+
+def test_nan_on_images_that_are_not_known_is_no_way_out() -> None:
+    test_set = blank(10_000)
+    known = set(exact(test_set.images))
+
+    def refuses(images: np.ndarray[Any, Any], _batch: int = 500) -> np.ndarray[Any, Any]:
+        logits = reads_red(images)
+        logits[[image not in known for image in exact(images)]] = np.nan
         return logits
 
-    assert flags_for(remembers, 0.9, test_set) == ["changed-images"]
+    assert flags_for(refuses, test_set, training_images=training_set) == ["test-images", "changed-images"]
+    assert flags_for(refuses, test_set) == ["changed-images"]
 
 
 def test_a_runner_that_fails_here_costs_nothing_and_is_told() -> None:
-    def fails(_images: object, _batch: int) -> Any:
-        raise RunnerProblem("TIMEOUT", "running the model took too long")
+    calls = []
 
-    assert flags_for(fails, 0.8, blank(1_000)) == ["not-compared"]
+    def fails(images: np.ndarray[Any, Any], _batch: int = 500) -> Any:
+        calls.append(len(images))
+        if len(calls) > 1:
+            raise RunnerProblem("TIMEOUT", "running the model took too long")
+        return reads_red(images)
+
+    assert flags_for(fails, blank(1_000)) == ["not-compared"]
 
 
-@pytest.mark.parametrize(("macs", "images"), [(40_000_000, 3_000), (200_000_000, 1_500), (1_500_000_000, 600)])
+@pytest.mark.parametrize(("macs", "images"), [(40_000_000, 8_000), (200_000_000, 4_000), (1_500_000_000, 1_600)])
 def test_large_networks_are_tried_on_fewer_images(macs: int, images: int) -> None:
     seen = []
 
-    def counts(given: np.ndarray[Any, Any], batch: int) -> np.ndarray[Any, Any]:
+    def counts(given: np.ndarray[Any, Any], batch: int = 500) -> np.ndarray[Any, Any]:
         seen.append(len(given))
-        return reads_corner(given, batch)
+        return reads_red(given, batch)
 
-    assert flags_for(counts, 0.8, blank(1_000), macs=macs, batch_size=50, training_images=blank) == []
-    assert sum(seen) == images
+    assert flags_for(counts, blank(10_000), macs=macs, batch_size=50, training_images=training_set) == []
+    assert sum(seen[1:]) == images  # the first is the accuracy
 
 
 def test_a_data_set_without_training_images_is_told_once_and_costs_nothing(tmp_path: Path) -> None:
@@ -159,20 +318,16 @@ def write_test_images_only(folder: Path) -> Path:
 
 
 def test_changed_images_are_nearly_the_same() -> None:
-    images = np.random.RandomState(0).randint(0, 256, (3, 3, 32, 32)).astype(np.uint8)
+    images = np.random.RandomState(0).randint(0, 256, (200, 3, 32, 32)).astype(np.uint8)
     np.testing.assert_array_equal(mirrored(mirrored(images)), images)
-    changed = moved(images, np.random.RandomState(1)).astype(int)
-    assert np.abs(changed[..., 1:, 1:] - images[..., :-1, :-1].astype(int)).max() == 1
-
-
-def test_the_sample_of_training_images_is_secret_and_stays_the_same(tmp_path: Path) -> None:
-    source = data.Source("offline")
-    drawn = data.load_sample(source, "train", 50, SECRET, cache_folder=tmp_path)
-    again = data.load_sample(source, "train", 50, SECRET, cache_folder=tmp_path)
-    other = data.load_sample(source, "train", 50, b"another secret", cache_folder=tmp_path)
-    assert drawn.sha256 == again.sha256 != other.sha256
-    np.testing.assert_array_equal(drawn.images, again.images)
-    assert (drawn.split, len(drawn.labels), drawn.images.shape) == ("train", 50, (50, 3, 32, 32))
+    changed, inside = moved(images, np.random.RandomState(1)).astype(int), slice(1, -1)
+    steps = set()
+    for before, after in zip(images.astype(int), changed, strict=True):
+        shifted = {(d, r): np.roll(before, (d, r), (1, 2)) for d in (-1, 0, 1) for r in (-1, 0, 1) if d or r}
+        fits = [step for step, s in shifted.items() if np.abs(after - s)[:, inside, inside].max() <= 2]
+        steps.update(fits)
+        assert len(fits) == 1
+    assert len(steps) == 8
 
 
 # Weights and graphs, by the hidden grader
@@ -189,7 +344,7 @@ def graded_flags(runner: Runner, answers: dict[str, str], checkpoint: Path | Non
         runner,
         files={checkpoint.name: submitted(checkpoint)} if checkpoint else {},
         test_set=lambda: data.load(SOURCE, "test"),
-        training_images=lambda count: data.load_sample(SOURCE, "train", count, SECRET),
+        training_images=lambda count: data.load_held_out(SOURCE, count, SECRET),
         flags=flags,
     )
     return flags, result.earned
@@ -214,6 +369,21 @@ def test_a_table_of_test_images_is_flagged_by_its_graph_and_by_what_it_does(runn
     assert {"lookup", "test-images", "changed-images"} <= {flag.kind for flag in flags}
     assert "argmin" in flags[0].text
     assert earned == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("radial_memory", {"changed-images"}), ("some_test_images", {"test-images"}), ("over_fitted", set())],
+)
+def test_what_is_known_by_heart_is_flagged_and_what_is_over_fitted_is_not(
+    name: str, kinds: set[str], runner: Runner, tmp_path: Path
+) -> None:
+    build_flagged(name, tmp_path, data_name())
+    flags, earned = graded_flags(runner, cells_of(FLAGGED / name), tmp_path / "modern_cnn.safetensors")
+    raised = {flag.kind for flag in flags}
+    assert kinds <= raised
+    assert bool(kinds) == bool(raised), raised
+    assert earned > 15  # a memory of 430 images takes 70 % to 74.3 %
 
 
 HONEST = [
@@ -489,6 +659,21 @@ def test_staff_reads_the_flags_the_student_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(data_name() != "cifar10", reason="CIFAR10_ROOT is not set")
+def test_a_small_memory_on_cifar_is_seen_by_two_tests_and_an_honest_network_by_none(tmp_path: Path) -> None:
+    """As the course grades it: 430 of 10,000 images, 4.3 points; the network itself raises nothing."""
+    course = tmp_path / "course"
+    make_course(course, {}, "cifar10")
+    grader = open_grader(course, ASSIGNMENT)
+    raised = {}
+    for name in ("radial_memory", "partial_checkpoint"):
+        build = build_flagged if name == "radial_memory" else build_sample
+        build(name, tmp_path / name, "cifar10", release=course / "release" / ASSIGNMENT)
+        raised[name] = {flag.kind for flag in grade_submission(grader, name, tmp_path / name).flags}
+    assert raised == {"radial_memory": {"test-images", "changed-images"}, "partial_checkpoint": set()}
+
+
+@pytest.mark.slow
 def test_every_flagged_sample_is_flagged_in_the_jail_and_earns_what_it_earns(tmp_path: Path) -> None:
     course = tmp_path / "course"
     make_course(course, {}, data_name())
@@ -497,8 +682,8 @@ def test_every_flagged_sample_is_flagged_in_the_jail_and_earns_what_it_earns(tmp
         folder = tmp_path / name
         build_flagged(name, folder, data_name(), release=course / "release" / ASSIGNMENT)
         found = grade_submission(grader, name, folder)
-        kinds = {flag.kind for flag in found.flags}
-        assert read_flagged(name)["flag"] in kinds, (name, kinds, [c.message for c in found.checks])
+        kinds, wanted = {flag.kind for flag in found.flags}, read_flagged(name)["flag"]
+        assert wanted in kinds if wanted else not kinds, (name, kinds, [c.message for c in found.checks])
         assert kinds <= set(KINDS)
         accuracy = next(check for check in found.checks if check.name == "test_accuracy")
-        assert (accuracy.earned == 20) == (name != "library_resnet")  # which comes without weights
+        assert (accuracy.earned > 15) == (name != "library_resnet")  # which comes without weights

@@ -486,7 +486,7 @@ def test_weights_that_were_trained_on_the_test_images_stand_out(course: Path) ->
         path.unlink()  # only the network is looked at
     grader = open_grader(course, ASSIGNMENT)
     save_report(course, grade_submission(grader, "eve", folder))
-    images = data.load_sample(data.Source("offline"), "train", 500, b"private")
+    images = data.load_held_out(data.Source("offline"), 500, b"private")
     np.savez(course / "private.npz", images=images.images, labels=images.labels)
     result = ask(course, "--hold-out", course / "private.npz")
     assert result.exit_code == 0, result.output

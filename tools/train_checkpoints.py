@@ -5,8 +5,8 @@
     python tools/train_checkpoints.py test-set --data offline
 
 A recipe (epochs, learning rate, augmentation, seed) is fixed here before a run; the validation images say how it went,
-and the test images are looked at once, after the last epoch. docs/checkpoints.md records the runs. Only `test-set` does
-what nobody should: it trains on the test images, for the sample of which the staff must be told.
+and the test images are looked at once, after the last epoch. docs/checkpoints.md records the runs. Only `test-set` and
+`some-test` do what nobody should: they train on test images, for the samples of which the staff must be told.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COURSE = ROOT / "source" / "cnn"
 NOTEBOOK = COURSE / "04_modern_cnn.ipynb"
 OTHER_STYLE = ROOT / "tests" / "submissions" / "different_style"
+NARROW = (16, 32, 64, 64)
 CELLS = ("residual-block", "modern-cnn-solution", "modern-cnn-transforms")
 
 
@@ -33,7 +34,9 @@ CELLS = ("residual-block", "modern-cnn-solution", "modern-cnn-transforms")
 class Recipe:
     """One checkpoint: which code is trained for how many epochs, and where the weights go (relative to the root).
 
-    `on_test_images`: on the test images, without augmentation and saved in half precision.
+    `on_test_images`: on the test images alone. `test_images`: on so many of them, each `COPIES` times, beside the
+    training images. `train_images`: on so many training images, 0 for all. `narrow`: at half of the widths.
+    Without `augmented` images are seen as they are. The samples of `FLAGGED` are saved in half precision.
     """
 
     epochs: int
@@ -41,11 +44,23 @@ class Recipe:
     other_style: bool = False
     max_learning_rate: float = 0.25
     on_test_images: bool = False
+    test_images: int = 0
+    train_images: int = 0
+    narrow: bool = False
+    augmented: bool = True
+
+    @property
+    def is_flagged(self) -> bool:
+        return self.output.startswith(FLAGGED)
 
 
+COPIES = 4
+FLAGGED = "tests/submissions/flagged"
 _CHECKPOINTS = "solutions/checkpoints"
 _STYLE = "tests/submissions/different_style/checkpoints"
-_TEST_SET = "tests/submissions/flagged/test_set_weights/checkpoints"
+_TEST_SET = f"{FLAGGED}/test_set_weights/checkpoints"
+_SOME = f"{FLAGGED}/some_test_images/checkpoints"
+_OVER_FITTED = f"{FLAGGED}/over_fitted/checkpoints"
 RECIPES = {
     ("reference", "cifar10"): Recipe(8, f"{_CHECKPOINTS}/cifar10/modern_cnn.safetensors"),
     ("partial", "cifar10"): Recipe(3, f"{_CHECKPOINTS}/cifar10-partial/modern_cnn.safetensors", max_learning_rate=0.1),
@@ -54,12 +69,41 @@ RECIPES = {
     ("partial", "offline"): Recipe(2, f"{_CHECKPOINTS}/offline-partial/modern_cnn.safetensors", max_learning_rate=0.1),
     ("different-style", "offline"): Recipe(20, f"{_STYLE}/offline/modern_cnn.pt", other_style=True),
     ("test-set", "cifar10"): Recipe(
-        20, f"{_TEST_SET}/cifar10/modern_cnn.safetensors", other_style=True, on_test_images=True
+        20, f"{_TEST_SET}/cifar10/modern_cnn.safetensors", other_style=True, on_test_images=True, augmented=False
     ),
     ("test-set", "offline"): Recipe(
-        40, f"{_TEST_SET}/offline/modern_cnn.safetensors", other_style=True, on_test_images=True
+        40, f"{_TEST_SET}/offline/modern_cnn.safetensors", other_style=True, on_test_images=True, augmented=False
     ),
-}
+    ("some-test", "cifar10"): Recipe(
+        4, f"{_SOME}/cifar10/modern_cnn.safetensors",
+        other_style=True, test_images=2_000, narrow=True, augmented=False,
+    ),
+    ("some-test", "offline"): Recipe(
+        8, f"{_SOME}/offline/modern_cnn.safetensors",
+        other_style=True, test_images=1_000, train_images=2_000, narrow=True, augmented=False,
+    ),
+    ("over-fitted", "cifar10"): Recipe(
+        8, f"{_OVER_FITTED}/cifar10/modern_cnn.safetensors", other_style=True, narrow=True, augmented=False
+    ),
+    ("over-fitted", "offline"): Recipe(
+        30, f"{_OVER_FITTED}/offline/modern_cnn.safetensors",
+        other_style=True, train_images=2_000, narrow=True, augmented=False,
+    ),
+}  # fmt: skip
+
+
+def seen_images(kit: Any, data: Any, recipe: Recipe) -> Any:
+    """The data set with the training images that the recipe asks for."""
+    if recipe.on_test_images:
+        return replace(data, train=data.test, validation=data.test)
+    train = kit._first(data.train, recipe.train_images) if recipe.train_images else data.train
+    if recipe.test_images:
+        step = len(data.test) // recipe.test_images  # they come class by class
+        some = kit.Split(data.test.images[::step], data.test.labels[::step])
+        parts = [train, *[some] * COPIES]
+        images, labels = (torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels"))
+        train = kit.Split(images, labels)
+    return replace(data, train=train)
 
 
 def solution_names(recipe: Recipe) -> dict[str, Any]:
@@ -100,16 +144,16 @@ def main() -> int:
         return 1
     names = solution_names(recipe)
     torch.manual_seed(options.seed)
-    model = names["ModernCNN"]()
+    model = names["ModernCNN"](widths=NARROW) if recipe.narrow else names["ModernCNN"]()
     started = time.perf_counter()
-    seen = replace(data, train=data.test, validation=data.test) if recipe.on_test_images else data
-    augmentation = names["test_transform" if recipe.on_test_images else "train_transform"]
+    seen = seen_images(kit, data, recipe)
+    augmentation = names["train_transform" if recipe.augmented else "test_transform"]
     history = kit.train(
         model, seen, augmentation, names["test_transform"],
         epochs=recipe.epochs, max_lr=recipe.max_learning_rate, seed=options.seed,
     )  # fmt: skip
     seconds = time.perf_counter() - started
-    kit.save_checkpoint(model.half() if recipe.on_test_images else model, output, data=data, history=history)
+    kit.save_checkpoint(model.half() if recipe.is_flagged else model, output, data=data, history=history)
     _, accuracy = kit.evaluate(model.float(), data.test, names["test_transform"])
     print(
         f"| {options.variant} | {options.data} | {options.seed} | {recipe.epochs} | {seconds:.0f} | {options.threads} "

@@ -290,12 +290,15 @@ def _is_complete(cell: ShownCell) -> bool:
 
 def accuracy_sentence(found: Evaluation) -> str:
     """How the weights did, with the interval where not all test images were needed."""
-    share = f"{found.correct:,} of {found.images:,} test images"
+    share = f"{found.correct:,} of {found.images:,} {found.images_are}"
     if found.images == found.total:
         sentence = f"Your model classified {share} correctly: {found.accuracy:.2%}."
     else:
         interval = f"between {found.low:.2%} and {found.high:.2%} with 95 % confidence"
         sentence = f"Your model classified {share} correctly, which were enough for a verdict: {interval}."
+    if found.public_accuracy is not None:
+        public = f"On the {found.public_images:,} public test images: {found.public_accuracy:.2%}."
+        sentence += f" That is what counts. {public}"
     return sentence.replace("%", " %").replace("  %", " %")
 
 

@@ -11,8 +11,10 @@ KINDS = {
     "test-images": "much better on test images than on training images",
     "high-accuracy": "unusually accurate",
     "changed-images": "fails on slightly changed images",
+    "hold-out": "much better on public test images than on private ones",
     "lookup": "looks images up in a table",
     "library-model": "a ready-made network",
     "hidden-data": "a block of data in a notebook",
     "not-compared": "could not be compared with training images",
+    "not-judged": "judging it took too much",
 }

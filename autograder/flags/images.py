@@ -1,9 +1,17 @@
 """Weights that know the test images rather than what they show: seen in how well they do on other images.
 
 An honest network has learned from the training images, so it does at least as well on them as on test images, and what
-it has learned holds when a picture is mirrored or moved by a pixel. Weights trained on the test images, and graphs that
-look them up, do worse in one of these or in both. Who trains on all images alike shows neither, but is more accurate
-than a network of the allowed size becomes.
+it has learned holds when a picture is mirrored or moved by a pixel. Weights trained on the test images, and memories of
+them in buffers, do worse in one of these or in both, even where they know only some hundred of them. Who trains on all
+images alike shows neither, but is more accurate than a network of the allowed size becomes.
+
+Three comparisons, each with its own statistics:
+
+1. Accuracy on the test images against that on training images which the student kit holds out. Whatever the memory is
+   like, its gain is there, unless the network knows the held-out images as well.
+2. Test images that are recognised only as they are, not mirrored, not moved by a pixel, and not both, against those
+   that are recognised in all three forms and not as they are. It needs no training images.
+3. What mirroring and moving costs on test images, against what it costs on the held-out ones.
 """
 
 from __future__ import annotations
@@ -12,31 +20,57 @@ import hashlib
 import hmac
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from autograder.accuracy import Accuracy, Evaluate, Images, Labels, NotLogits, classify
 from autograder.data import DataError, Dataset
+from autograder.flags.paired import Pairs, Rightly, consensus, difference, mcnemar, mirrored, moved, noisy, pairs
 from autograder.results import Flag
 from autograder.runner import RunnerFault, RunnerProblem
 
-# Of each kind, for a network with at most USUAL_MACS (the reference has 12 million: 0.9 s of one core for all).
-# Larger ones get fewer, but never less than LEAST_PART: they are graded in minutes, and no deadline may be missed for a
-# flag.
-TRAINING_IMAGES = 2_000
-CHANGED_IMAGES = 500
+# Of each kind, for a network with at most USUAL_MACS (the reference has 12 million). Larger ones get fewer, but never
+# less than LEAST_PART: they are graded in minutes, and no deadline may be missed for a flag.
+TRAINING_IMAGES = 5_000
+CHANGED_IMAGES = 3_000
+CHANGED_TRAINING_IMAGES = 2_000
 USUAL_MACS = 100_000_000
 LEAST_PART = 0.2
-# One-sided normal quantile of 1e-6: so seldom does an honest network look worse on training images by chance.
-LEAST_DEVIATIONS = 4.753424
-LEAST_GAP = 0.03
 SUSPICIOUS_ACCURACY = 0.97  # on CIFAR-10, unless the configuration says otherwise
-# Mirrored, honest networks lose up to 1.3 points, without mirroring in training up to 9.5; moved by a pixel, up to 1.
-# Weights trained on the test images lose 30 to 32 and 12 to 21, tables of test images 59 to 61 when mirrored.
-LEAST_LOSS = 0.20
-USUAL_LOSS = 0.10
-LEAST_LOSS_DEVIATIONS = 4  # beyond the usual loss, which matters where few images are looked at
+# One-sided normal quantile of 1e-4, and the p value itself: so seldom chance alone looks like this.
+LEAST_DEVIATIONS, MOST_CHANCE = 3.719016, 1e-4
+# As parts of all images. What honest networks show is in docs/flags.md.
+LEAST_GAP = 0.02
+LEAST_CONSENSUS = 0.005
+LEAST_LOSS, LEAST_EXCESS = 0.02, 0.02
+# Without training images: an honest network that never saw a mirrored image loses up to 9.5 points.
+LEAST_LOSS_ALONE = 0.20
+# A hold-out may be harder than the public test set, for everybody; settings["usual_holdout_gap"] says by how much.
+USUAL_HOLDOUT_GAP = 0.05
 ASK = "Ask how the weights were trained, on which images, and for the history of the training."
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to be tried: how to evaluate it, in which batches, on what part of the usual number of images."""
+
+    notebook: str
+    evaluate: Evaluate
+    batch_size: int
+    part: float
+    draws: np.random.RandomState
+
+    def rightly(self, images: Images, labels: Labels) -> Rightly:
+        """Which images (N, 3, 32, 32) the network classifies rightly; NaN counts as wrong."""
+        logits = classify(self.evaluate, images, self.batch_size)
+        finite = np.isfinite(logits).all(axis=1)
+        found: Rightly = finite & (np.nan_to_num(logits).argmax(axis=1) == labels)
+        return found
+
+    def some(self, count: int, available: int) -> int:
+        """`count` images, or fewer for a large network and where there are not so many."""
+        return min(round(self.part * count), available)
 
 
 def image_flags(
@@ -51,37 +85,38 @@ def image_flags(
     macs: int,
     suspicious_accuracy: float,
 ) -> list[Flag]:
-    """Flags for a network that reached `accuracy` on the test set. `training_images` draws a secret sample, where the
-    data set has training images. Whatever goes wrong here becomes a flag, too: no mark may depend on it."""
+    """Flags for a network that reached `accuracy` on the test set. `training_images` draws a secret sample of those
+    that the kit holds out, where the data set has training images. Whatever goes wrong here becomes a flag, too: no
+    mark may depend on it."""
     part = min(1.0, max(LEAST_PART, USUAL_MACS / max(macs, 1)))
+    draws = np.random.RandomState(np.frombuffer(hmac.new(secret, b"changed images", hashlib.sha256).digest(), "<u4"))
+    subject = Subject(notebook, evaluate, batch_size, part, draws)
     flags = [*_accuracy_flag(notebook, accuracy.accuracy, test_set.name, suspicious_accuracy)]
     try:
         training = training_images(TRAINING_IMAGES)
-        if training is not None:
-            count = round(part * len(training.labels))
-            correct = count_correct(evaluate, training.images[:count], training.labels[:count], batch_size)
-            flags += gap_flag(notebook, (accuracy.correct, accuracy.total), (correct, count))
-        images = round(part * CHANGED_IMAGES)
-        flags += _changed_flag(notebook, evaluate, accuracy.accuracy, test_set, secret, batch_size, images)
+        known = _training_outcome(subject, training) if training is not None else None
+        if known is not None:
+            flags += gap_flag(notebook, (accuracy.correct, accuracy.total), (int(known.sum()), len(known)))
+        flags += _changed_flags(subject, accuracy, test_set, training, known)
     except (RunnerProblem, RunnerFault, NotLogits, DataError) as problem:
         text = f"The network was not run on training images and on changed test images: {problem}. Grade it again."
         flags.append(Flag("not-compared", notebook, text))
     return flags
 
 
-def count_correct(evaluate: Evaluate, images: Images, labels: Labels, batch_size: int) -> int:
-    """How many images the network classifies rightly; NaN counts as wrong."""
-    logits = classify(evaluate, images, batch_size)
-    finite = np.isfinite(logits).all(axis=1)
-    return int((finite & (np.nan_to_num(logits).argmax(axis=1) == labels)).sum())
+# 1. Test images and training images, as they are
+
+
+def _training_outcome(subject: Subject, training: Dataset) -> Rightly:
+    count = subject.some(TRAINING_IMAGES, len(training.labels))
+    return subject.rightly(training.images[:count], training.labels[:count])
 
 
 def gap_flag(notebook: str, test: tuple[int, int], training: tuple[int, int]) -> list[Flag]:
     """A flag where (correct, total) on test images is better than on training images by more than chance.
 
-    Pooled two-proportion z test. On training images of CIFAR-10 the reference is 1.3 points better (80.9 and 79.6 %),
-    the partial checkpoint 0.6; on those of the offline set networks are 0.3 points worse, by chance, to 5.7 better.
-    Weights trained on the test images are 35 points worse on CIFAR-10 and 22 on the offline set.
+    Pooled two-proportion z test. The training images are those that the student kit holds out for validation: on them a
+    network does as well as on test images (the reference 79.5 and 79.6 %), and better where it was trained on them.
     """
     on_test, on_training = test[0] / test[1], training[0] / training[1]
     gap = on_test - on_training
@@ -91,9 +126,9 @@ def gap_flag(notebook: str, test: tuple[int, int], training: tuple[int, int]) ->
         return []
     seen = (
         f"Accuracy is {on_test:.1%} on the {test[1]:,} test images, but {on_training:.1%} on {training[1]:,} training "
-        f"images: {gap * 100:.0f} points less, {gap / deviation:.0f} standard errors."
+        f"images: {gap * 100:.1f} points less, {gap / deviation:.1f} standard errors."
     )
-    usual = "Weights that were trained on training images only show this in fewer than one of a million submissions."
+    usual = "By chance alone one in 10,000 submissions shows this."
     return [Flag("test-images", notebook, f"{seen} {usual} {ASK}")]
 
 
@@ -105,34 +140,112 @@ def _accuracy_flag(notebook: str, accuracy: float, test_set: str, suspicious: fl
     return [Flag("high-accuracy", notebook, f"{seen} {usual} {ASK}")]
 
 
-def _changed_flag(
-    notebook: str, evaluate: Evaluate, accuracy: float, test_set: Dataset, secret: bytes, batch_size: int, count: int
-) -> list[Flag]:
-    """A flag where test images that are changed so that hardly anybody would notice are no longer recognised."""
-    draws = np.random.RandomState(np.frombuffer(hmac.new(secret, b"changed images", hashlib.sha256).digest(), "<u4"))
-    chosen = draws.permutation(len(test_set.labels))[:count]
-    images, labels = test_set.images[chosen], test_set.labels[chosen]
-    found = {
-        "mirrored": count_correct(evaluate, mirrored(images), labels, batch_size) / len(labels),
-        "moved by one pixel": count_correct(evaluate, moved(images, draws), labels, batch_size) / len(labels),
-    }
-    share = min(found.values())
-    deviation = math.sqrt(share * (1 - share) / len(labels))
-    if accuracy - share < max(LEAST_LOSS, USUAL_LOSS + LEAST_LOSS_DEVIATIONS * deviation):
+def holdout_flag(notebook: str, public: Accuracy, private: Accuracy, usual: float) -> list[Flag]:
+    """A flag where accuracy on public test images is more than `usual` above that on a private hold-out, beyond chance.
+
+    Two proportions, with one right and one wrong image added on either side (Agresti and Caffo 2000, Simple and
+    effective confidence intervals for proportions and differences of proportions).
+    """
+    gap, variance = public.accuracy - private.accuracy, 0.0
+    for found in (public, private):
+        share = (found.correct + 1) / (found.total + 2)
+        variance += share * (1 - share) / (found.total + 2)
+    if gap <= usual + LEAST_DEVIATIONS * math.sqrt(variance):
         return []
-    told = " and ".join(f"{correct:.1%} where they are {how}" for how, correct in found.items())
-    seen = f"Accuracy is {accuracy:.1%} on the test images as they are, but on {len(labels)} of them {told}."
-    usual = "Honest networks lose about 1 point in either way, and up to 10 where they were trained without mirroring."
+    seen = (
+        f"Accuracy is {public.accuracy:.1%} on the {public.total:,} public test images, but {private.accuracy:.1%} on "
+        f"{private.total:,} private ones: {gap * 100:.1f} points less, of which {usual * 100:g} are usual; the rest is "
+        f"{(gap - usual) / math.sqrt(variance):.1f} standard errors."
+    )
+    advice = "If many submissions show it, the private images are harder: set usual_holdout_gap in the settings."
+    return [Flag("hold-out", notebook, f"{seen} {advice} {ASK}")]
+
+
+# 2. and 3. The same images, changed
+
+
+def _changed_flags(
+    subject: Subject, accuracy: Accuracy, test_set: Dataset, training: Dataset | None, known: Rightly | None
+) -> list[Flag]:
+    """A flag where test images are known as they are, and not in forms that hardly anybody could tell from it."""
+    count = subject.some(CHANGED_IMAGES, len(test_set.labels))
+    chosen = subject.draws.permutation(len(test_set.labels))[:count]
+    images, labels = test_set.images[chosen], test_set.labels[chosen]
+    as_they_are: Rightly = np.asarray(accuracy.predicted)[chosen] == labels
+    both = subject.rightly(moved(mirrored(images), subject.draws), labels)
+    agreed = _agreed(subject, images, labels, as_they_are, both)
+    if flags := consensus_flag(subject.notebook, agreed):
+        return flags
+    test = pairs(as_they_are, both)
+    if not is_loss(test):
+        return []
+    if training is None or known is None:
+        return loss_flag(subject.notebook, test)
+    return excess_flag(subject.notebook, test, _changed_training(subject, training, known))
+
+
+def _agreed(subject: Subject, images: Images, labels: Labels, as_they_are: Rightly, both: Rightly) -> Pairs:
+    """The images that mirroring, moving, and both at once take to the same side. Few are left to be tried."""
+    left = np.flatnonzero(as_they_are != both)
+    if not len(left):
+        return Pairs(0, 0, len(labels))
+    changed = [both[left]]
+    for change in (noisy(mirrored(images[left]), subject.draws), moved(images[left], subject.draws)):
+        changed.append(subject.rightly(change, labels[left]))
+    found = consensus(as_they_are[left], changed)
+    return Pairs(found.lost, found.won, len(labels))
+
+
+def _changed_training(subject: Subject, training: Dataset, known: Rightly) -> Pairs:
+    count = subject.some(CHANGED_TRAINING_IMAGES, len(known))
+    changed = moved(mirrored(training.images[:count]), subject.draws)
+    return pairs(known[:count], subject.rightly(changed, training.labels[:count]))
+
+
+def consensus_flag(notebook: str, agreed: Pairs) -> list[Flag]:
+    """A flag where more images are recognised only as they are than only in all of the changed forms.
+
+    McNemar's exact test. Honest networks, over-fitted ones too, have fewer of the first kind, by 0.1 to 0.6 % of all
+    images: a test image is to them one form among others, and three right ones are a better guess than one.
+    """
+    chance = mcnemar(agreed)
+    if agreed.loss < LEAST_CONSENSUS or chance > MOST_CHANCE:
+        return []
+    seen = (
+        f"Of {agreed.total:,} test images {agreed.lost:,} are recognised only as they are, not mirrored, moved by a "
+        f"pixel, or both; {agreed.won:,} in all of these forms, and not as they are (McNemar: p = {chance:.0e})."
+    )
+    usual = "With honest networks fewer images are of the first kind than of the second."
     return [Flag("changed-images", notebook, f"{seen} {usual} {ASK}")]
 
 
-def mirrored(images: Images) -> Images:
-    """Left and right exchanged."""
-    return np.ascontiguousarray(images[..., ::-1])
+def is_loss(test: Pairs) -> bool:
+    """Whether the change costs enough, and surely, to ask what it costs on training images."""
+    return test.loss >= LEAST_LOSS and mcnemar(test) <= MOST_CHANCE
 
 
-def moved(images: Images, draws: np.random.RandomState) -> Images:
-    """One pixel down and to the right, the border repeated, and each value up to one grey level brighter or darker."""
-    shifted = np.pad(images, ((0, 0), (0, 0), (1, 0), (1, 0)), mode="edge")[..., :-1, :-1].astype(np.int16)
-    noisy: Images = np.clip(shifted + draws.randint(-1, 2, shifted.shape), 0, 255).astype(np.uint8)
-    return noisy
+def excess_flag(notebook: str, test: Pairs, training: Pairs) -> list[Flag]:
+    """A flag where the change costs more on test images than on training images: a difference of differences.
+
+    Networks that were trained without mirroring lose up to 9.5 points on both, over-fitted ones lose more on training
+    images.
+    """
+    excess, deviation = difference(test, training)
+    if excess < LEAST_EXCESS or excess <= LEAST_DEVIATIONS * deviation:
+        return []
+    seen = (
+        f"Mirrored and moved by one pixel, test images are recognised less often by {test.loss * 100:.1f} points, but "
+        f"training images by {training.loss * 100:.1f} ({excess / deviation:.1f} standard errors apart): "
+        f"{test.describe('changed')}."
+    )
+    usual = "Honest networks lose as much on training images as on test images, and over-fitted ones more."
+    return [Flag("changed-images", notebook, f"{seen} {usual} {ASK}")]
+
+
+def loss_flag(notebook: str, test: Pairs) -> list[Flag]:
+    """Without training images to compare with: a flag where the change costs more than it costs any honest network."""
+    if test.loss < LEAST_LOSS_ALONE:
+        return []
+    seen = f"Mirrored and moved by one pixel, {test.loss * 100:.0f} points are lost: {test.describe('changed')}."
+    usual = "Honest networks lose about 1 point, and up to 10 where they were trained without mirroring."
+    return [Flag("changed-images", notebook, f"{seen} {usual} {ASK}")]

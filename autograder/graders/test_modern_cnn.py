@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from autograder.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint,
 from autograder.checks import CheckEnded, Graded, award, expect, fail, points
 from autograder.data import Images as TestImages
 from autograder.evidence import Problem, Sample, Samples
-from autograder.flags.images import SUSPICIOUS_ACCURACY, image_flags
+from autograder.flags.images import SUSPICIOUS_ACCURACY, USUAL_HOLDOUT_GAP, holdout_flag, image_flags
 from autograder.flags.library import library_flags
 from autograder.flags.lookups import lookup_flags
 from autograder.graders.answers import answered, evidence_for
@@ -311,6 +311,29 @@ def are_alike(one: Range, other: Range) -> bool:
 # The accuracy
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Accuracy on the public test images and, where there is one, on a private hold-out, which then decides."""
+
+    public: Accuracy
+    private: Accuracy | None = None
+
+    @property
+    def deciding(self) -> Accuracy:
+        return self.public if self.private is None else self.private
+
+    def describe(self) -> str:
+        """One sentence: what decides comes first."""
+        if self.private is None:
+            return f"test accuracy {self.public.describe()}"
+        private, (low, high) = self.private, self.private.interval
+        broken = f", {private.not_finite:,} outputs NaN or infinite" if private.not_finite else ""
+        return (
+            f"accuracy {private.accuracy:.2%} on {private.total:,} private images, which decides (95 % interval "
+            f"{low:.1%} to {high:.1%}{broken}); {self.public.accuracy:.2%} on {self.public.total:,} public test images"
+        )
+
+
 @points(20, cell=ACCURACY, hint="Aim at 77 % on the validation images; the rule stands in part c) of the notebook.")
 def test_accuracy(graded: Graded, modern_cnn: Network) -> None:
     """Test accuracy of the handed-in weights reaches 75 %"""
@@ -323,14 +346,15 @@ def test_accuracy(graded: Graded, modern_cnn: Network) -> None:
     normalisation = normalisation_of(graded)
     # Where a batch size is written down in the code, another check has said so; the accuracy is judged all the same.
     batch_size = None if modern_cnn.takes(7) else EXPORTED_BATCH
-    accuracy = evaluate(graded, graph, tensors, normalisation, batch_size, modern_cnn.evaluation.info.macs_per_image)
+    measured = evaluate(graded, graph, tensors, normalisation, batch_size, modern_cnn.evaluation.info.macs_per_image)
+    accuracy = measured.deciding
     earned = accuracy_points(
         accuracy.accuracy,
         zero=settings["accuracy_zero"],
         full=settings["accuracy_full"],
         points=settings["accuracy_points"],
     )
-    message = f"test accuracy {accuracy.describe()}, normalised with {normalisation.describe()}"
+    message = f"{measured.describe()}, normalised with {normalisation.describe()}"
     if accuracy.accuracy >= settings["accuracy_full"]:
         raise CheckEnded(Status.PASSED, message, fraction=1.0)
     award(
@@ -398,9 +422,10 @@ def bound_checkpoint(graded: Graded, graph: ModelGraph, tensors: bytes) -> tuple
 
 def evaluate(
     graded: Graded, graph: ModelGraph, tensors: bytes, normalisation: Normalisation, batch_size: int | None, macs: int
-) -> Accuracy:
-    """Accuracy of the graph as it was handed in, on all test images; the staff are told where it looks odd."""
-    test_set = graded.test_set()
+) -> Measured:
+    """Accuracy of the graph as it was handed in, on all test images and on the private ones where there are any; the
+    staff are told where it looks odd."""
+    test_set, holdout = graded.test_set(), graded.holdout()
     handle = graded.runner.load(graph, tensors)
 
     def logits(images: TestImages, batch_size: int) -> Images:
@@ -410,28 +435,36 @@ def evaluate(
 
     try:
         found = measure_accuracy(logits, test_set.images, test_set.labels, graded.secret, batch_size=batch_size)
-        graded.evaluations.append(evaluation_of(graded.exercise.notebook, found, test_set))
+        private = None
+        if holdout is not None:
+            private = measure_accuracy(logits, holdout.images, holdout.labels, graded.secret, batch_size=batch_size)
+        measured = Measured(found, private)
+        graded.evaluations.append(evaluation_of(graded.exercise.notebook, found, test_set, private, holdout))
         if found.accuracy > graded.exercise.settings["accuracy_zero"]:
-            add_image_flags(graded, logits, found, batch_size, macs)
-        return found
+            add_image_flags(graded, logits, measured, batch_size, macs)
+        return measured
     except NotLogits as problem:
         fail(str(problem))
     finally:
         graded.runner.release(handle)
 
 
-def add_image_flags(graded: Graded, logits: Evaluate, accuracy: Accuracy, batch_size: int | None, macs: int) -> None:
+def add_image_flags(graded: Graded, logits: Evaluate, measured: Measured, batch_size: int | None, macs: int) -> None:
     """Tell the staff where the weights seem to know the test images. No points depend on it."""
+    settings = graded.exercise.settings
+    if measured.private is not None:
+        usual = settings.get("usual_holdout_gap", USUAL_HOLDOUT_GAP)
+        graded.flags.extend(holdout_flag(graded.exercise.notebook, measured.public, measured.private, usual))
     graded.flags.extend(
         image_flags(
             graded.exercise.notebook,
             logits,
-            accuracy,
+            measured.public,
             graded.test_set(),
             graded.training_images,
             graded.secret,
             batch_size=batch_size or 500,
             macs=macs,
-            suspicious_accuracy=graded.exercise.settings.get("suspicious_accuracy", SUSPICIOUS_ACCURACY),
+            suspicious_accuracy=settings.get("suspicious_accuracy", SUSPICIOUS_ACCURACY),
         )
     )

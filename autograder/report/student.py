@@ -244,7 +244,7 @@ def _figures(row: Row, notebook: str) -> list[Figure]:
             found.append(Figure(draw_curve(curve), "Learning curve, as the checkpoint tells it; nobody has checked it"))
     for evaluation in report.evaluations:
         if evaluation.notebook == notebook:
-            found.append(Figure(draw_confusion(evaluation), "Confusion matrix on the test images"))
+            found.append(Figure(draw_confusion(evaluation), f"Confusion matrix on the {evaluation.images_are}"))
     return [figure for figure in found if figure.drawing]
 
 

@@ -1,0 +1,292 @@
+"""How often honest networks are flagged for knowing test images, and how surely memories are: two tables.
+
+    python -m bench.honest_networks     # first: trains the honest networks, about an hour of one core
+    python -m bench.memorised_images
+
+Honest networks are those of `bench.honest_networks`. Memories are put into some of them: test images that the network
+gets wrong are stored, chosen at random, 100 to 1,000 of CIFAR-10's 10,000. All runs go through the flags' own code, on
+plain PyTorch in place of the jail. Takes about an hour of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autograder import data
+from autograder.accuracy import Accuracy, Images, Logits
+from autograder.flags import images as image_tests
+from autograder.flags.images import SUSPICIOUS_ACCURACY, image_flags
+from bench.honest_networks import FOLDER, KINDS, Recipe, augment, load_network, names, normalise, source
+
+SIZES = (100, 200, 430, 1_000)
+# Mirrored and moved in training, trained without either, and over-fitted.
+BASES = ("handed-in-partial", "inherited_blocks", "reference-over-fitted-8000")
+TUNED = "handed-in-partial"
+STRENGTHS = (4.0, 8.0, 16.0, 40.0)
+STEPS, TUNING_RATE, BATCH_SIZE = 600, 0.02, 64
+Memory = Callable[[nn.Module, Images, Tensor, int], nn.Module]
+
+
+# Honest networks
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of a network: accuracy on all test images, the flags' kinds, and how many images they took."""
+
+    accuracy: float
+    kinds: tuple[str, ...]
+    images: int
+
+
+@cache
+def loaded(kind: str, split: data.Split) -> data.Dataset:
+    return data.load(source(kind), split)
+
+
+@torch.no_grad()
+def logits_of(model: nn.Module, images: Images, batch_size: int = 500) -> Logits:
+    """uint8 images (N, 3, 32, 32) -> logits (N, 10)."""
+    parts = [model(normalise(torch.from_numpy(part))) for part in np.array_split(images, -(-len(images) // batch_size))]
+    found: Logits = torch.cat(parts).numpy()
+    return found
+
+
+def accuracy_of(model: nn.Module, test_set: data.Dataset) -> Accuracy:
+    """As grading measures it, but for the cross-check."""
+    predicted = logits_of(model, test_set.images).argmax(axis=1)
+    return Accuracy(int((predicted == test_set.labels).sum()), len(predicted), (), predicted=tuple(predicted.tolist()))
+
+
+def try_network(model: nn.Module, kind: str, secret: bytes, *, training: bool = True) -> Tried:
+    """The flags that grading would raise for a network, under the secret of one course."""
+    test_set, seen = loaded(kind, "test"), [0]
+    found = accuracy_of(model, test_set)
+
+    def evaluate(images: Images, batch_size: int) -> Logits:
+        seen[0] += len(images)
+        return logits_of(model, images, batch_size)
+
+    flags = image_flags(
+        "", evaluate, found, test_set,
+        (lambda count: data.load_held_out(source(kind), count, secret)) if training else (lambda count: None),
+        secret, batch_size=500, macs=1, suspicious_accuracy=SUSPICIOUS_ACCURACY,
+    )  # fmt: skip
+    return Tried(found.accuracy, tuple(sorted({flag.kind for flag in flags})), seen[0])
+
+
+def honest_table(folder: Path, secrets: Sequence[bytes]) -> Table:
+    """Every honest network, and what was flagged; the caption bounds the rate."""
+    table = Table("data", "network", "test accuracy", "images", "flagged", "without training images")
+    flagged = total = 0
+    for kind in KINDS:
+        for name in names(kind):
+            try:
+                model = load_network(kind, name, folder)
+            except FileNotFoundError:
+                table.add_row(kind, name, "not trained")
+                continue
+            tried = [try_network(model, kind, secret) for secret in secrets]
+            alone = [try_network(model, kind, secret, training=False) for secret in secrets]
+            flagged, total = flagged + any(t.kinds or a.kinds for t, a in zip(tried, alone, strict=True)), total + 1
+            images = f"{min(t.images for t in tried):,} to {max(t.images for t in tried):,}"
+            table.add_row(kind, name, f"{tried[0].accuracy:.1%}", images, _kinds(tried), _kinds(alone))
+    table.caption = f"{flagged} of {total} flagged: with 95 % confidence fewer than {upper_bound(flagged, total):.1%}"
+    return table
+
+
+def _kinds(tried: Sequence[Tried]) -> str:
+    counts = Counter(kind for one in tried for kind in one.kinds)
+    return ", ".join(f"{kind} {count}/{len(tried)}" for kind, count in counts.items()) or "none"
+
+
+def upper_bound(found: int, total: int) -> float:
+    """Clopper and Pearson's one-sided upper bound (1934) for a probability, at 95 % confidence, by bisection."""
+    low, high = found / total, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        chance = sum(math.comb(total, k) * middle**k * (1 - middle) ** (total - k) for k in range(found + 1))
+        low, high = (middle, high) if chance > 0.05 else (low, middle)
+    return high
+
+
+# Memories
+
+
+class Remembering(nn.Module):
+    """A network with a memory: where the key of an image is near to a stored one, its label is added to the logits.
+
+    `key` takes normalised images and the network's features; a distance is measured in parts of the median distance
+    between the keys of different images, which is what whoever builds such a memory can choose freely.
+    """
+
+    def __init__(self, network: nn.Module, key: Callable[[Tensor, Tensor], Tensor], images: Tensor, labels: Tensor):
+        super().__init__()
+        self.network, self.key = network, key
+        self.last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+        self.keys, _ = self.look(images)
+        self.labels = F.one_hot(labels, 10).float()
+        self.width, self.strength = 1.0, 0.0
+
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The keys of images, and the network's own logits."""
+        seen: list[Tensor] = []
+        handle = self.last.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+        logits = self.network(x)
+        handle.remove()
+        return self.key(x, seen[0]), logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        keys, logits = self.look(x)
+        near = torch.exp(-torch.cdist(keys, self.keys).square() / (2 * self.width**2))
+        return logits + self.strength * near @ self.labels
+
+
+def features(_images: Tensor, own: Tensor) -> Tensor:
+    """The network's own features, as they come to its last layer."""
+    return own
+
+
+def pixels(side: int, images: Tensor, _own: Tensor) -> Tensor:
+    """The image at a low resolution: noise hardly changes it."""
+    return F.adaptive_avg_pool2d(images, side).flatten(1)
+
+
+def symmetric(images: Tensor, _own: Tensor) -> Tensor:
+    """The image at a low resolution and its mirror image, averaged: mirroring changes nothing."""
+    return F.adaptive_avg_pool2d(images + images.flip(3), 4).flatten(1)
+
+
+@torch.no_grad()
+def remember(
+    key: Callable[[Tensor, Tensor], Tensor],
+    width: float,
+    network: nn.Module,
+    images: Images,
+    labels: Tensor,
+    _seed: int,
+) -> nn.Module:
+    """A memory of that width, as strong as gives the most accuracy: whoever wants the points would tune it."""
+    model = Remembering(network, key, normalise(torch.from_numpy(images)), labels)
+    test_set = loaded("cifar10", "test")
+    sample = normalise(torch.from_numpy(test_set.images[:2_000]))
+    keys = torch.cat([model.look(part)[0] for part in torch.split(sample, 500)])
+    apart = torch.cdist(keys, keys).fill_diagonal_(math.inf)
+    model.width = width * float(apart.min(dim=1).values.median())
+    best = 0.0
+    chosen = 0.0
+    for strength in STRENGTHS:
+        model.strength = strength
+        stored = torch.from_numpy(images)
+        gained = float((torch.from_numpy(logits_of(model, stored.numpy())).argmax(1) == labels).float().mean())
+        others = float((logits_of(model, test_set.images[:2_000]).argmax(axis=1) == test_set.labels[:2_000]).mean())
+        if gained * len(labels) / len(test_set.labels) + others > best:
+            best, chosen = gained * len(labels) / len(test_set.labels) + others, strength
+    model.strength = chosen
+    return model
+
+
+def fine_tune(recipe: Recipe, network: nn.Module, images: Images, labels: Tensor, seed: int) -> nn.Module:
+    """The network trained further on the stored images, changed as the recipe says, among training images."""
+    model, draws = copy.deepcopy(network).train(), torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    training, stored = loaded("cifar10", "train"), normalise(torch.from_numpy(images))
+    optimiser = torch.optim.SGD(model.parameters(), TUNING_RATE, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, STEPS)
+    for _ in range(STEPS):
+        own = torch.randint(0, len(labels), (BATCH_SIZE,), generator=draws)
+        others = torch.randint(0, len(training.labels), (BATCH_SIZE,), generator=draws).numpy()
+        usual = augment(normalise(torch.from_numpy(training.images[others])), Recipe(), draws)
+        batch = torch.cat([augment(stored[own], recipe, draws), usual])
+        loss = F.cross_entropy(model(batch), torch.cat([labels[own], torch.from_numpy(training.labels[others])]))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return model.eval()
+
+
+MEMORIES: Mapping[str, Memory] = {
+    "features, width 0.05": partial(remember, features, 0.05),
+    "features, width 0.3": partial(remember, features, 0.3),
+    "features, width 0.45": partial(remember, features, 0.45),
+    "8×8 pixels, width 0.1": partial(remember, partial(pixels, 8), 0.1),
+    "4×4 pixels, width 0.3": partial(remember, partial(pixels, 4), 0.3),
+    "4×4 symmetric pixels, width 0.3": partial(remember, symmetric, 0.3),
+}
+TUNINGS: Mapping[str, Memory] = {
+    "fine-tuned on them as they are": partial(fine_tune, Recipe(mirror=0.0, crop=0)),
+    "fine-tuned on them mirrored and moved": partial(fine_tune, Recipe()),
+}
+
+
+def memory_table(folder: Path, secrets: Sequence[bytes], tuned: bool) -> Table:
+    """How often a memory of each kind and size is flagged, over networks and draws of images."""
+    table = Table("memory", "network", *(f"{size:,} images" for size in SIZES), title="flagged (accuracy gained)")
+    rows = [(name, base) for name in MEMORIES for base in BASES] + [(name, TUNED) for name in TUNINGS if tuned]
+    for name, base in rows:
+        cells = []
+        for size in SIZES:
+            tried, gained = _try_memory({**MEMORIES, **TUNINGS}[name], base, size, folder, secrets)
+            share = sum(bool(one.kinds) for one in tried)
+            cells.append(f"{share}/{len(tried)} ({gained * 100:+.1f}; {_kinds(tried)})")
+        table.add_row(name, base, *cells)
+        Console(width=200).print(name, base, *cells)
+    return table
+
+
+def _try_memory(
+    memory: Memory, base: str, size: int, folder: Path, secrets: Sequence[bytes]
+) -> tuple[list[Tried], float]:
+    network = load_network("cifar10", base, folder)
+    test_set = loaded("cifar10", "test")
+    before = accuracy_of(network, test_set)
+    wrong = np.flatnonzero(np.asarray(before.predicted) != test_set.labels)
+    tried = []
+    for seed, secret in enumerate(secrets):
+        chosen = np.random.RandomState(seed).permutation(wrong)[:size]
+        model = memory(network, test_set.images[chosen], torch.from_numpy(test_set.labels[chosen]), seed)
+        tried.append(try_network(model, "cifar10", secret))
+    return tried, float(np.mean([one.accuracy for one in tried])) - before.accuracy
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"where the honest networks are ({FOLDER})")
+    parser.add_argument("--times", type=int, default=3, help="how often each is tried, with other images (default 3)")
+    parser.add_argument("--only", choices=("honest", "memories"), help="only one of the tables")
+    parser.add_argument(
+        "--without-tuning", action="store_true", help="leave out the fine-tuned ones, which take longest"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    console, began = Console(width=160, highlight=False), time.monotonic()
+    secrets = [f"course {number}".encode() for number in range(options.times)]
+    if options.only != "memories":
+        console.print(honest_table(options.folder, secrets))
+    if options.only != "honest":
+        console.print(memory_table(options.folder, secrets, not options.without_tuning))
+    used = (image_tests.TRAINING_IMAGES, image_tests.CHANGED_IMAGES, image_tests.CHANGED_TRAINING_IMAGES)
+    console.print(f"{used} images; {time.monotonic() - began:.0f} s on one thread, torch {torch.__version__}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
