@@ -22,6 +22,7 @@ from autograder.changes import Changes, load_changed
 from autograder.config import ConfigError, Exercise, did_you_mean
 from autograder.gradebook import Mark, Marks
 from autograder.grading_process import GradingProcess
+from autograder.machine_faults import reason_of, stops_a_run
 from autograder.manual_marks import answers_of
 from autograder.outputs import details
 from autograder.overview import Points, status_words
@@ -199,7 +200,12 @@ def _grade_kept(
     """The report that the changes would give. Raises NotComparable."""
     with tempfile.TemporaryDirectory(prefix="autograder-whatif-") as scratch:
         work = Path(scratch)
-        submission, plan, key = read_folder(changed, recorded.student, folder, work)
+        try:
+            submission, plan, key = read_folder(changed, recorded.student, folder, work)
+        except OSError as error:
+            if stops_a_run(error):
+                raise
+            raise NotComparable(f"what was handed in cannot be read: {reason_of(error)}") from error
         if not _same_answers(recorded, answers_of(submission, grader.release, grader.assignment)):
             raise NotComparable("handed in again since it was graded: grade it first")
         results = Cache(changed.root / ".autograder" / "whatif")

@@ -20,10 +20,16 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import strategies as st
 
+from autograder.config import Limits
 from autograder.finder import walk
 from autograder.intake import IntakeError, Options, Place, State, collect
-from autograder.quarantine import MOST_FILES
+from autograder.quarantine import MOST_FILES, Surroundings, quarantine
+from autograder.submission import own_files, read_submission
 
+ROOT = Path(__file__).resolve().parent.parent
+RELEASE, SOURCE = ROOT / "release" / "cnn", ROOT / "source" / "cnn"
+RELEASED = (RELEASE / "01_output_size.ipynb").read_bytes()
+HONEST = (RELEASE / "03_depthwise_separable.ipynb").read_bytes()
 NOTEBOOK = json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
 KNOWN = frozenset({"01_output_size.ipynb", "modern_cnn.pt", "cnn-submission.zip"})
 PARTS = (
@@ -195,6 +201,78 @@ def _lay(root: Path, place: Path, before: str) -> None:
         (place / "loop").symlink_to("loop")
         (place / "timestamp.txt").unlink()
         (place / "timestamp.txt").mkdir()
+
+
+# Folders
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What lies in a submitted folder: files, links, pipes and folders by name, beside one honest notebook."""
+
+    entries: tuple[Entry, ...]
+
+
+def folders() -> st.SearchStrategy[Folder]:
+    """Folders as an exchange, or a person who unpacked them, may leave them."""
+    kinds = st.sampled_from(["file", "file", "file", "file", "link", "loop", "pipe", "folder", "closed", "hard link"])
+    contents = st.sampled_from([b"", b"x", NOTEBOOK, b"{", RELEASED, RELEASED[:-500], b"[" * 5000, bytes(70_000)])
+    names = _names() | st.sampled_from([f"{name}/{last}" for name in ("z", "z/a", "a/b") for last in PLACES])
+    one = st.builds(Entry, names, kinds, contents)
+    return st.lists(one, max_size=12).map(lambda entries: Folder(tuple(entries)))
+
+
+PLACES = ("02_deeper_cnn.ipynb", "b/c", "a/b/c", "modern_cnn.pt", "cnn_kit.py", "x.txt")
+
+
+def examine_folder(case: Folder) -> str:
+    """Made safe, read, and staged, whatever lies in it; the honest notebook beside counts."""
+    with TemporaryDirectory() as scratch:
+        folder, target = Path(scratch) / "submitted" / "mallory" / "cnn", Path(scratch) / "files"
+        folder.mkdir(parents=True)
+        (folder / "03_depthwise_separable.ipynb").write_bytes(HONEST)
+        (Path(scratch) / "gradebook.db").write_text("marks")
+        for entry in case.entries:
+            with suppress(OSError, ValueError):
+                _lay_entry(entry, folder, Path(scratch) / "gradebook.db")
+        own = own_files(SOURCE)
+        around = Surroundings(own, [path.stem for path in RELEASE.glob("*.ipynb")], [Path(scratch) / "gradebook.db"])
+        notes = quarantine(folder, Path(scratch) / "quarantine", Limits(), around)
+        for name, found in walk(folder):
+            assert stat.S_ISREG(found.st_mode), name
+            assert found.st_nlink == 1 or not (folder / name).samefile(Path(scratch) / "gradebook.db")
+        submission = read_submission("mallory", folder, target, RELEASE, Limits(), overlay=SOURCE)
+        assert "03_depthwise_separable" in submission.notebooks, submission.unreadable
+        for note in [*notes, *submission.notes, *submission.unreadable.values()]:
+            assert note.isprintable(), note
+            assert len(note) < 700, note
+        assert (target / "cnn_kit.py").read_bytes() == (SOURCE / "cnn_kit.py").read_bytes()
+        for name, file in submission.files.items():
+            assert file.path.is_file(), name
+        assert (Path(scratch) / "gradebook.db").read_text() == "marks"
+        assert not quarantine(folder, Path(scratch) / "other", Limits(), around)
+        return "set aside" if notes else "taken"
+
+
+def _lay_entry(entry: Entry, folder: Path, gradebook: Path) -> None:
+    place = folder / entry.name
+    if folder not in Path(os.path.normpath(place)).parents or place.name == "03_depthwise_separable.ipynb":
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if entry.kind == "link":
+        place.symlink_to(gradebook)
+    elif entry.kind == "loop":
+        place.symlink_to(place.name)
+    elif entry.kind == "pipe":
+        os.mkfifo(place)
+    elif entry.kind == "folder":
+        place.mkdir()
+    elif entry.kind == "hard link":
+        os.link(gradebook, place)
+    else:
+        with open(place, "xb") as file:
+            file.write(entry.content)
+        place.chmod(0 if entry.kind == "closed" else 0o644)
 
 
 # Writing archives that no library would

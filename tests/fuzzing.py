@@ -57,7 +57,7 @@ from autograder.run import FROM_INSIDE, _is_settled, summarise
 from autograder.runner import Runner, RunnerProblem
 from autograder.submission import read_submission
 from autograder.tensor_file import read_header
-from tests.fuzz_folders import archives, examine_archive
+from tests.fuzz_folders import archives, examine_archive, examine_folder, folders
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASE = ROOT / "release" / "cnn"
@@ -652,6 +652,7 @@ class Kind:
 KINDS = (
     Kind("notebooks", notebooks, examine_notebook),
     Kind("archives", archives, examine_archive),
+    Kind("folders", folders, examine_folder),
     Kind("streams", streams, examine_stream),
     Kind("configurations", configurations, examine_configuration),
     Kind("graphs", graphs, examine_graph, needs_runner=True),

@@ -45,6 +45,12 @@ def test_any_archive_is_collected_or_refused_and_nobody_else_suffers(case: fuzz_
 
 
 @cases(100)
+@given(fuzz_folders.folders())
+def test_any_folder_is_made_safe_and_read(case: fuzz_folders.Folder) -> None:
+    fuzz_folders.examine_folder(case)
+
+
+@cases(100)
 @given(fuzzing.streams())
 def test_any_stream_is_evidence_or_the_students_problem(case: tuple[str, bytes]) -> None:
     fuzzing.examine_stream(case)

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from autograder import data
 from autograder.commands.integrity import integrity_command
+from autograder.config import load_course
 from autograder.data import DataError
 from autograder.flags import KINDS as FLAGS
 from autograder.integrity.checkpoints import Array, Weights, alike_checkpoints, near_checkpoints, reduce_weights
@@ -30,7 +31,7 @@ from autograder.integrity.memorised import Outcome, judge_models, paired_drop, r
 from autograder.integrity.notebooks import Answer, Public, answers_of, compare_place, public_of
 from autograder.integrity.page import render_page, write_page
 from autograder.integrity.signals import KINDS, Evidence, Findings, Judged, Line, Pair, Sign
-from autograder.integrity.survey import told_of
+from autograder.integrity.survey import Ground, survey, told_of
 from autograder.pipeline import grade_submission, open_grader
 from autograder.quarantine import quarantine
 from autograder.reports import save_report
@@ -380,6 +381,22 @@ def findings() -> Findings:
         models=models,
         problems=[(HOSTILE, HOSTILE)],
     )
+
+
+def test_of_each_kind_of_sign_the_first_are_listed() -> None:
+    found = list(signs_of(report("ada"), [f"{number}/torch.py" for number in range(2000)]))
+    assert len(found) == 11
+    assert found[-1].text == "… and 1,990 more of this kind."
+
+
+def test_a_submission_that_cannot_be_read_stops_nobody_else(tmp_path: Path) -> None:
+    ground = Ground(tmp_path, load_course(ROOT), ASSIGNMENT, ROOT / "release" / ASSIGNMENT)
+    build_sample("untouched", tmp_path / "zoe", "offline")
+    found = survey(ground, {"eve": tmp_path / "missing", "zoe": tmp_path / "zoe"}, [])
+    assert found.students == ["zoe"]
+    told = [problem for owner, problem in found.problems if owner == "eve"]
+    assert len(told) == 1
+    assert told[0].startswith("was not looked at: ")
 
 
 def test_nothing_of_a_students_is_markup_and_the_page_forbids_script() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from autograder.evidence import clean_text
@@ -23,6 +24,7 @@ NOTES: Sequence[tuple[str, re.Pattern[str]]] = (
 )
 ENDED = (Status.CRASHED, Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.OUTPUT_LIMIT)
 MOST_TEXT = 400
+MOST_OF_A_KIND = 10  # of one student and place: 2,000 cells that end badly are one thing to look at
 MODULE = re.compile(r"(?:^|/)(?P<name>[A-Za-z_]\w*)(?:\.py|\.(?:[\w-]+\.)*(?:so|pyd|pyc)|/__init__\.py)$")
 # What the course's notebooks import, and what these import first: a file of such a name is imported in its place.
 LIBRARIES = {
@@ -33,8 +35,19 @@ LIBRARIES = {
 
 
 def signs_of(report: GradeReport, files: Sequence[str]) -> Iterator[Sign]:
-    """Everything about one submission that deserves a line. `files` are the names of what was handed in, but for files
-    that the course has itself: these are laid over."""
+    """Everything about one submission that deserves a line, of each kind the first and a count. `files` are the names
+    of what was handed in, but for files that the course has itself: these are laid over."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for sign in _all_signs_of(report, files):
+        counts[sign.kind, sign.place] += 1
+        if counts[sign.kind, sign.place] <= MOST_OF_A_KIND:
+            yield sign
+    for (kind, place), count in counts.items():
+        if count > MOST_OF_A_KIND:
+            yield Sign(report.student, kind, place, f"… and {count - MOST_OF_A_KIND:,} more of this kind.")
+
+
+def _all_signs_of(report: GradeReport, files: Sequence[str]) -> Iterator[Sign]:
     for note in report.notes:
         kind = next((kind for kind, words in NOTES if words.search(note)), "")
         if kind:

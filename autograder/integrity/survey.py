@@ -27,9 +27,12 @@ from autograder.integrity.notebooks import Answer, Public, answers_of, compare_p
 from autograder.integrity.signals import Evidence, Findings, Judged, Pair, Sign, Spread
 from autograder.jail import Frame, encode_frames
 from autograder.jobs import Job, NotebookWork, Work
+from autograder.limited import WorkFailed
+from autograder.machine_faults import reason_of, stops_a_run
 from autograder.notebook_file import Notebook, UnreadableNotebook, read_released
 from autograder.pipeline import scratch_folder
 from autograder.plan import Plan, checkpoint_names, make_plan
+from autograder.remarks import clipped
 from autograder.results import GradeReport, Status
 from autograder.runner import Runner
 from autograder.submission import Submission, own_files, read_submission
@@ -174,8 +177,13 @@ def survey(
         runner = stack.enter_context(_runner(models)) if models is not None else None
         for student, folder in submissions.items():
             on_start(student)
-            with scratch_folder() as work:
-                _look_at(done, student, folder, work, held.get(student), models, runner)
+            try:
+                with scratch_folder() as work:
+                    _look_at(done, student, folder, work, held.get(student), models, runner)
+            except (OSError, WorkFailed) as error:
+                if stops_a_run(error):
+                    raise
+                done.problems.append((student, f"was not looked at: {reason_of(error)}"))
     _read_shipped(done)
     on_start("")
     return conclude(done, groups or {})
@@ -215,7 +223,7 @@ def _look_at(
     try:
         checkpoint = handed.checkpoint
     except CheckpointProblem as problem:
-        done.problems.append((student, f"no weights were compared: {problem}"))
+        done.problems.append((student, clipped(f"no weights were compared: {problem}")))
         return
     done.weights.append(_reduced(student, handed, checkpoint))
     if models is not None and runner is not None:
