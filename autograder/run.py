@@ -12,10 +12,10 @@ from typing import Any
 
 from autograder.cache import Cache
 from autograder.config import Limits
-from autograder.evidence import Problem, clean_text, probe_key
+from autograder.evidence import Key, Problem, clean_text, probe_key
 from autograder.jail import Frame, FrameParser, Isolation, SandboxFault, StreamProblem, StreamSet, start
 from autograder.jail.sandbox import SUBMISSION
-from autograder.jail.stream import Room
+from autograder.jail.stream import Name, Room
 from autograder.outputs import clean_outputs
 from autograder.plan import Plan
 from autograder.results import CellRun, NotebookRun, Status
@@ -23,7 +23,8 @@ from autograder.results import CellRun, NotebookRun, Status
 IMPORT_SECONDS = 120  # for the one import of torch on a busy machine
 FLEETING = {Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CRASHED}  # a second run could end otherwise
 EARLY = Problem(Status.CRASHED, "the notebook's process ended early")
-LAUNCHER, CHECKPOINT = " launcher", " checkpoint"  # names of streams that no notebook can have
+LAUNCHER, CHECKPOINT = (" launcher", 0), (" checkpoint", 0)  # names of streams that no notebook can have
+MOST_RUNS = 4  # of one notebook: the first, and one more for each of three steps that killed it
 SAVE_AGAIN = "Save the weights with cnn_kit.save_checkpoint(model), and hand that file in"
 # Of one record, in bytes: a network at the budget of 12 million parameters takes 48 MB, in double precision 96 MB;
 # outputs of a transform have their own bound each.
@@ -49,11 +50,11 @@ class _Received:
     others ran into. `deadline` is on the clock of time.monotonic, and known when the first jail has imported torch.
     """
 
-    notebooks: dict[str, list[Frame]] = field(default_factory=dict)
+    notebooks: dict[str, dict[Key, Frame]] = field(default_factory=dict)  # by what each frame tells of
     checkpoint: Frame | Problem | None = None
     converted: list[Frame] = field(default_factory=list)  # before it is known that the conversion has ended
     stages: set[str] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
+    ended: dict[str, Frame] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
     deadline: float = math.inf
 
@@ -89,9 +90,10 @@ def run_plan(plan: Plan, files: Path, limits: Limits, isolation: Isolation, cach
     received = _Received(checkpoint=kept.checkpoint)
     if kept.missing:
         received = _run_jails(plan, kept, files, limits, isolation)
-    frames = {**kept.frames, **received.notebooks}
+    fresh = {name: list(own.values()) for name, own in received.notebooks.items()}
+    frames = {**kept.frames, **fresh}
     runs = {name: _summary(plan, name, own, received.problems.get(name, EARLY), limits) for name, own in frames.items()}
-    for name, own in received.notebooks.items():
+    for name, own in fresh.items():
         if _is_settled(runs[name], own):
             cache.save_frames(plan.keys[name], own)
     if kept.converts and isinstance(received.checkpoint, Frame):
@@ -119,7 +121,12 @@ def _run_jails(plan: Plan, kept: Kept, files: Path, limits: Limits, isolation: I
     received = _Received(checkpoint=kept.checkpoint)
     waiting, name = list(kept.waiting), plan.checkpoint if kept.converts else None
     while waiting or name:
-        order = {"notebooks": waiting, "checkpoint": name, "probe_seconds": limits.probe_seconds}
+        order = {
+            "notebooks": waiting,
+            "runs": MOST_RUNS,
+            "checkpoint": name,
+            "probe_seconds": limits.probe_seconds,
+        }
         end = _run_jail(order, received, files, limits, isolation)
         if name is None or "prepared" in received.stages:
             waiting = [notebook for notebook in waiting if notebook["name"] not in received.ended]
@@ -140,8 +147,9 @@ def _run_jail(
     most = limits.evidence_mib << 20
     parsers = {LAUNCHER: FrameParser(most, limits.records), CHECKPOINT: FrameParser(most, 1)}
     for notebook in order["notebooks"]:
-        received.notebooks[notebook["name"]] = []
-        parsers[notebook["name"]] = FrameParser(most, limits.records, room_for(notebook, most))
+        received.notebooks[notebook["name"]] = {}
+        for run in range(1, MOST_RUNS + 1):
+            parsers[notebook["name"], run] = FrameParser(most, limits.records, room_for(notebook, most))
     received.stages = set()
     with start("launcher", limits, isolation, read_only={SUBMISSION: files}, streams=len(parsers)) as jail:
         try:
@@ -154,7 +162,8 @@ def _run_jail(
             _take_in(streams, received, order["checkpoint"], limits)
         except StreamProblem as problem:
             end = Problem(problem.status, str(problem))
-        received.problems |= {name: Problem(p.status, str(p)) for name, p in streams.problems.items()}
+        for name in [notebook["name"] for notebook in order["notebooks"]]:
+            _conclude(name, parsers, streams, received)
         # Both come before any code of the student's has run: without them it was never theirs to go wrong.
         if not {"ready", "imported"} <= received.stages and time.monotonic() < received.deadline:
             raise SandboxFault(f"the jail did not start ({end.message}): {jail.stderr_tail()}")
@@ -174,8 +183,8 @@ def _take_in(streams: StreamSet, received: _Received, checkpoint: str | None, li
         if found is None:
             return
         stream, frame = found
-        if stream in received.notebooks:
-            received.notebooks[stream].append(frame)
+        if stream[0] in received.notebooks:
+            _take(frame, stream, received)
         elif stream == CHECKPOINT:
             received.converted.append(frame)
         elif stream == LAUNCHER and frame.header.get("kind") == "prepared":
@@ -184,19 +193,39 @@ def _take_in(streams: StreamSet, received: _Received, checkpoint: str | None, li
             _hear_launcher(frame, streams, received, limits)
 
 
+def _take(frame: Frame, stream: Name, received: _Received) -> None:
+    """Keep what a notebook's run sends: of what several runs tell of one cell or probe the last, within a run the
+    first. Which run it was is known by the stream, whatever the record says."""
+    name, run = stream
+    own, key = received.notebooks[name], probe_key(frame.header)
+    if key not in own or own[key].header["run"] < run:
+        own[key] = Frame({**frame.header, "run": run}, frame.payload)
+
+
 def _hear_launcher(frame: Frame, streams: StreamSet, received: _Received, limits: Limits) -> None:
     """What the launcher itself says: how far it is, and which notebook has ended."""
     kind, name = frame.header.get("kind"), frame.header.get("notebook")
     if kind == "ended" and isinstance(name, str) and name in received.notebooks and name not in received.ended:
-        received.ended.add(name)
+        received.ended[name] = frame
         # Nobody is left to write, and all of it counts, whatever becomes of the jail now.
-        received.notebooks[name] += streams.drain(name, received.deadline)
-        if name not in streams.problems:
-            received.notebooks[name].append(frame)
+        for run in range(1, MOST_RUNS + 1):
+            for rest in streams.drain((name, run), received.deadline):
+                _take(rest, (name, run), received)
     elif kind == "imported" and received.deadline == math.inf:
         received.deadline = time.monotonic() + limits.submission_seconds
     if isinstance(kind, str):
         received.stages.add(kind)
+
+
+def _conclude(name: str, parsers: Mapping[Name, FrameParser], streams: StreamSet, received: _Received) -> None:
+    """How a notebook ended: as the launcher says, unless its last run spoiled its own stream."""
+    runs = [run for own, run in parsers if own == name and parsers[own, run].received]
+    problem = streams.problems.get((name, max(runs, default=0)))
+    if problem is not None:
+        received.problems[name] = Problem(problem.status, str(problem))
+    elif name in received.ended:
+        frame = received.ended[name]
+        received.notebooks[name][probe_key(frame.header)] = frame
 
 
 def _close_checkpoint(prepared: Frame, streams: StreamSet, received: _Received, name: str | None) -> None:
@@ -215,14 +244,23 @@ def _not_converted(name: str, prepared: Frame, streams: StreamSet) -> Problem:
 
 
 def room_for(notebook: Mapping[str, Any], most: int) -> Room:
-    """What is kept of a notebook's records: those of its cells and of its probes, within what each may take."""
+    """What is kept of the records of one run of a notebook: those of its cells, and then those of its probes, within
+    what each may take.
+
+    Code that knows what a probe asks cannot tell it in what a cell shows: that came before.
+    """
     cells = {cell["index"] for cell in notebook["cells"]}
     probes = {probe_key(probe): MOST_PAYLOAD.get(probe["kind"], 0) for probe in notebook["probes"]}
+    probing = False
 
     def room(header: Mapping[str, Any]) -> int | None:
-        if header.get("kind") == "cell":
+        nonlocal probing
+        if header.get("kind") == "probes":
+            probing = True
+            return None
+        if not probing:
             index = header.get("index")
-            return 0 if type(index) is int and index in cells else None
+            return 0 if header.get("kind") == "cell" and type(index) is int and index in cells else None
         payload = probes.get(probe_key(header))
         return None if payload is None else min(payload, most)
 

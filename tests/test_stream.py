@@ -268,9 +268,12 @@ time.sleep(60)
 """
 ATTACKS = {
     # The launcher is stopped, so that nobody inside counts the time; and time begins anew after the import.
-    "more time": (FORGE.format("os.kill(os.getppid(), signal.SIGSTOP)", b'{"kind":"imported"}\n', 0.1), Status.TIMEOUT),
-    "a flood": (FORGE.format("pass", b'{"notebook":"01"}\n' * 100, 0), Status.OUTPUT_LIMIT),
-}
+    "more time": (
+        FORGE.format("os.kill(os.getppid(), signal.SIGSTOP)", b'{"kind":"imported"}\n', 0.1), Status.TIMEOUT, []
+    ),
+    # Its stream is closed, which ends its process; the notebook is run once more without the cell.
+    "a flood": (FORGE.format("pass", b'{"notebook":"01"}\n' * 100, 0), Status.PASSED, [Status.CRASHED]),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -278,7 +281,7 @@ def test_a_notebook_that_writes_records_itself_gains_nothing(tmp_path: Path, nam
     isolation = find_isolation()
     if isolation.level == "none":
         pytest.skip(f"no jail on this machine: {isolation.problem}; {isolation.remedy}")
-    code, status = ATTACKS[name]
+    code, status, cells = ATTACKS[name]
     limits = Limits(cell_seconds=4, notebook_seconds=8, submission_seconds=8, records=2500)
     planned = {
         "name": "01", "cells": [{"index": 0, "source": code}], "probes": [], "cell_seconds": 4, "notebook_seconds": 8,
@@ -291,6 +294,7 @@ def test_a_notebook_that_writes_records_itself_gains_nothing(tmp_path: Path, nam
     began = time.monotonic()
     run = run_plan(Plan([planned], {"01": []}, {"01": "key"}), files, limits, isolation, Cache(tmp_path / "cache"))
     assert run.notebooks["01"].status is status
+    assert [cell.status for cell in run.notebooks["01"].cells] == cells
     assert time.monotonic() - began < IMPORT_SECONDS + 60
 
 

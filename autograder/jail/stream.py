@@ -166,6 +166,10 @@ class FrameReader:
             self._problem = problem
 
 
+Name = tuple[str, int]
+"""Of a stream: what it is for, and a number where there are several for that."""
+
+
 class StreamSet:
     """The record streams of one jail, each by its name, read side by side.
 
@@ -173,21 +177,21 @@ class StreamSet:
     the reason in `problems`, and the others go on. Nothing inside the jail can make `next` run past its deadline.
     """
 
-    def __init__(self, process: JailedProcess, parsers: Mapping[str, FrameParser]) -> None:
+    def __init__(self, process: JailedProcess, parsers: Mapping[Name, FrameParser]) -> None:
         self.process = process
-        self.problems: dict[str, StreamProblem] = {}
+        self.problems: dict[Name, StreamProblem] = {}
         self._parsers = dict(parsers)
         self._names = dict(zip(process.streams, parsers, strict=True))  # by descriptor, of those that are open
-        self._waiting: list[tuple[str, Frame]] = []
+        self._waiting: list[tuple[Name, Frame]] = []
 
-    def next(self, deadline: float) -> tuple[str, Frame] | None:
+    def next(self, deadline: float) -> tuple[Name, Frame] | None:
         """The next frame and the name of its stream, None when all have ended. Raises StreamProblem where the time is
         used up or the jail takes too much memory. `deadline` is on the clock of time.monotonic."""
         while not self._waiting and self._names:
             self._receive(list(self._names), deadline)
         return self._waiting.pop(0) if self._waiting else None
 
-    def drain(self, name: str, deadline: float) -> list[Frame]:
+    def drain(self, name: Name, deadline: float) -> list[Frame]:
         """All further frames of one stream, which is then closed: what is written into it later reaches nobody."""
         for descriptor in [d for d, own in self._names.items() if own == name]:
             while descriptor in self._names:
