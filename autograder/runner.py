@@ -15,7 +15,7 @@ import math
 import os
 import select
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -31,6 +31,8 @@ Images = NDArray[Any]
 Labels = NDArray[Any]
 Array = NDArray[np.float32]
 
+Cut = tuple[int, int]
+EVERY_STEP = -1  # as in worker/interpreter.py
 STARTUP_SECONDS = 120.0  # importing torch on a busy machine
 DEFAULT_SECONDS = 60.0
 MAX_ANSWER_BYTES = 256 << 20
@@ -167,6 +169,10 @@ class Runner:
             with suppress(RunnerProblem):
                 self._ask({"op": "release", "handle": handle}, b"", self._deadline(None))
 
+    def allow(self, seconds: float) -> None:
+        """Let all requests from now on take so many seconds together."""
+        self._seconds_in_all = self._seconds_left = seconds
+
     def forget(self) -> None:
         """Release every handle: nothing of one submission is held while another is graded."""
         self._seconds_left = self._seconds_in_all
@@ -188,6 +194,32 @@ class Runner:
     def run(self, handle: int, images: Images, *, seconds: float | None = None) -> Array:
         """The graph's output for images float32 (N, C, H, W)."""
         return self._output({"op": "run", "handle": handle}, {"images": _float(images)}, seconds)
+
+    def cut(
+        self, handle: int, images: Images, cuts: Sequence[Collection[Cut]], *, seconds: float | None = None
+    ) -> Array:
+        """The outputs for images float32 (N, C, H, W), one for each of `cuts` (len(cuts), *output).
+
+        At each place of a cut a value goes on with the images in reverse order: (step, value) where one step takes it,
+        (EVERY_STEP, value) where all do. An empty cut gives the output as it is.
+        """
+        request = {"op": "cut", "handle": handle, "cuts": [[list(place) for place in cut] for cut in cuts]}
+        outputs = self._output(request, {"images": _float(images)}, seconds)
+        if len(outputs) != len(cuts):
+            self._distrust("outputs")
+        return outputs
+
+    def values(self, handle: int, images: Images, nodes: Sequence[int], *, seconds: float | None = None) -> list[Array]:
+        """The values of some nodes for images float32 (N, C, H, W), each as one row of numbers."""
+        request = {"op": "values", "handle": handle, "nodes": list(nodes)}
+        answer, content = self._request(request, {"images": _float(images)}, seconds)
+        sizes = answer.get("sizes")
+        if not isinstance(sizes, list) or len(sizes) != len(nodes):
+            self._distrust("values")
+        counts = [self._count(size) for size in sizes]
+        if len(content) != 4 * sum(counts):
+            self._distrust("values")
+        return np.split(np.frombuffer(content, np.float32), np.cumsum(counts)[:-1])
 
     def evaluate(
         self,

@@ -453,7 +453,7 @@ def test_computed_weights_know_their_parameters() -> None:
     exported = export(nn.utils.parametrizations.weight_norm(conv(3, 4)))
     (layer,) = convolutions(exported.graph, exported.shapes)
     assert layer.weight is None
-    assert {source.kind for source in layer.weight_sources} == {"parameter"}
+    assert layer.weight_kinds == {"parameter"}
     assert layer.is_trainable
 
 

@@ -16,6 +16,7 @@ from autograder.graph_analysis.layers import (
     dropouts,
     linears,
     parameter_count,
+    stored_numbers,
 )
 from autograder.graph_analysis.sums import Addition, additions, residual_additions
 from autograder.graph_analysis.trunk_blocks import Block, blocks
@@ -38,4 +39,5 @@ __all__ = [
     "linears",
     "parameter_count",
     "residual_additions",
+    "stored_numbers",
 ]

@@ -14,11 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from autograder.graph import ModelGraph, Node, Ref, Value
+from autograder.graph import GraphRefused, ModelGraph, Node, Ref, Value
 from autograder.operations import CONVOLUTIONS, GETITEM, OPERATIONS
 
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape | None]
+
+
+class TooTangled(GraphRefused):
+    """A graph whose examination would take more steps than it may; the message is for the student."""
 
 
 def names(text: str) -> frozenset[str]:
@@ -247,6 +251,15 @@ def tensor_masks(graph: ModelGraph, differentiable: bool) -> tuple[int, ...]:
                 mask |= masks[i]
         masks.append(mask)
     return tuple(masks)
+
+
+@lru_cache(maxsize=8)
+def kind_masks(graph: ModelGraph) -> Mapping[str, int]:
+    """Per kind of tensor, as bits: the numbers of the tensors of that kind."""
+    masks: dict[str, int] = {}
+    for number, tensor in enumerate(graph.tensors):
+        masks[tensor.kind] = masks.get(tensor.kind, 0) | 1 << number
+    return masks
 
 
 def bits(mask: int) -> list[int]:

@@ -28,13 +28,15 @@ from autograder.graph_analysis.trunk_blocks import Cutter
 class Head:
     """What follows the last feature map.
 
-    global_pooling: "average", "max", "mixed", "other" or None. `flattened_inputs` is the number of values per image
-    where height and width are flattened into features instead. `classifiers`: the layers after the features, a 1×1
-    convolution counted as one. `dropouts`: those between the last feature convolution and the last classifier.
+    global_pooling: "average", "max", "mixed", "other" or None; `pooling` is its first node, -1 for none.
+    `flattened_inputs` is the number of values per image where height and width are flattened into features instead.
+    `classifiers`: the layers after the features, a 1×1 convolution counted as one. `dropouts`: those between the last
+    feature convolution and the last classifier.
     """
 
     feature_shape: Shape | None
     global_pooling: str | None
+    pooling: int
     pooling_line: int
     flattened_inputs: int | None
     flatten_line: int
@@ -57,13 +59,13 @@ def head(graph: ModelGraph, shapes: Shapes) -> Head:
     cutter = Cutter(graph, shapes, ())
     features = cutter.features
     if not features:
-        return Head(None, None, 0, None, 0, (), (), None, 0)
+        return Head(None, None, -1, 0, None, 0, (), (), None, 0)
     last = features[-1]
     between = [i for i in path if i > last]
     vector = next((t for t in trunk if t > last and is_vector(shapes[t])), graph.output)
     layers = _classifiers(graph, shapes, path, last)
     steps, on_maps = [i for i in between if i <= vector], sum(1 << c.node for c in cutter.convolutions)
-    kind, pooling_line = _pooling_kind(graph, steps, on_maps, shapes[last], shapes[vector])
+    kind, pooling = _pooling_kind(graph, steps, on_maps, shapes[last], shapes[vector])
     flattened, flatten_line = None, 0
     if kind is None and math.prod(shapes[last] or ()) == math.prod(shapes[vector] or ()):
         flattened, flatten_line = math.prod((shapes[last] or ())[1:]), _line_of(graph, between, vector)
@@ -75,7 +77,8 @@ def head(graph: ModelGraph, shapes: Shapes) -> Head:
     return Head(
         shapes[last],
         kind,
-        pooling_line,
+        pooling,
+        graph.nodes[pooling].line if pooling >= 0 else 0,
         flattened,
         flatten_line,
         layers,
@@ -93,14 +96,14 @@ def is_vector(shape: Shape | None) -> bool:
 def _pooling_kind(
     graph: ModelGraph, steps: list[int], on_maps: int, features: Shape | None, vector: Shape | None
 ) -> tuple[str | None, int]:
-    """What kind of pooling takes a feature map to a vector, and its line; None where nothing is pooled.
+    """What kind of pooling takes a feature map to a vector, and its first node; None and -1 where nothing is pooled.
 
     A reduction that a convolution of maps follows belongs to the features: a branch of them, or an attention in it.
     """
     if features is None or vector is None:
-        return None, 0
+        return None, -1
     if math.prod(vector) >= math.prod(features) and features[2:] != (1, 1):
-        return None, 0
+        return None, -1
     descendants = reach(graph, False).descendants
     steps = [i for i in steps if not descendants[i] & on_maps]
     averages = [i for i in steps if graph.nodes[i].operation in AVERAGES]
@@ -113,8 +116,8 @@ def _pooling_kind(
         ("other", others),
     ):
         if found:
-            return kind, graph.nodes[found[0]].line
-    return None, 0
+            return kind, found[0]
+    return None, -1
 
 
 def _line_of(graph: ModelGraph, between: Iterable[int], vector: int) -> int:

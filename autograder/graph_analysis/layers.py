@@ -13,9 +13,9 @@ from autograder.graph_analysis.flow import (
     Shape,
     Shapes,
     as_read,
-    bits,
     carries_data,
     first,
+    kind_masks,
     names,
     passes_gradient,
     references,
@@ -27,32 +27,40 @@ _MOST_COPIES = 64  # looked through between a layer and its weight
 
 
 class Weighted:
-    """What a layer with a weight can say of it: where the weight comes from, and whether it learns."""
+    """What a layer with a weight can say of it: where the weight comes from, and whether it learns.
 
-    weight_sources: tuple[TensorInfo, ...]
-    trainable_sources: tuple[TensorInfo, ...]
+    `data` is the node of the value that it works on, wherever that stands among its arguments; `weight_node` that of
+    the weight. `weight_kinds` are the kinds of all tensors (see TensorInfo) that the weight is computed from,
+    `trainable_kinds` of those that gradients reach.
+    """
+
+    data: int
+    weight_node: int
+    weight_kinds: frozenset[str]
+    trainable_kinds: frozenset[str]
     takes_gradient: bool  # False under `torch.no_grad()`
 
     @property
     def is_registered(self) -> bool:
         """The weight comes from the module's parameters, not from a plain tensor."""
-        return any(source.kind in {"parameter", "frozen"} for source in self.weight_sources)
+        return bool(self.weight_kinds & {"parameter", "frozen"})
 
     @property
     def is_trainable(self) -> bool:
         """Gradients reach a parameter behind the weight."""
-        return any(source.kind == "parameter" for source in self.trainable_sources)
+        return "parameter" in self.trainable_kinds
 
 
 @dataclass(frozen=True)
 class Convolution(Weighted):
     """One convolution as it runs. kernel, stride, padding and dilation have one entry per spatial dimension.
 
-    `weight` is None where it is computed (weight norm, standardised weights); `weight_sources` are all tensors that it
-    is computed from, `trainable_sources` those that gradients reach.
+    `weight` is None where it is computed (weight norm, standardised weights).
     """
 
     node: int
+    data: int
+    weight_node: int
     operation: str
     in_channels: int
     out_channels: int
@@ -63,8 +71,8 @@ class Convolution(Weighted):
     groups: int
     transposed: bool
     weight: TensorInfo | None
-    weight_sources: tuple[TensorInfo, ...]
-    trainable_sources: tuple[TensorInfo, ...]
+    weight_kinds: frozenset[str]
+    trainable_kinds: frozenset[str]
     takes_gradient: bool
     bias: TensorInfo | None
     weight_count: int
@@ -91,13 +99,15 @@ class Linear(Weighted):
     """
 
     node: int
+    data: int
+    weight_node: int
     operation: str
     axis: int
     in_features: int
     out_features: int
     weight: TensorInfo | None
-    weight_sources: tuple[TensorInfo, ...]
-    trainable_sources: tuple[TensorInfo, ...]
+    weight_kinds: frozenset[str]
+    trainable_kinds: frozenset[str]
     takes_gradient: bool
     bias: TensorInfo | None
     input_shape: Shape
@@ -133,6 +143,16 @@ def parameter_count(graph: ModelGraph, trainable_only: bool = False) -> int:
     """Number of parameters; tied ones count once."""
     kinds = {"parameter"} if trainable_only else {"parameter", "frozen"}
     return sum({tensor.key: tensor.numel for tensor in graph.tensors if tensor.kind in kinds}.values())
+
+
+def stored_numbers(graph: ModelGraph) -> int:
+    """How many numbers a network stores: in parameters, buffers and constants, but for the counters of batch norms."""
+    kept = {tensor.key: tensor.numel for tensor in graph.tensors if not _is_counter(tensor)}
+    return sum(kept.values())
+
+
+def _is_counter(tensor: TensorInfo) -> bool:
+    return tensor.dtype == "int64" and not tensor.shape
 
 
 def convolutions(graph: ModelGraph, shapes: Shapes) -> tuple[Convolution, ...]:
@@ -197,8 +217,11 @@ def _tensor_of(graph: ModelGraph, value: Value) -> TensorInfo | None:
     return None
 
 
-def _sources(graph: ModelGraph, index: int, differentiable: bool) -> tuple[TensorInfo, ...]:
-    return tuple(graph.tensors[number] for number in bits(tensor_masks(graph, differentiable)[index]))
+def _kinds(graph: ModelGraph, index: int, differentiable: bool) -> frozenset[str]:
+    """The kinds of the tensors behind a value. As bits: thousands of layers, each of thousands of tensors, would take
+    gigabytes as lists."""
+    mask = tensor_masks(graph, differentiable)[index]
+    return frozenset(kind for kind, own in kind_masks(graph).items() if own & mask)
 
 
 def _integers(value: Value, count: int) -> Shape:
@@ -217,6 +240,8 @@ def _convolution(graph: ModelGraph, shapes: Shapes, node: Node) -> Convolution:
     stride, padding, dilation, groups = _settings(node, kernel, transposed)
     return Convolution(
         node=node.index,
+        data=first(node),
+        weight_node=weight_index,
         operation=node.operation,
         in_channels=weight_shape[0] if transposed else weight_shape[1] * groups,
         out_channels=weight_shape[1] * groups if transposed else weight_shape[0],
@@ -227,8 +252,8 @@ def _convolution(graph: ModelGraph, shapes: Shapes, node: Node) -> Convolution:
         groups=groups,
         transposed=transposed,
         weight=_tensor_of(graph, node.args[1]),
-        weight_sources=_sources(graph, weight_index, differentiable=False),
-        trainable_sources=_sources(graph, weight_index, differentiable=True) if node.grad else (),
+        weight_kinds=_kinds(graph, weight_index, differentiable=False),
+        trainable_kinds=_kinds(graph, weight_index, differentiable=True) if node.grad else frozenset(),
         takes_gradient=node.grad,
         bias=_tensor_of(graph, node.args[2]),
         weight_count=math.prod(weight_shape),
@@ -271,13 +296,15 @@ def _linear(graph: ModelGraph, shapes: Shapes, node: Node, data: int, weight: in
     inputs = input_shape[axis] if input_shape else 1
     return Linear(
         node=node.index,
+        data=data,
+        weight_node=weight,
         operation=node.operation,
         axis=axis,
         in_features=inputs,
         out_features=count // max(inputs, 1),
         weight=_tensor_of(graph, Ref(weight)),
-        weight_sources=_sources(graph, weight, differentiable=False),
-        trainable_sources=_sources(graph, weight, differentiable=True) if node.grad else (),
+        weight_kinds=_kinds(graph, weight, differentiable=False),
+        trainable_kinds=_kinds(graph, weight, differentiable=True) if node.grad else frozenset(),
         takes_gradient=node.grad,
         bias=_tensor_of(graph, bias),
         input_shape=input_shape,

@@ -49,6 +49,8 @@ class Server:
             "release": self.release,
             "shapes": self.shapes,
             "run": self.run,
+            "cut": self.cut,
+            "values": self.values,
             "evaluate": self.evaluate,
             "gradients": self.gradients,
             "loss": self.loss,
@@ -111,6 +113,43 @@ class Server:
         self.admit(loaded, tuple(images.shape))
         with torch.inference_mode():
             return _array(execute(loaded.graph, loaded.tensors, images))
+
+    def cut(
+        self, payload: bytearray, *, handle: int, arrays: list[Any], cuts: list[list[list[int]]]
+    ) -> tuple[dict[str, Any], bytes]:
+        """The outputs for all sets of cuts, one after the other; the same random numbers are drawn for each."""
+        loaded, (images,) = self.loaded[handle], self.arrays(payload, arrays)
+        self.admit(loaded, tuple(images.shape))
+        outputs = []
+        with torch.inference_mode():
+            for places in cuts:
+                torch.manual_seed(SEED)
+                chosen = {(step, place) for step, place in places}
+                outputs.append(execute(loaded.graph, loaded.tensors, images, cuts=chosen))
+            return _array(torch.stack(outputs))
+
+    def values(
+        self, payload: bytearray, *, handle: int, arrays: list[Any], nodes: list[int]
+    ) -> tuple[dict[str, Any], bytes]:
+        """The values of some nodes, one after the other, each as a row of numbers; `sizes` are their lengths."""
+        loaded, (images,) = self.loaded[handle], self.arrays(payload, arrays)
+        self.admit(loaded, tuple(images.shape))
+        found: dict[int, Tensor] = {}
+
+        def keep(index: int, _node: list[Any], _arguments: list[Any], value: Any) -> None:
+            if index in nodes and isinstance(value, Tensor):
+                found[index] = value.detach().float().flatten().clone()
+
+        with torch.inference_mode():
+            execute(loaded.graph, loaded.tensors, images, observe=keep)
+        for index in nodes:
+            node = loaded.graph.nodes[index]
+            if node[0] == "tensor":
+                found[index] = loaded.tensors[node[1]].detach().float().flatten()
+            if index not in found:
+                raise GraphError("a value that is no tensor was asked for")
+        described, content = _array(torch.cat([found[index] for index in nodes]))
+        return {**described, "sizes": [found[index].numel() for index in nodes]}, content
 
     def loss(self, payload: bytearray, *, handle: int, arrays: list[Any], loss: str) -> tuple[dict[str, Any], bytes]:
         loaded, (images, labels) = self.loaded[handle], self.arrays(payload, arrays)

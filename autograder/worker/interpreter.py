@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -110,6 +110,9 @@ def _references(value: Any) -> Iterator[int]:
 
 
 Observer = Callable[[int, list[Any], list[Any], Any], None]
+Cut = tuple[int, int]
+"""A step and a value that it takes, or EVERY_STEP and a value: there the images of the batch change places."""
+EVERY_STEP = -1
 
 
 def execute(
@@ -119,10 +122,12 @@ def execute(
     *,
     keep_writes: bool = False,
     observe: Observer | None = None,
+    cuts: Collection[Cut] = (),
 ) -> Tensor:
     """The graph's output for `images` (N, C, H, W); `tensors` are those of the graph, in its order.
 
     Writes to batch-norm statistics last only with `keep_writes`; without, every run starts from the same state.
+    At each of `cuts` a value goes on with the images in reverse order, so that what depends on it changes.
     `observe(index, node, arguments, value)` sees every call's result. Raises GraphError; torch's own errors pass
     through with the student's line as a note (`error.line`).
     """
@@ -140,6 +145,9 @@ def execute(
         current = 0
         for index, node in enumerate(graph.nodes):
             kind = node[0]
+            whole = {place: values[place] for step, place in cuts if step == index}
+            for place, value in whole.items():
+                values[place] = _turned(value, len(images))
             if kind == "call":
                 if node[4] != current:
                     regions.close()
@@ -153,9 +161,21 @@ def execute(
             else:
                 output: Tensor = _decode(node[1], values)
                 return output
+            for place, value in whole.items():
+                values[place] = value
+            if (EVERY_STEP, index) in cuts:
+                values[index] = _turned(values[index], len(images))
             for used in graph.frees.get(index, ()):
                 values[used] = None
     raise GraphError("the graph has no output")
+
+
+def _turned(value: Any, images: int) -> Any:
+    """A value with the images in reverse order; where its first axis are not the images, with all entries so."""
+    if not isinstance(value, Tensor):
+        raise GraphError("only a tensor can be cut")
+    by_image = value.dim() > 0 and len(value) == images
+    return value.flip(0) if by_image else value.flatten().flip(0).view(value.shape)
 
 
 def _run(
