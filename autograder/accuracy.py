@@ -1,4 +1,4 @@
-"""Exact test accuracy: every test image once, in a secret order, with a secret sample run again as a cross-check."""
+"""Exact test accuracy: every test image once, in a secret order; an image's class may depend on that image only."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ Logits = NDArray[np.float32]
 Evaluate = Callable[[Images, int], Logits]
 """uint8 images (N, 3, 32, 32) and a batch size -> logits (N, K) float32."""
 
+USUAL_BATCH = 500
 CHUNK_IMAGES = 2_000  # per request: a hang costs one deadline, and progress can be seen
-RECHECKED_IMAGES = 500
+# Of so many batches each image is run again among strangers, which take the places of every other image.
+MIXED_BATCHES = 2
+# And some, so many at least for each range, are run again in batches of another size, drawn by the secret.
+OTHER_SIZES = ((1, 1), (2, 16), (17, 64), (65, 400))
+FEWEST_AGAIN = 40
 SHOWN_MISTAKES = 9
-# Two top logits closer than this part of the largest one may change places when the batch is cut differently:
-# float32 sums in another order differ in the fifth or sixth digit after some dozen layers.
-TIE = 1e-3
+# In the same place of a batch of the same size, honest networks give the same bits. What decides is the gap between the
+# two leading logits; nothing that scales with other logits may excuse a change of it.
+LEAST_GAP_CHANGE = 1e-3
+# In batches of another size, sums of float32 are taken in another order, and near ties change places.
+MOST_CHANGED = 0.03
 Z_95 = 1.959964
 
 
@@ -44,8 +51,8 @@ class Accuracy:
     """Test accuracy over `total` images.
 
     `confusion[true][predicted]` counts images; rows whose logits were not finite are wrong and counted in `not_finite`
-    only. `rechecked` images were run a second time in another order and batch size. `mistakes` are the most confident
-    ones, most confident first. `predicted` is the class of each image, -1 where its row was not finite.
+    only. `rechecked` images were run a second time, among others or in batches of another size. `mistakes` are the most
+    confident ones, most confident first. `predicted` is the class of each image, -1 where its row was not finite.
     """
 
     correct: int
@@ -94,18 +101,102 @@ def measure_accuracy(
     """Classify all images in an order drawn from the secret and compare with the labels, which stay here.
 
     A graph that fixes its batch is run with exactly that `batch_size`. Raises NotLogits where an output is not
-    (N, classes), or where the second run of a secret sample gives other classes than the first.
+    (N, classes), or where an image's class depends on its companions or on the size of its batch.
     """
     draws = np.random.RandomState(np.frombuffer(hmac.new(secret, b"accuracy", hashlib.sha256).digest(), "<u4"))
     order = draws.permutation(len(images))
-    sizes = (500, 128) if batch_size is None else (batch_size, batch_size)
+    size = batch_size or min(USUAL_BATCH, len(images))
     logits = np.empty((len(images), classes), np.float32)
-    for start in range(0, len(images), CHUNK_IMAGES):
-        chosen = order[start : start + CHUNK_IMAGES]
-        logits[chosen] = classify(evaluate, images[chosen], sizes[0], classes)
-    again = draws.permutation(len(images))[: min(RECHECKED_IMAGES, len(images))]
-    _compare(logits[again], classify(evaluate, images[again], sizes[1], classes))
-    return _count(logits, labels, classes, len(again))
+    for start in range(0, len(images), CHUNK_IMAGES // size * size):
+        chosen = order[start : start + CHUNK_IMAGES // size * size]
+        logits[chosen] = classify(evaluate, images[chosen], size, classes)
+    rechecked = _expect_companions_do_not_count(evaluate, images, logits, order, size, draws)
+    rechecked += _expect_sizes_do_not_count(evaluate, images, logits, batch_size, draws)
+    return _count(logits, labels, classes, rechecked)
+
+
+def _expect_companions_do_not_count(
+    evaluate: Evaluate,
+    images: Images,
+    logits: Logits,
+    order: NDArray[np.int64],
+    size: int,
+    draws: np.random.RandomState,
+) -> int:
+    """Run some batches again, each image in its place, with strangers in the places of half of the others.
+
+    Returns how many images were compared. Raises NotLogits.
+    """
+    whole = len(order) // size
+    if not whole or size == 1:
+        return 0
+    count = max(MIXED_BATCHES, -(-MIXED_BATCHES * USUAL_BATCH // size))  # of small batches as many images
+    chosen = draws.permutation(whole)[:count]
+    batches = order[: whole * size].reshape(whole, size)[chosen].ravel()
+    changed = 0
+    half = draws.permutation(len(batches)) % 2 == 0
+    for kept in (half, ~half):
+        places = np.where(kept, batches, draws.permutation(order)[: len(batches)])
+        again = classify(evaluate, images[places], size, logits.shape[1])
+        changed += int(depends_on_others(logits[batches[kept]], again[kept]).sum())
+    if changed:
+        raise NotLogits(
+            f"the logits of {changed} of {len(batches)} images changed when other images stood beside them: {ONE_IMAGE}"
+        )
+    return len(batches)
+
+
+def _expect_sizes_do_not_count(
+    evaluate: Evaluate, images: Images, logits: Logits, batch_size: int | None, draws: np.random.RandomState
+) -> int:
+    """Run some images again in batches of other sizes, and in another order. Returns how many. Raises NotLogits."""
+    ranges = OTHER_SIZES if batch_size is None else ((batch_size, batch_size),) * len(OTHER_SIZES)
+    compared = changed = 0
+    for low, high in ranges:
+        size = int(draws.randint(low, high + 1))
+        chosen = draws.permutation(len(images))[: -(-FEWEST_AGAIN // size) * size]
+        again = classify(evaluate, images[chosen], size, logits.shape[1])
+        compared += len(chosen)
+        changed += int((_classes_of(logits[chosen]) != _classes_of(again)).sum())
+    if changed > MOST_CHANGED * compared:
+        raise NotLogits(
+            f"{changed} of {compared} images were classified differently when they came in another batch or order: "
+            f"{ONE_IMAGE}"
+        )
+    return compared
+
+
+ONE_IMAGE = (
+    "in eval mode an image's logits may depend on that image only (is dropout still on, or batch norm without running "
+    "statistics?)"
+)
+
+
+def _classes_of(logits: Logits) -> NDArray[np.int64]:
+    """The class of each row, -1 for one that is not finite."""
+    found: NDArray[np.int64] = np.where(np.isfinite(logits).all(axis=1), np.nan_to_num(logits).argmax(axis=1), -1)
+    return found
+
+
+def depends_on_others(alone: Logits, among_others: Logits) -> NDArray[np.bool_]:
+    """Per row (N, K): whether the gap between its two leading logits changed with the other images of the batch.
+
+    Rows stand at the same place of batches of the same size. One logit that is huge, or all that are tiny, change
+    nothing of this: a gap is compared with itself.
+    """
+    first, other = alone.astype(np.float64), among_others.astype(np.float64)
+    finite = np.isfinite(first).all(axis=1)
+    changed: NDArray[np.bool_] = finite != np.isfinite(other).all(axis=1)
+    rows = np.flatnonzero(finite & ~changed)
+    if first.shape[1] < 2:
+        changed[rows] |= (first[rows] != other[rows]).any(axis=1)
+        return changed
+    leading = np.argsort(-first[rows], axis=1, kind="stable")[:, :2]
+    gaps = [np.take_along_axis(logits[rows], leading, axis=1) @ (1.0, -1.0) for logits in (first, other)]
+    changed[rows] |= np.abs(gaps[0] - gaps[1]) > LEAST_GAP_CHANGE * np.maximum(np.abs(gaps[0]), np.abs(gaps[1]))
+    overtaken = other[rows].max(axis=1) > np.take_along_axis(other[rows], leading, axis=1).max(axis=1)
+    changed[rows] |= overtaken
+    return changed
 
 
 def classify(evaluate: Evaluate, images: Images, batch_size: int, classes: int = 10) -> Logits:
@@ -120,27 +211,9 @@ def classify(evaluate: Evaluate, images: Images, batch_size: int, classes: int =
     return logits[: len(images)]
 
 
-def _compare(first: Logits, second: Logits) -> None:
-    """Raise NotLogits where two runs of the same images disagree by more than a tie."""
-    finite = np.isfinite(first).all(axis=1)
-    changed = finite != np.isfinite(second).all(axis=1)
-    one, other = first[finite], second[finite]
-    rows = np.arange(len(one))
-    mine, theirs = one.argmax(axis=1), other.argmax(axis=1)
-    gap = one[rows, mine] - one[rows, theirs]
-    tie = TIE * np.maximum(np.abs(one).max(axis=1), 1e-6)
-    disagree = int((gap > tie).sum()) + int(changed.sum())
-    if disagree:
-        raise NotLogits(
-            f"{disagree} of {len(first)} images were classified differently when they came in another batch or order: "
-            "in eval mode an image's logits may depend on that image only (is dropout still on, or batch norm without "
-            "running statistics?)"
-        )
-
-
 def _count(logits: Logits, labels: Labels, classes: int, rechecked: int) -> Accuracy:
     finite = np.isfinite(logits).all(axis=1)
-    predicted = np.where(finite, np.nan_to_num(logits).argmax(axis=1), -1)
+    predicted = _classes_of(logits)
     confusion = np.zeros((classes, classes), int)
     np.add.at(confusion, (labels[finite], predicted[finite]), 1)
     return Accuracy(
