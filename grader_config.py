@@ -4,6 +4,7 @@ Arguments that are `Drawn` come from the secret of the course: the same for ever
 """
 
 from autograder.config import (
+    TEXTURES,
     AnswerProbe,
     Assignment,
     CallProbe,
@@ -146,7 +147,9 @@ MODERN_CNN = Exercise(
     ],
     transforms=[
         TransformProbe("train_transform", images=["natural"], draws=32),
+        TransformProbe("train_transform", images=TEXTURES, draws=4),
         TransformProbe("test_transform", images=["natural", "full_range", "dark", "low_contrast"], draws=8),
+        TransformProbe("test_transform", images=TEXTURES),
     ],
     checkpoint=CheckpointProbe("modern_cnn", module="ModernCNN", transform="test_transform", most_mib=64),
     skip_cells=["modern-cnn-training"],
@@ -155,7 +158,7 @@ MODERN_CNN = Exercise(
         "accuracy_full": 0.75,  # all points from here on
         "accuracy_points": 20,
         "suspicious_accuracy": 0.97,  # the staff are told; costs no points
-        "most_parameters": 12_000_000,
+        "most_parameters": 12_000_000,  # numbers in parameters and buffers
         "most_macs": 1_500_000_000,  # multiply-accumulates per 32x32 image
     },
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import builtins
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,17 @@ class BadRecord(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a piece of evidence is missing: the status a check gets, and the student's cell and line where known."""
+    """Why a piece of evidence is missing: the status a check gets, and the student's cell and line where known.
+
+    `type` names the exception, `raised` the one that a module's forward raised.
+    """
 
     status: Status
     message: str
     type: str = ""
     cell: int = 0
     line: int = 0
+    raised: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,13 +70,14 @@ class Build:
     """A module built with `arguments`: its exports by (training, image size), all over one set of tensors.
 
     `tensors` is a safetensors file with keys t0…tn, as the graphs name them. `problem` is set where the module could
-    not even be built; then there are no graphs.
+    not even be built; then there are no graphs. `drawn`: the arguments come from the course's secret.
     """
 
     arguments: Mapping[str, Any]
     graphs: Mapping[tuple[bool, int], ModelGraph | Problem]
     tensors: bytes = b""
     problem: Problem | None = None
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,44 +110,118 @@ class Evidence:
     samples: Mapping[str, Mapping[str, Samples]] = field(default_factory=dict)
 
 
-def decode_evidence(probes: Sequence[Mapping[str, Any]], frames: Sequence[Frame], fallback: Problem) -> Evidence:
+def decode_evidence(
+    probes: Sequence[Mapping[str, Any]], frames: Sequence[Frame], fallback: Problem, *, in_words: bool = False
+) -> Evidence:
     """Match frames to the probes of the plan; what is absent or malformed becomes a Problem, never a pass.
 
     `frames` are one notebook's, in order of arrival; a notebook may have run more than once, and the last run's
-    record wins, within a run the first. Frames that no probe asked for are ignored. What a record says of itself, its
-    run included, is the student's process's word: it may so choose among its own claims, each of which is judged.
+    record wins, within a run the first. Frames that no probe asked for are ignored. What a record says of itself is the
+    student's process's word: it may so choose among its own claims, each of which is judged.
+
+    Code that was called with arguments from the course's secret could tell them in every text that it chooses: the
+    message or the name of an exception, of a type, of a weight. Of such probes no text is kept, unless the staff ask
+    for it (`in_words`).
     """
     answers: dict[str, Result] = {}
     calls: dict[str, dict[str, list[Call]]] = {}
     modules: dict[str, list[Build]] = {}
     samples: dict[str, dict[str, Samples]] = {}
     chosen = _choose(frames, {probe_key(probe) for probe in probes})
+    cells = _cell_messages(frames)
     for probe in probes:
         kind, name = probe["kind"], probe["name"]
-        frame = chosen.get(probe_key(probe))
-        problem = fallback if frame is None else None
-        try:
-            if frame is not None and "problem" in frame.header:
-                problem = decode_problem(frame.header["problem"])
-            if kind == "answer":
-                answers[name] = problem or decode_value(_header(frame).get("value"))
-            elif kind == "call":
-                calls.setdefault(name, {})[probe["group"]] = _decode_calls(probe, frame, problem)
-            elif kind == "build":
-                modules.setdefault(name, []).append(_decode_build(probe, frame, problem))
-            else:
-                samples.setdefault(name, {})[probe["group"]] = _decode_samples(probe, frame, problem)
-        except BadRecord as error:
-            broken = Problem(Status.FAILED, f"the evidence for `{name}` does not keep to the format: {error}")
-            if kind == "answer":
-                answers[name] = broken
-            elif kind == "call":
-                calls.setdefault(name, {})[probe["group"]] = _decode_calls(probe, None, broken)
-            elif kind == "build":
-                modules.setdefault(name, []).append(_decode_build(probe, None, broken))
-            else:
-                samples.setdefault(name, {})[probe["group"]] = _decode_samples(probe, None, broken)
+        found = _decode(probe, chosen.get(probe_key(probe)), fallback)
+        if probe.get("drawn") and not in_words:
+            found = wordless(found, name, cells)
+        if kind == "answer":
+            answers[name] = found
+        elif kind == "call":
+            calls.setdefault(name, {})[probe["group"]] = found
+        elif kind == "build":
+            modules.setdefault(name, []).append(found)
+        else:
+            samples.setdefault(name, {})[probe["group"]] = found
     return Evidence(answers, calls, modules, samples)
+
+
+def _decode(probe: Mapping[str, Any], frame: Frame | None, fallback: Problem) -> Any:
+    """One probe's evidence, of its own kind."""
+    decode = {"answer": _decode_answer, "call": _decode_calls, "build": _decode_build, "sample": _decode_samples}
+    own = decode[probe["kind"]]
+    problem = fallback if frame is None else None
+    try:
+        if frame is not None and "problem" in frame.header:
+            problem = decode_problem(frame.header["problem"])
+        return own(probe, frame, problem)
+    except BadRecord as error:
+        name = probe["name"]
+        return own(
+            probe, None, Problem(Status.FAILED, f"the evidence for `{name}` does not keep to the format: {error}")
+        )
+
+
+def _decode_answer(probe: Mapping[str, Any], frame: Frame | None, problem: Problem | None) -> Result:
+    return problem or decode_value(_header(frame).get("value"))
+
+
+# Without the student's words
+
+# What the worker itself calls a problem; every other name is one that Python has.
+OWN_NAMES = frozenset({"Missing", "Unfinished", "ExportProblem", "StepTimeout", "GraphRefused"})
+UNFINISHED, REFUSED = "Unfinished", "GraphRefused"
+
+
+def python_name(kind: str) -> str:
+    """The name of an exception as Python has it: a student's own name may hold anything."""
+    builtin = kind.rstrip(")").rpartition("(")[2]
+    known = getattr(builtins, builtin, None)
+    return builtin if isinstance(known, type) and issubclass(known, BaseException) else "an exception"
+
+
+def wordless(found: Any, name: str, cells: Mapping[int, str]) -> Any:
+    """Evidence without any text that the student's code chose while it knew what it was asked.
+
+    `cells` are the messages of the cells that ended early, by their numbers: those ran before.
+    """
+    if isinstance(found, list):
+        return [replace(call, result=_without_words(call.result, name, cells)) for call in found]
+    graphs = {key: _without_words(graph, name, cells) for key, graph in found.graphs.items()}
+    problem = found.problem and _without_words(found.problem, name, cells)
+    return replace(found, graphs=graphs, problem=problem, drawn=True)
+
+
+def _without_words(found: Any, name: str, cells: Mapping[int, str]) -> Any:
+    if isinstance(found, Value):
+        return replace(found, value="") if found.kind in ("str", "other") else found
+    if not isinstance(found, Problem):
+        return found
+    if found.type == REFUSED:
+        return replace(found, message="the graph of the network cannot be used for some arguments", type="")
+    kind = found.type if found.type in OWN_NAMES or not found.type else python_name(found.type)
+    raised = found.raised and python_name(found.raised)
+    what = f"raises {raised or kind}" if found.status is Status.ERROR else WORDS.get(found.status, "gives no result")
+    message = f"`{name}` {what} for some arguments; try different ones yourself"
+    if kind == UNFINISHED and found.cell in cells:
+        message = f"`{name}` is not defined, because a cell ended early ({cells[found.cell]})"
+    elif kind == "Missing":
+        message = f"`{name}` is not defined"
+    return replace(found, type=kind, raised=raised, message=message)
+
+
+WORDS = {
+    Status.TIMEOUT: "takes too long",
+    Status.OUT_OF_MEMORY: "takes too much memory",
+    Status.OUTPUT_LIMIT: "gives too large a result",
+    Status.CRASHED: "ends its process",
+    Status.UNSUPPORTED: "cannot be turned into a graph",
+}
+
+
+def _cell_messages(frames: Sequence[Frame]) -> dict[int, str]:
+    cells = [frame.header for frame in frames if frame.header.get("kind") == "cell"]
+    told = {_integer(cell.get("index")): clean_text(cell.get("message")) for cell in cells}
+    return {index: message for index, message in told.items() if message}
 
 
 Key = tuple[str, str, str, int]
@@ -200,6 +280,7 @@ def decode_problem(record: object) -> Problem:
         clean_text(record.get("message")),
         clean_text(record.get("type"))[:100],
         *divmod(line, LINES_PER_CELL),
+        raised=clean_text(record.get("raised"))[:100],
     )
 
 
@@ -242,8 +323,9 @@ def _decode_calls(probe: Mapping[str, Any], frame: Frame | None, problem: Proble
 
 
 def _decode_build(probe: Mapping[str, Any], frame: Frame | None, problem: Problem | None) -> Build:
+    drawn = bool(probe.get("drawn"))
     if problem is not None or frame is None:
-        return Build(probe["arguments"], {}, problem=problem)
+        return Build(probe["arguments"], {}, problem=problem, drawn=drawn)
     records = frame.header.get("graphs")
     if not isinstance(records, list) or len(records) != len(probe["exports"]):
         raise BadRecord(f"expected {len(probe['exports'])} graphs")
@@ -253,7 +335,7 @@ def _decode_build(probe: Mapping[str, Any], frame: Frame | None, problem: Proble
             raise BadRecord("a graph is no record")
         key = (wanted["training"], wanted["size"])
         graphs[key] = _decode_graph(wanted, record)
-    return Build(probe["arguments"], graphs, frame.payload)
+    return Build(probe["arguments"], graphs, frame.payload, drawn=drawn)
 
 
 def _decode_graph(wanted: Mapping[str, Any], record: Mapping[str, Any]) -> ModelGraph | Problem:
@@ -262,7 +344,7 @@ def _decode_graph(wanted: Mapping[str, Any], record: Mapping[str, Any]) -> Model
     try:
         graph = ModelGraph.from_wire(record.get("graph"))
     except GraphRefused as error:
-        return Problem(Status.FAILED, clean_text(str(error)))
+        return Problem(Status.FAILED, clean_text(str(error)), REFUSED, *divmod(error.line, LINES_PER_CELL))
     if graph.training != wanted["training"]:
         raise BadRecord("a graph of the other mode")
     return graph

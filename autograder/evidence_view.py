@@ -129,8 +129,7 @@ def _kind(call: Call) -> str:
 def _builds(name: str, builds: Sequence[Build], seen: Seen) -> Iterator[Piece]:
     models = [m for m in seen.report.models if m.name == name]
     for number, build in enumerate(builds, 1):
-        is_drawn = bool(build.arguments)
-        is_told = seen.secret or not is_drawn
+        is_told = seen.secret or not build.drawn
         given = ", ".join(f"{key}={value!r}" for key, value in build.arguments.items()) if is_told else "…"
         lines = [f"Its arguments were drawn for this course: {NOT_SHOWN}"] if not is_told else []
         lines += [problem_words(build.problem, brief=not is_told)] if build.problem else []

@@ -162,7 +162,7 @@ def _grade(grader: Grader, submission: Submission, plan: Plan, run: JailRun, wor
 def _evidence(plan: Plan, run: JailRun, exercise: Exercise) -> Evidence:
     name = exercise.notebook
     fallback = Problem(Status.FAILED, "no evidence arrived")
-    return decode_evidence(plan.probes.get(name, []), run.frames.get(name, ()), fallback)
+    return decode_evidence(plan.probes.get(name, []), run.frames.get(name, ()), fallback, in_words=True)
 
 
 def _code(check: CheckResult, submission: Submission) -> dict[int, str]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import resource
 import sys
 import time
 import traceback
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +24,7 @@ import pytest
 from autograder.checks import CheckEnded, Graded
 from autograder.config import Exercise
 from autograder.evidence import LINES_PER_CELL, clean_text
+from autograder.graph import GraphRefused
 from autograder.jobs import Job, read_job
 from autograder.model_facts import describe_curves, describe_models
 from autograder.results import CheckResult, Curve, Evaluation, Flag, Model, Status
@@ -32,31 +35,66 @@ ARGUMENTS += ["--disable-plugin-autoload"]
 WITHOUT = ["cacheprovider", "terminal", "faulthandler", "junitxml", "pastebin", "stepwise", "doctest", "unittest"]
 # These two collect garbage at the end of each run, five times over: most of the time of a quick grader file.
 WITHOUT += ["unraisableexception", "threadexception"]
-# Of `grader_seconds`, for models to run: when they take longer it is the student's time-out. The rest is for starting
-# the runner again after each of them, and for the checks themselves; beyond it, the grader would have failed.
-RUNNER_SHARE = 0.6
+# What judging one exercise may take of this process, far above what honest work takes (2 s, 600 MiB): whatever a
+# submission is made of, its graders end. Models run in a jail of their own, with limits of their own.
+CPU_SECONDS = 120
+MEMORY_MIB = 4096
+OUT_OF_MEMORY = 97  # exit status
 MARKERS = ["points(value, *, cell, hint): what a check is worth", "requires(*names): checks it depends on"]
 
 
 def main() -> int:
-    """Read from standard input one JSON object a line, set-up and then work; answer each work with a line of results.
+    """Read from standard input one JSON object a line, set-up and then work, and tell how each work goes, a line each:
 
-    The set-up line lets the runner import torch while the notebooks still run in the jail. Grading gives one work to
-    a process, a what-if, of which nothing is recorded, the work of a whole class.
+        {"ready": true}     once, after the set-up
+        {"stage": …}        what is being done; `check` describes the check that begins
+        {"result": …}       a check's result
+        {"answer": …}       all that is found; the work is done
+
+    The set-up line lets the runner import torch while the notebooks still run in the jail. Whatever ends this process
+    in the middle of a work, the lines before say at what.
     """
     results_out = sys.stdout
+
+    def tell(**told: Any) -> None:
+        results_out.write(json.dumps(told) + "\n")
+        results_out.flush()
+
     with redirect_stdout(sys.stderr):
         job = read_job(json.loads(sys.stdin.readline()))
-        seconds = RUNNER_SHARE * job.course.limits.grader_seconds
-        with Runner(job.open_runner, device=job.course.device, seconds_in_all=seconds) as runner:
+        with Runner(job.open_runner, device=job.course.device) as runner:
             runner.warm_up()
+            tell(ready=True)
             for line in sys.stdin:
-                found = grade(job.with_work(json.loads(line)), runner)
-                answer = {**asdict(found), "facts": {"device": runner.device_name, **job.facts}}
-                results_out.write(json.dumps(answer) + "\n")
-                results_out.flush()
+                try:
+                    limit_this_process()
+                    tell(stage="evidence")
+                    work = job.with_work(json.loads(line))
+                    runner.allow(work.work.runner_seconds)
+                    found = grade(work, runner, tell)
+                    tell(answer={**asdict(found), "facts": {"device": runner.device_name, **job.facts}})
+                except MemoryError:
+                    os._exit(OUT_OF_MEMORY)
                 runner.forget()
     return 0
+
+
+def limit_this_process() -> None:
+    """Bound what the next work may take: a reader of hostile data that has no bounds ends with the machine's."""
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    most = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    seconds = round(used) + CPU_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds if most == resource.RLIM_INFINITY else min(seconds, most), most))
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    memory = MEMORY_MIB << 20
+    resource.setrlimit(resource.RLIMIT_DATA, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
+
+
+Tell = Callable[..., None]
+
+
+def silent(**_: Any) -> None:
+    """Where nobody listens."""
 
 
 @dataclass
@@ -71,25 +109,35 @@ class Found:
     curves: list[Curve] = field(default_factory=list)
 
 
-def grade(job: Job, runner: Runner) -> Found:
-    """Run the hidden graders of every exercise on its evidence."""
+def grade(job: Job, runner: Runner, tell: Tell = silent) -> Found:
+    """Run the hidden graders of the exercises that are asked for on their evidence."""
     found = Found()
     for exercise in job.asked:
         graded = job.graded(exercise, runner, found.notes, found.flags)
-        found.checks += run_graders(Path(job.assignment.graders) / exercise.grader, graded, job.work.only)
-        found.models += describe_models(graded)
+        found.checks += run_graders(Path(job.assignment.graders) / exercise.grader, graded, job.work.only, tell)
+        tell(stage="figures")
         found.evaluations += graded.evaluations
-        found.curves += describe_curves(graded)
+        add_figures(found, graded)
     return found
 
 
-def run_graders(path: Path, graded: Graded, only: str = "") -> list[CheckResult]:
+def add_figures(found: Found, graded: Graded) -> None:
+    """Add what figures show. No mark hangs on them: one that cannot be made is left out, and its reason is logged."""
+    try:
+        found.models += describe_models(graded)
+        found.curves += describe_curves(graded)
+    except Exception:
+        traceback.print_exc(file=sys.__stderr__)
+
+
+def run_graders(path: Path, graded: Graded, only: str = "", tell: Tell = silent) -> list[CheckResult]:
     """Run one hidden grader file with pytest and return one result per check, in the file's order.
 
     With `only` that check runs and those that it requires. A file that cannot be collected, or whose points do not add
     up to the exercise's, is INTERNAL for all its cells.
     """
-    plugin = GraderPlugin(graded, only)
+    tell(stage="collection")
+    plugin = GraderPlugin(graded, only, tell)
     arguments = [*ARGUMENTS, f"--rootdir={path.parent}", "-c", str(Path(__file__).parent / "graders" / "pytest.ini")]
     for name in WITHOUT:
         arguments += ["-p", f"no:{name}"]
@@ -127,8 +175,8 @@ def own_fault(problem: str) -> str:
 class GraderPlugin:
     """Collects marks and outcomes of one hidden grader file."""
 
-    def __init__(self, graded: Graded, only: str = "") -> None:
-        self._graded, self._only = graded, only
+    def __init__(self, graded: Graded, only: str = "", tell: Tell = silent) -> None:
+        self._graded, self._only, self._tell = graded, only, tell
         self.results: list[CheckResult] = []
         self.problem = ""
         self._errors: dict[str, BaseException] = {}
@@ -157,10 +205,15 @@ class GraderPlugin:
         self._started = time.monotonic()
         self._errors.clear()
         result = self._describe(item)
+        self._tell(stage="check", check=asdict(result))
         missing = self._failed_requirement(item)
         if missing is not None:
             self.results.append(not_judged(result, missing))
-        return (yield)
+        known = len(self.results) - (missing is not None)
+        outcome = yield
+        for ended in self.results[known:]:
+            self._tell(result=asdict(ended))
+        return outcome
 
     def pytest_runtest_call(self, item: pytest.Item) -> None:
         if self._failed_requirement(item):
@@ -242,6 +295,11 @@ def judge(result: CheckResult, error: BaseException) -> CheckResult:
     if isinstance(error, RunnerProblem):
         status = Status.FAILED if error.status == "REFUSED" else Status(error.status)
         return replace(result, status=status, message=clean_text(str(error)))
+    if isinstance(error, GraphRefused):
+        return replace(result, status=Status.FAILED, message=clean_text(str(error)))
+    if isinstance(error, (MemoryError, RecursionError)):
+        message = "judging this takes more memory than there is for it"
+        return replace(result, status=Status.OUT_OF_MEMORY, message=message, hint="")
     if isinstance(error, AssertionError) and error.args:
         return replace(result, status=Status.FAILED, message=clean_text(str(error)))
     if isinstance(error, RunnerFault):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -31,13 +32,15 @@ class NotebookWork:
 class Work:
     """What is graded: evidence per notebook, the submission's files, and a converted checkpoint if there is one.
 
-    `only` names the one check that is asked for, with those that it requires; then `notebooks` has its own alone.
+    The exercises of `notebooks` are judged. `only` names the one check that is asked for, with those that it requires.
+    `runner_seconds` is what all runs of models may take together.
     """
 
     notebooks: Mapping[str, NotebookWork] = field(default_factory=dict)
     files: Mapping[str, Submitted] = field(default_factory=dict)
     converted: Path | Problem | None = None
     only: str = ""
+    runner_seconds: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,8 @@ class Job:
 
     @property
     def asked(self) -> list[Exercise]:
-        """The exercises whose hidden graders run: all of them, unless one check is asked for."""
-        exercises = self.assignment.exercises
-        return [e for e in exercises if not self.work.only or e.notebook in self.work.notebooks]
+        """The exercises whose hidden graders run."""
+        return [exercise for exercise in self.assignment.exercises if exercise.notebook in self.work.notebooks]
 
     def open_runner(self) -> JailedProcess:
         """A fresh jailed process that runs model graphs."""
@@ -79,7 +81,7 @@ class Job:
             converted = _problem(converted)
         elif converted is not None:
             converted = Path(converted)
-        return replace(self, work=Work(notebooks, files, converted, record["only"]))
+        return replace(self, work=Work(notebooks, files, converted, record["only"], record["runner_seconds"]))
 
     def training_images(self, count: int) -> data.Dataset | None:
         """Training images that the kit holds out, in a secret order. None where they cannot be read, which the reports
@@ -187,6 +189,7 @@ def work_record(work: Work) -> dict[str, Any]:
         "files": {name: {"path": str(f.path), "sha256": f.sha256, "size": f.size} for name, f in work.files.items()},
         "converted": _problem_record(converted) if isinstance(converted, Problem) else converted and str(converted),
         "only": work.only,
+        "runner_seconds": work.runner_seconds,
     }
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from autograder.answer_cells import answer_cells
 from autograder.cache import BrokenSecret, Cache, digest_of, engine_digest, read_secret
 from autograder.changes import Changes
 from autograder.checks import Submitted
-from autograder.config import Assignment, ConfigError, Course, did_you_mean, load_course
+from autograder.config import Assignment, ConfigError, Course, Exercise, did_you_mean, load_course
 from autograder.evidence import Problem, clean_text
 from autograder.flags.hidden_data import notebook_flags
 from autograder.grading import from_records, internal_results, own_fault
-from autograder.grading_process import GradingFault, GradingProcess
+from autograder.grading_process import GradingFault, GradingProcess, JudgingEnded
 from autograder.handed_in import with_other_files
 from autograder.holdout import check_holdout, places_of
 from autograder.jail import Isolation, SandboxFault, encode_frames, find_isolation
@@ -34,7 +34,7 @@ from autograder.jobs import NotebookWork, Work, setup_record, wants_gpu
 from autograder.manual_marks import answers_of
 from autograder.plan import Plan, checkpoint_file, checkpoint_names, make_plan, plan_probes
 from autograder.proof import describe_graders
-from autograder.results import CellRun, CheckResult, Flag, GradeReport, NotebookRun, Status, figures_from
+from autograder.results import FIGURES, CellRun, CheckResult, Flag, GradeReport, NotebookRun, Status, figures_from
 from autograder.run import FLEETING, JailRun, run_plan
 from autograder.shown_outputs import bound_outputs
 from autograder.submission import (
@@ -318,13 +318,75 @@ def grade_run(
 
     With `only` one check runs, with those that it requires, and the grader's assignment has its exercise alone.
     """
+    whole, found = replace(_work(grader, submission, plan, jail, work), only=only), Judgement()
+    deadline = time.monotonic() + grader.course.limits.grader_seconds
     try:
-        answer = process.grade(replace(_work(grader, submission, plan, jail, work), only=only))
+        for exercise in grader.assignment.exercises:
+            own = replace(whole, notebooks={exercise.notebook: whole.notebooks[exercise.notebook]})
+            found.add(judge_exercise(process, exercise, own, deadline))
     except GradingFault as fault:
         return _report(grader, submission, jail, *_faulty(grader, fault))
-    checks = [_placed(check, submission) for check in from_records(answer["checks"])]
-    report = _report(grader, submission, jail, checks, answer["notes"], answer["facts"])
-    return replace(report, flags=[Flag(**flag) for flag in answer["flags"]], **figures_from(answer))
+    checks = [_placed(check, submission) for check in found.checks]
+    report = _report(grader, submission, jail, checks, list(dict.fromkeys(found.notes)), found.facts)
+    return replace(report, flags=found.flags, **figures_from(found.figures))
+
+
+@dataclass
+class Judgement:
+    """What the hidden graders say of a submission, exercise by exercise."""
+
+    checks: list[CheckResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    flags: list[Flag] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in FIGURES})
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        """Take in the answer of `autograder.grading` to the work of one exercise."""
+        self.checks += from_records(answer["checks"])
+        self.notes += answer["notes"]
+        self.flags += [Flag(**flag) for flag in answer["flags"]]
+        self.facts |= answer["facts"]
+        for name in FIGURES:
+            self.figures[name] += answer[name]
+
+
+def judge_exercise(process: GradingProcess, exercise: Exercise, work: Work, deadline: float) -> dict[str, Any]:
+    """The answer to the work of one exercise. Raises GradingFault.
+
+    Where judging what a student made takes too much, or ends the process, that check costs its points and the results
+    before it stand. What ended for another reason than time is tried once more: it may have been the machine.
+    """
+    for attempt in (1, 2):
+        try:
+            return process.grade(work, max(deadline - time.monotonic(), LEAST_SECONDS))
+        except JudgingEnded as ended:
+            if attempt == 2 or ended.status is Status.TIMEOUT:
+                return _ended_answer(exercise, ended)
+    raise AssertionError("an attempt ends in an answer or raises")
+
+
+def _ended_answer(exercise: Exercise, ended: JudgingEnded) -> dict[str, Any]:
+    """The answer in place of the one that did not come, in its form."""
+    progress = ended.progress
+    checks = [dict(result) for result in progress.results]
+    message = f"judging this {ended}"
+    if progress.check is not None:
+        checks.append({**progress.check, "status": ended.status.value, "message": message, "hint": ""})
+    for cell, points in exercise.cells.items():
+        left = points - sum(check["points"] for check in checks if check["cell"] == cell)
+        if left > 0:
+            title = "The checks that follow" if progress.results or progress.check else "The checks"
+            rest = CheckResult(exercise.notebook, cell, "rest", title, left, 0.0, ended.status, message)
+            checks.append(asdict(rest))
+    text = f"The process that judges {exercise.notebook} {ended}, twice or for want of time. {LOOK_FIRST}"
+    flag = Flag("not-judged", exercise.notebook, text)
+    empty: dict[str, Any] = {name: [] for name in FIGURES}
+    return {"checks": checks, "notes": [], "flags": [asdict(flag)], "facts": {}, **empty}
+
+
+LEAST_SECONDS = 5.0  # for an exercise, when the others have used up the time
+LOOK_FIRST = "If others show this, too, look at the hidden grader first."
 
 
 def _faulty(grader: Grader, fault: Exception) -> tuple[list[CheckResult], list[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.cache import digest_of
-from autograder.config import Assignment, Exercise, Limits, ModuleProbe, TransformProbe, draw_all
+from autograder.config import Assignment, Drawn, Exercise, Limits, ModuleProbe, TransformProbe, draw_all
 from autograder.probe_images import probe_image
 from autograder.submission import Notebook, StagedFile, Submission, grade_id_of, is_run
 
@@ -86,8 +86,9 @@ def plan_probes(exercise: Exercise, secret: bytes, name: str) -> Iterator[dict[s
     for call in exercise.calls:
         for group, arguments in call.groups.items():
             drawn = draw_all(arguments, secret, *scope, call.name, group)
-            step = f"call-{call.name}-{group}"
-            yield {"kind": "call", "name": call.name, "group": group, "arguments": drawn, "step": step}
+            step, secret_ones = f"call-{call.name}-{group}", any(isinstance(item, Drawn) for item in arguments)
+            asked = {"arguments": drawn, "drawn": secret_ones}
+            yield {"kind": "call", "name": call.name, "group": group, **asked, "step": step}
     for module in exercise.modules:
         yield from _plan_builds(module, draw_all(module.builds, secret, *scope, module.name))
     for transform in exercise.transforms:
@@ -95,6 +96,7 @@ def plan_probes(exercise: Exercise, secret: bytes, name: str) -> Iterator[dict[s
 
 
 def _plan_builds(probe: ModuleProbe, builds: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    fixed = [dict(build) for build in probe.builds if not isinstance(build, Drawn)]
     exports = [{"training": False, "size": size} for size in probe.image_sizes]
     if probe.train:
         exports.append({"training": True, "size": probe.image_sizes[0]})
@@ -105,6 +107,7 @@ def _plan_builds(probe: ModuleProbe, builds: list[dict[str, Any]]) -> Iterator[d
             "name": probe.name,
             "index": index,
             "arguments": arguments,
+            "drawn": arguments not in fixed,
             "channels": channels,
             "exports": exports if index == 0 else exports[:1],
             "step": f"build-{probe.name}-{index}",

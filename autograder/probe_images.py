@@ -53,6 +53,18 @@ def _low_contrast(draws: np.random.RandomState) -> list[_Field]:
     return [low + _stretch(_smooth(draws, 6) + 0.5 * _texture(draws)) * 24 / 255 for low in (84, 116, 148)]
 
 
+def _coarse(draws: np.random.RandomState) -> list[_Field]:
+    """Sixteen squares, each of one colour: hardly anything changes from pixel to pixel."""
+    side = SIZE // 4
+    return [draws.randint(0, 256, (4, 4)).repeat(side, axis=0).repeat(side, axis=1).astype(float) for _ in range(3)]
+
+
+def _fine(draws: np.random.RandomState) -> list[_Field]:
+    """The pixels of such an image in random order: the same colours, and nothing but fine detail."""
+    order = draws.permutation(SIZE * SIZE)
+    return [field.ravel()[order].reshape(SIZE, SIZE) for field in _coarse(draws)]
+
+
 def _ramp(draws: np.random.RandomState) -> _Field:
     """Darker to one side and towards the bottom: neither a flip nor a rotation leaves it as it is."""
     rows, columns = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1)
@@ -87,3 +99,7 @@ KINDS: dict[str, Callable[[np.random.RandomState], list[_Field]]] = {
     "dark": _dark,
     "low_contrast": _low_contrast,
 }
+TEXTURES = 6  # of each kind
+FINE = tuple(f"fine_{number}" for number in range(1, TEXTURES + 1))
+COARSE = tuple(f"coarse_{number}" for number in range(1, TEXTURES + 1))
+KINDS |= dict.fromkeys(FINE, _fine) | dict.fromkeys(COARSE, _coarse)

@@ -17,7 +17,6 @@ import torch
 from autograder import grading_process, pipeline, run, whatif
 from autograder.cache import Cache
 from autograder.changes import Changes, WrongSetting, parse_settings
-from autograder.checks import Submitted
 from autograder.config import Assignment, Exercise, Limits
 from autograder.evidence import Problem
 from autograder.jail import find_isolation
@@ -361,15 +360,16 @@ def test_a_probe_that_timed_out_is_not_kept(course: Path) -> None:
 
 
 def test_a_grading_process_that_dies_is_replaced_at_the_next_work(course: Path, tmp_path: Path) -> None:
+    """Here for an exercise whose grader ends it; tests/test_judging.py has all ways to end."""
+    (course / "graders" / "test_sums.py").write_text("import os\nos._exit(1)\n")
     grader = pipeline.open_grader(course, tiny_course.ASSIGNMENT)
-    broken = Work({}, {"x": Submitted(tmp_path, "", 0)})  # no notebook that the graders look for
+    missing = Problem(Status.FAILED, "nothing was handed in")
+    probes = {e.notebook: pipeline.NotebookWork([], None, missing) for e in grader.assignment.exercises}
     with grading_process.GradingProcess(grader.setup, tmp_path, 60) as process:
         with pytest.raises(grading_process.GradingFault, match="gave no result"):
-            process.grade(broken)
-        missing = Problem(Status.FAILED, "nothing was handed in")
-        probes = {e.notebook: pipeline.NotebookWork([], None, missing) for e in grader.assignment.exercises}
-        answer = process.grade(Work(probes, {}))
-        assert {c["notebook"] for c in answer["checks"]} == set(probes)
+            process.grade(Work({"01_sums": probes["01_sums"]}))
+        answer = process.grade(Work({"02_doubles": probes["02_doubles"]}))
+        assert {c["notebook"] for c in answer["checks"]} == {"02_doubles"}
 
 
 def test_a_grading_process_that_hangs_is_ended(course: Path, tmp_path: Path) -> None:

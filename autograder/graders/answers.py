@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 from autograder.checks import CheckEnded, Graded, fail, need
-from autograder.evidence import LINES_PER_CELL, Problem, Result, Value
+from autograder.evidence import LINES_PER_CELL, OWN_NAMES, Problem, Result, Value, python_name
 from autograder.results import Status
 
 Found = TypeVar("Found")
@@ -19,32 +17,15 @@ def answered(name: str, found: Found | Problem, *, drawn: bool = False) -> Found
     """The evidence for `name`, or the end of the check with its problem.
 
     Where the problem is the release's own `raise NotImplementedError`, the message says just that. `drawn`: it arose
-    with arguments from the course's secret. Then nothing is repeated that the student's code chose to say, since that
-    may be those arguments: only the kind of exception, by Python's own names, and the line.
+    with arguments from the course's secret; then its message is the grader's own and names the exception.
     """
     if not isinstance(found, Problem):
         return found
     line = found.cell * LINES_PER_CELL + found.line
-    if found.type in ("NotImplementedError", "Missing") or OPEN_FORWARD.match(found.message):
+    if found.type in ("NotImplementedError", "Missing") or found.raised.endswith("NotImplementedError"):
         raise CheckEnded(Status.FAILED, f"`{name}` is not answered yet", line)
-    if drawn and found.type and found.status in (Status.ERROR, Status.UNSUPPORTED):
-        raised = RAISED.match(found.message)
-        kind = python_name(raised[1] if raised else found.type)
-        what = f"raises {kind}" if found.status is Status.ERROR else "cannot be turned into a graph"
-        raise CheckEnded(found.status, f"`{name}` {what} for some arguments; try different ones yourself", line)
     # How the graph was made is our business; what `forward` raised stands in the message.
-    return need(replace(found, type="") if found.type.startswith("ExportProblem") else found)
-
-
-OPEN_FORWARD = re.compile(r"forward raises NotImplementedError")
-RAISED = re.compile(r"forward raises (\w+)")
-
-
-def python_name(kind: str) -> str:
-    """The name of an exception as Python has it: a student's own name may hold anything."""
-    builtin = kind.rstrip(")").rpartition("(")[2]
-    known = getattr(builtins, builtin, None)
-    return builtin if isinstance(known, type) and issubclass(known, BaseException) else "an exception"
+    return need(replace(found, type="") if drawn or found.type in OWN_NAMES else found)
 
 
 def evidence_for(kind: Mapping[str, Found], name: str) -> Found:
@@ -77,7 +58,12 @@ def describe(value: Result) -> str:
     kinds = {"bool": "True or False", "none": "None (is the `return` missing?)", "str": "text in quotes"}
     if value.kind == "float":
         return "a number with decimals" if whole_number(value) is None else "a float"
-    return kinds.get(value.kind, f"a value of type {value.value}" if value.kind == "other" else "a whole number")
+    return kinds.get(value.kind, f"a value of {kind_of(value)}" if value.kind == "other" else "a whole number")
+
+
+def kind_of(value: Value) -> str:
+    """The type of a value that is no number; of one that was made with secret numbers it is not told."""
+    return f"type {value.value}" if value.value else "another type"
 
 
 def expect_number(found: int, expected: int, name: str, misconceptions: Mapping[int, str], otherwise: str) -> None:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, cast
 
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from autograder.accuracy import depends_on_others
 from autograder.checks import CheckEnded, Graded, expect, fail
 from autograder.evidence import LINES_PER_CELL, Build, Problem
 from autograder.graders.answers import answered, evidence_for
+from autograder.graders.effects import (
+    LEAST_DEPENDENCE,
+    Effects,
+    awake,
+    everywhere,
+    other_parameters,
+    root_mean_square,
+    with_batch_statistics,
+)
 from autograder.graph import GraphRefused, ModelGraph, Node, Ref, check_tensors, state_differences
 from autograder.graph_analysis import (
     Convolution,
+    Dropout,
     Head,
     Linear,
     batch_norms,
@@ -37,6 +49,8 @@ Images = NDArray[np.float32]
 Array = NDArray[Any]
 EXPORTED_BATCH = 4  # a graph whose code fixes the batch fixes it to this one
 DEFAULT_CLASSES = 10
+MOST_AXES = 8  # of a shape in a message
+PATTERN = 4  # pixels on each side, before it is enlarged to an image
 WRITTEN_DOWN = (
     "is a number of images written down somewhere, as in view(4, -1)? Use x.flatten(1), which keeps the first axis"
 )
@@ -57,6 +71,36 @@ class Export:
         return self.info.shapes
 
 
+class DiscreetRunner:
+    """A runner for a network that was built with numbers from the course's secret: it says how a run ended, in words of
+    its own. What the network's operations say of it holds sizes, which are made of those numbers."""
+
+    def __init__(self, runner: Runner, name: str) -> None:
+        self._runner, self._name = runner, name
+
+    def __getattr__(self, what: str) -> Any:
+        method = getattr(self._runner, what)
+        return partial(self._call, method) if callable(method) else method
+
+    def _call(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        try:
+            return method(*arguments, **named)
+        except RunnerProblem as problem:
+            message = (
+                f"`{self._name}` {ENDED.get(problem.status, 'fails')} for some arguments; try different ones yourself"
+            )
+            raise RunnerProblem(problem.status, message, problem.line) from problem
+
+
+UNUSABLE = "the graph of the network cannot be used for some arguments; try different ones yourself"
+ENDED = {
+    "TIMEOUT": "takes too long",
+    "OUT_OF_MEMORY": "needs more memory than there is",
+    "CRASHED": "ends the process that runs it",
+    "REFUSED": "is too large, or does what a graph may not do",
+}
+
+
 @dataclass(repr=False)
 class Network:
     """One build of a student's module. Everything is looked up when a check first needs it, and kept.
@@ -72,10 +116,14 @@ class Network:
     size: int  # of the images of the first export
     _exports: dict[tuple[bool, int], Export] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.is_drawn:
+            self.runner = cast(Runner, DiscreetRunner(self.runner, self.name))
+
     @property
     def is_drawn(self) -> bool:
         """Whether it was built with arguments from the course's secret, which no message may show."""
-        return bool(self.build.arguments)
+        return self.build.drawn
 
     @property
     def classes(self) -> int:
@@ -122,7 +170,7 @@ class Network:
         try:
             check_tensors(graph, self.build.tensors)
         except GraphRefused as error:
-            fail(str(error), line=error.line)
+            fail(UNUSABLE if self.is_drawn else str(error), line=error.line)
         return graph
 
     def problem_or_graph(self, training: bool, size: int) -> ModelGraph | Problem:
@@ -131,8 +179,7 @@ class Network:
 
     def images(self, count: int = EXPORTED_BATCH, size: int | None = None, part: str = "") -> Images:
         """Standard normal images (count, C, H, W), the same for everybody."""
-        text = f"images/{self.name}/{part}".encode()
-        draws = np.random.RandomState(np.frombuffer(hmac.new(self.secret, text, hashlib.sha256).digest(), "<u4"))
+        draws = random_state(self.secret, f"images/{self.name}/{part}")
         channels = self.graph(False, self.size).input_shape[1]
         side = self.size if size is None else size
         return draws.standard_normal((count, channels, side, side)).astype(np.float32)
@@ -143,9 +190,13 @@ class Network:
         Pure noise will not do: global average pooling leaves hardly any difference between two noise images.
         """
         noise = self.images(count, part="learnable")
-        coarse = self.images(self.classes, 4, part="patterns")
-        patterns = coarse.repeat(self.size // 4, axis=2).repeat(self.size // 4, axis=3)
+        coarse = self.images(self.classes, PATTERN, part="patterns")
+        patterns = coarse.repeat(self.size // PATTERN, axis=2).repeat(self.size // PATTERN, axis=3)
         return (patterns[self.labels(count)] + 0.5 * noise).astype(np.float32)
+
+    def varied_images(self, count: int) -> Images:
+        """Images that differ as much as a size allows: by patterns, else by noise."""
+        return self.learnable_images(count) if self.size % PATTERN == 0 else self.images(count)
 
     def labels(self, count: int) -> NDArray[np.int64]:
         """Labels that go round all classes."""
@@ -169,12 +220,7 @@ class Network:
 
     def logits(self, images: Images, export: Export | None = None) -> Array:
         """What the network computes in eval mode."""
-        try:
-            return self.runner.run((export or self.evaluation).handle, images)
-        except RunnerProblem as problem:
-            if self.is_drawn and problem.status == "ERROR":  # torch's message holds shapes
-                fail(f"`{self.name}` fails for some arguments; try different ones yourself", line=problem.line)
-            raise
+        return self.runner.run((export or self.evaluation).handle, images)
 
     @cached_property
     def convolutions(self) -> tuple[Convolution, ...]:
@@ -182,9 +228,50 @@ class Network:
         return convolutions(self.evaluation.graph, self.evaluation.shapes)
 
     @cached_property
+    def effects(self) -> Effects:
+        """How parts of the network act on its logits, before any training, with nothing in it asleep.
+
+        Batch norms normalise by the batch, but where there are too few values for that.
+        """
+        export = self.evaluation
+        images = self.varied_images(self.batch)
+        handle = self.runner.load(with_batch_statistics(export.graph), awake(export.graph, export.tensors))
+        found = Effects(self.runner, handle, images)
+        try:
+            _ = found.plain
+        except RunnerProblem as problem:
+            if problem.status != "ERROR":
+                raise
+            return Effects(self.runner, self.runner.load(export.graph, awake(export.graph, export.tensors)), images)
+        return found
+
+    @cached_property
+    def training_effects(self) -> Effects:
+        """The same of the graph in training mode, with its noise."""
+        export = self.training
+        handle = self.runner.load(export.graph, awake(export.graph, export.tensors))
+        return Effects(self.runner, handle, self.varied_images(export.graph.batch or EXPORTED_BATCH))
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the logits hardly depend on the image: then no part of the network has any effect.
+
+        Where that cannot be found out, the checks say why.
+        """
+        try:
+            return self.effects.dependence < LEAST_DEPENDENCE
+        except (CheckEnded, RunnerProblem):
+            return False
+
+    @cached_property
     def head(self) -> Head:
         """Everything after the last feature map, from the eval graph."""
         return head(self.evaluation.graph, self.evaluation.shapes)
+
+
+def random_state(secret: bytes, words: str) -> np.random.RandomState:
+    """Draws that depend on the course's secret and the words only (HMAC-SHA256)."""
+    return np.random.RandomState(np.frombuffer(hmac.new(secret, words.encode(), hashlib.sha256).digest(), "<u4"))
 
 
 def networks(graded: Graded, name: str) -> list[Network]:
@@ -224,7 +311,7 @@ def up_to(graph: ModelGraph, index: int) -> ModelGraph:
 
 
 def expect_logits(builds: Sequence[Network]) -> None:
-    """Logits (N, num_classes), for each number of classes that was asked for."""
+    """Logits (N, num_classes), for each number of classes that was asked for, which depend on the image."""
     for network in builds:
         found = network.logits(network.images(network.batch)).shape
         if found == (network.batch, network.classes):
@@ -235,17 +322,33 @@ def expect_logits(builds: Sequence[Network]) -> None:
                 f"`num_classes` is ignored: {default} logits come out whatever it is. Use it in the last layer",
                 line=max((layer.line for layer in network.head.classifiers[-1:]), default=0),
             )
-        wanted = (network.batch, "num_classes") if network is not builds[0] else (network.batch, network.classes)
+        wanted = (network.batch, "num_classes") if network.is_drawn else (network.batch, network.classes)
         shown = f"({', '.join(map(str, wanted))})"
         fail(
             f"logits of {network.batch} images: expected {shown} [N, num_classes], got {describe_shape(network, found)}"
         )
+    for network in builds:
+        expect(
+            not network.is_dead,
+            "the logits hardly depend on the image: another image changes them by less than one part in "
+            f"{1 / LEAST_DEPENDENCE:,.0f}. Is something multiplied by a tiny number, or a huge one added?",
+        )
+
+
+def expect_alive(network: Network) -> None:
+    """End the check where nothing in the network has an effect: the check of the logits says so."""
+    if network.is_dead:
+        raise CheckEnded(Status.SKIPPED, "not judged, because the logits hardly depend on the image")
 
 
 def describe_shape(network: Network, shape: Sequence[int]) -> str:
-    """A shape in which a number that was asked for shows by its name: it is drawn from the course's secret."""
-    asked = {value: name for name, value in network.build.arguments.items()}
-    return f"({', '.join(asked.get(size, str(size)) for size in shape)})"
+    """A shape; of a network that was built with numbers from the course's secret only what is known anyway, since a
+    size may be made of them."""
+    if not network.is_drawn:
+        return f"({', '.join(map(str, shape))})"
+    known = {network.batch: str(network.batch), DEFAULT_CLASSES: str(DEFAULT_CLASSES)}
+    known |= {value: name for name, value in network.build.arguments.items()}
+    return f"({', '.join(known.get(size, 'another number') for size in shape[:MOST_AXES])})"
 
 
 def expect_free_batch(network: Network) -> None:
@@ -291,18 +394,35 @@ def expect_separate_images(network: Network) -> None:
             "images: leave track_running_stats as it is, or hand training=self.training to F.batch_norm",
             line=norm.line,
         )
-    images = network.images(network.batch)
+    for count in batch_sizes(network):
+        changed = companions_change(network, count)
+        expect(
+            not changed,
+            f"in eval mode the logits of an image change with the other images of the batch (of {count}). Each image "
+            "must be judged by itself: take means over the channels or over height and width, never over the batch "
+            "axis",
+            line=line_over_the_batch(network.evaluation.graph),
+        )
+
+
+def batch_sizes(network: Network) -> list[int]:
+    """Sizes from two images to some hundred, drawn by the course's secret: images may meet in large batches only."""
+    if network.evaluation.graph.batch is not None:
+        return [network.batch]
+    draws = random_state(network.secret, f"batches/{network.name}")
+    return [network.batch, *(int(draws.randint(low, high)) for low, high in ((2, 9), (17, 65), (129, 400)))]
+
+
+def companions_change(network: Network, count: int) -> bool:
+    """Whether logits of images change when others take the places of every second one of their batch."""
+    images = network.images(count, part="companions")
+    strangers = 3 * images[:, :, ::-1] + 1
     together = network.logits(images)
-    strangers = images.copy()
-    strangers[1:] = 3 * images[1:, :, ::-1] + 1
-    changed = np.abs(network.logits(strangers)[0] - together[0]).max()
-    # Logits of different images differ by far more; sums of float32 in another order by a millionth.
-    expect(
-        bool(changed <= 1e-4 * max(float(np.abs(together).max()), 1e-6)),
-        "in eval mode the logits of an image change with the other images of the batch. Each image must be judged by "
-        "itself: take means over the channels or over height and width, never over the batch axis",
-        line=line_over_the_batch(network.evaluation.graph),
-    )
+    for kept in (np.arange(count) % 2 == 0, np.arange(count) % 2 == 1):
+        mixed = network.logits(np.where(kept[:, None, None, None], images, strangers))
+        if depends_on_others(together[kept], mixed[kept]).any():
+            return True
+    return False
 
 
 def run_or_explain(network: Network, images: Images, what: str) -> Array:
@@ -344,8 +464,40 @@ def expect_learning_weights(network: Network, *, loss: str = "cross_entropy") ->
     for layer in sorted(layers, key=lambda layer: layer.node):
         expect_kept(layer, network.graph(False, network.size))
         expect_registered(layer)
+    expect_computed_weights(network, layers)
     export = network.training
     expect_gradients(network, export, loss)
+
+
+def expect_computed_weights(network: Network, layers: Sequence[Convolution | Linear]) -> None:
+    """Weights that forward computes (weight norm, say) change with the parameters that they are computed from.
+
+    `constant + 0 * parameter` would have the parameter's name and the constant's values.
+    """
+    computed = [layer for layer in layers if layer.weight is None and layer.weight_kinds - {"buffer"}]
+    if not computed:
+        return
+    graph, tensors, runner = network.evaluation.graph, network.evaluation.tensors, network.runner
+    images, nodes = network.images(network.batch), [layer.weight_node for layer in computed]
+    handles = [runner.load(graph, made) for made in (awake(graph, tensors), other_parameters(graph, tensors))]
+    before, after = (runner.values(handle, images, nodes) for handle in handles)
+    for layer, one, other in zip(computed, before, after, strict=True):
+        moved = root_mean_square(other - one)
+        expect(
+            moved >= LEAST_MOVE * max(root_mean_square(one), root_mean_square(other)),
+            f"the weights of a {kind_of(layer)} hardly change with any parameter, so the optimiser cannot change them. "
+            "Use the parameter itself as the weight, or a value in which it counts",
+            line=layer.line,
+        )
+    for handle in handles:
+        runner.release(handle)
+
+
+LEAST_MOVE = 0.01  # weight norm, standardised and low-rank weights move by more than 0.5
+
+
+def kind_of(layer: Convolution | Linear) -> str:
+    return "linear layer" if isinstance(layer, Linear) else "convolution"
 
 
 def expect_kept(layer: Convolution | Linear, graph: ModelGraph) -> None:
@@ -363,9 +515,9 @@ def expect_kept(layer: Convolution | Linear, graph: ModelGraph) -> None:
 
 def expect_registered(layer: Convolution | Linear) -> None:
     """The layer's weights are parameters. A fixed filter, made in forward or kept as a buffer, is meant to be fixed."""
-    if all(source.kind == "buffer" for source in layer.weight_sources):
+    if layer.weight_kinds <= {"buffer"}:
         return
-    kind = "linear layer" if isinstance(layer, Linear) else "convolution"
+    kind = kind_of(layer)
     expect(
         layer.is_registered,
         f"the weights of a {kind} are not registered as parameters, so the optimiser will never change them. Keep "
@@ -377,53 +529,65 @@ def expect_registered(layer: Convolution | Linear) -> None:
 
 def why_untrained(layer: Convolution | Linear) -> str:
     """What keeps gradients from the registered weights of a layer, and the remedy."""
-    if not any(source.kind == "parameter" for source in layer.weight_sources):
+    if "parameter" not in layer.weight_kinds:
         return "they are frozen (requires_grad=False). Leave requires_grad as it is"
     if not layer.takes_gradient:
         return "they are used inside no_grad. That belongs around an evaluation, not into forward"
     return "they are detached (detach, .data?) before they are used. Use them as they are"
 
 
+# Of a matrix, as `relative_gradients` measures it. The least in networks of many kinds is 2e-7, in an attention whose
+# queries and keys start small.
+LEAST_GRADIENT = 1e-10
+
+
 def expect_gradients(network: Network, export: Export, loss: str) -> None:
     """Kernels and matrices (two or more axes) must move; biases and norm parameters may have no gradient at all."""
-    count = export.graph.batch or EXPORTED_BATCH
-    awake = network.runner.load(export.graph, without_zeros(export))
-    labels = network.labels(count)
-    gradients = network.runner.gradients(awake, network.images(count), labels, loss=loss).parameters
-    network.runner.release(awake)
-    weights = [t.name for t in export.graph.tensors if t.kind == "parameter" and len(t.shape) >= 2]
+    gradients = relative_gradients(network, export, loss)
     stopped = detached(export.graph)
     line = export.graph.nodes[stopped[0]].line if stopped else 0
-    for name in weights:
-        found = gradients.get(name)
-        if found is None or found.max_abs == 0:
-            used = is_used(export.graph, name)
-            if used:
-                cut = "the way back to it is cut by detach, .data or no_grad. Leave that out of forward"
-                fail(f"no gradient reaches `{name}`, so it would keep its random values: {cut}", line=line)
-            fail(f"no gradient reaches `{name}`: it is never used in forward. Use it there, or take it out of __init__")
-        expect(found.finite, f"the gradient of `{name}` is NaN or infinite: look for a division by zero or an overflow")
+    for name, found in gradients.items():
+        shown = "a weight" if network.is_drawn else f"`{name}`"
+        if found is None:
+            fail(f"the gradient of {shown} is NaN or infinite: look for a division by zero or an overflow")
+        if found == 0 and not is_used(export.graph, name):
+            fail(f"no gradient reaches {shown}: it is never used in forward. Use it there, or take it out of __init__")
+        if found == 0:
+            cut = "the way back to it is cut by detach, .data or no_grad. Leave that out of forward"
+            fail(f"no gradient reaches {shown}, so it would keep its random values: {cut}", line=line)
+        expect(
+            found >= LEAST_GRADIENT,
+            f"hardly any gradient reaches {shown}, so it would keep its random values: is what it computes multiplied "
+            "by a tiny number?",
+        )
+
+
+def relative_gradients(network: Network, export: Export, loss: str) -> dict[str, float | None]:
+    """For each kernel and matrix: the largest entry of its gradient times its own largest entry, as a part of the loss;
+    None where it is not finite. A number without a unit: it is the same in whatever scale a layer computes."""
+    count = export.graph.batch or EXPORTED_BATCH
+    tensors = awake(export.graph, export.tensors)
+    handle = network.runner.load(export.graph, tensors)
+    found = network.runner.gradients(handle, network.images(count), network.labels(count), loss=loss)
+    network.runner.release(handle)
+    arrays = safetensors.numpy.load(tensors)
+    kernels = [t for t in export.graph.tensors if t.kind == "parameter" and len(t.shape) >= 2 and t.numel]
+    largest = {t.name: float(np.abs(arrays[t.key]).max(initial=0.0)) for t in kernels}
+    return {
+        name: found.parameters[name].max_abs * size / max(found.loss, SMALLEST)
+        if found.parameters[name].finite and math.isfinite(found.loss)
+        else None
+        for name, size in largest.items()
+    }
+
+
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def is_used(graph: ModelGraph, name: str) -> bool:
     """Whether any operation reads a tensor."""
     places = {node.index for node in graph.nodes if node.tensor >= 0 and graph.tensors[node.tensor].name == name}
     return any(places & set(node.inputs) for node in graph.nodes)
-
-
-def without_zeros(export: Export) -> bytes:
-    """The tensors with parameters that are all zero set to small random numbers.
-
-    A residual branch whose last batch norm starts at 0, or a classifier that does, is a good idea (Goyal et al. 2017)
-    and stops every gradient behind it until the first step.
-    """
-    arrays = safetensors.numpy.load(export.tensors)
-    draws = np.random.RandomState(0)
-    for tensor in export.graph.tensors:
-        array = arrays[tensor.key]
-        if tensor.kind == "parameter" and array.dtype.kind == "f" and not array.any():
-            arrays[tensor.key] = draws.normal(0, 0.1, array.shape).astype(array.dtype)
-    return safetensors.numpy.save(arrays)
 
 
 # Batch norm, pooling
@@ -486,6 +650,11 @@ def expect_global_average_pooling(network: Network, other_size: int) -> None:
         f"{pooling.get(features.global_pooling, 'another reduction is used')}",
         line=features.pooling_line,
     )
+    expect(
+        bool(network.effects.effective([(features.pooling, everywhere(features.pooling))], 1)),
+        f"{average} before the classifier: what is averaged hardly changes the logits",
+        line=features.pooling_line,
+    )
 
 
 # Dropout
@@ -503,9 +672,18 @@ def expect_dropout(network: Network) -> None:
         )
     export = network.training
     ending = head(export.graph, export.shapes)
-    inside = ending.dropouts
-    if any(noise.active and 0 < noise.probability < 1 for noise in inside):
+    strong = [noise for noise in ending.dropouts if noise.active and has_strength(noise)]
+    if network.training_effects.effective([(noise, everywhere(noise.node)) for noise in strong], 1):
         return
+    if strong:
+        fail(
+            "dropout before the classifier hardly changes the logits: put it where the features pass",
+            line=strong[0].line,
+        )
+    weak = next((noise for noise in ending.dropouts if noise.active), None)
+    if weak is not None:
+        asked = f"expected a probability from {LEAST_DROPOUT} to {MOST_DROPOUT}, 0.5 say"
+        fail(f"dropout before the classifier: {asked}, found {weak.probability:.3g}", line=weak.line)
     elsewhere = [noise for noise in dropouts(export.graph, export.shapes) if noise.active]
     expect(bool(elsewhere), "no dropout before the classifier in training: nn.Dropout(0.5), then the linear layer")
     last = max((layer.node for layer in ending.classifiers), default=-1)
@@ -515,6 +693,14 @@ def expect_dropout(network: Network) -> None:
         "there is dropout, but none between the last block and the classifier, where it is asked for",
         line=elsewhere[-1].line,
     )
+
+
+LEAST_DROPOUT, MOST_DROPOUT = 0.01, 0.95  # as the notebook says
+
+
+def has_strength(noise: Dropout) -> bool:
+    """Whether a dropout erases neither nothing nor everything."""
+    return LEAST_DROPOUT <= noise.probability <= MOST_DROPOUT
 
 
 # Norms that stand where batch norm is asked for

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from autograder.checks import Graded, expect, fail, points
+from autograder.graders.effects import everywhere
 from autograder.graders.models import (
     Network,
+    expect_alive,
     expect_dropout,
     expect_free_batch,
     expect_global_average_pooling,
@@ -32,7 +34,8 @@ def builds(graded: Graded) -> list[Network]:
 
 @pytest.fixture(scope="module")
 def deeper_cnn(builds: list[Network]) -> Network:
-    """`DeeperCNN()`."""
+    """`DeeperCNN()`, in which something has an effect on the logits."""
+    expect_alive(builds[0])
     return builds[0]
 
 
@@ -72,6 +75,9 @@ def test_four_blocks(deeper_cnn: Network) -> None:
         f"channels at the ends of the blocks: expected 32 → 64 → 128 → 256, found {' → '.join(map(str, channels))}",
         line=next((b.line for b, wanted in zip(found, CHANNELS, strict=False) if b.out_channels != wanted), 0),
     )
+    for number, block in enumerate(found, 1):
+        convolved = deeper_cnn.effects.effective([(c, everywhere(c.node)) for c in block.convolutions], 1)
+        expect(bool(convolved), f"the convolutions of block {number} have no effect on the logits", line=block.line)
 
 
 @points(2, cell=CELL, hint="nn.BatchNorm2d(channels) after the convolution of each block, one for each.")
@@ -82,6 +88,12 @@ def test_batch_norm(deeper_cnn: Network) -> None:
             bool(block.batch_norms),
             f"no batch norm found in block {number}{other_norms(deeper_cnn.evaluation.graph)}",
             line=block.line,
+        )
+        acting = deeper_cnn.effects.effective([(norm, everywhere(norm.node)) for norm in block.batch_norms], 1)
+        expect(
+            bool(acting),
+            f"the batch norm in block {number} has no effect on the logits: let the features pass through it",
+            line=block.batch_norms[0].line,
         )
     expect_own_statistics(deeper_cnn)
 

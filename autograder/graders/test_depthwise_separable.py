@@ -10,6 +10,7 @@ import pytest
 
 from autograder.checks import CheckEnded, Graded, expect, fail, points, requires
 from autograder.graders.answers import expect_number, integer_answer
+from autograder.graders.effects import everywhere
 from autograder.graders.models import Array, Network, expect_learning_weights, networks, up_to
 from autograder.graph_analysis import Convolution, Linear, linears
 from autograder.results import Status
@@ -88,7 +89,7 @@ def test_output_shapes(builds: list[Network]) -> None:
 def explain_shapes(builds: Sequence[Network], found: Sequence[tuple[int, ...]]) -> None:
     """Fail with the one mistake that explains all shapes, if there is one."""
     for network, shape in zip(builds, found, strict=True):
-        expect(len(shape) == 4, f"expected an output with 4 axes [N, C, H, W], found {len(shape)}")
+        expect(len(shape) == 4, "expected an output with 4 axes [N, C, H, W], found another number of them")
         a = arguments(network)
         if shape[1] != a["out_channels"]:
             ignored = shape[1] == a["in_channels"]
@@ -148,6 +149,7 @@ def test_first_is_depthwise(builds: list[Network]) -> None:
             line=stage[0].line,
         )
         expect_channels_apart(network, following)
+        expect_acting(network, stage, "the depthwise convolution")
 
 
 def expect_depthwise(layer: Layer, network: Network) -> None:
@@ -164,16 +166,16 @@ def expect_channels_apart(network: Network, following: Layer | None) -> None:
     """Until the mixing layer, a change in input channel i shows in channel i only."""
     if following is None:
         return  # there is no mixing layer: the next check says so
-    graph = network.evaluation.graph
-    before = graph.nodes[following.node].inputs[0]
-    handle = network.runner.load(up_to(graph, before), network.evaluation.tensors)
+    graph = up_to(network.evaluation.graph, following.data)
+    handle = network.runner.load(graph, network.evaluation.tensors)
     images = network.images(network.batch)
-    plain = channels_first(network.runner.run(handle, images), following)
+    plain = by_channel(network.runner.run(handle, images), following)
     for channel in range(images.shape[1]):
         changed = images.copy()
         changed[:, channel] = changed[:, channel, ::-1] + 1
-        difference = np.abs(channels_first(network.runner.run(handle, changed), following) - plain)
-        moved = difference.reshape(len(difference), -1).max(axis=1) > 1e-5 * max(float(np.abs(plain).max()), 1e-6)
+        difference = np.abs(by_channel(network.runner.run(handle, changed), following) - plain)
+        # Each channel by its own size: one that is huge must not hide what happens in the others.
+        moved = difference.max(axis=1) > 1e-5 * np.abs(plain).max(axis=1)
         expect(
             not moved[np.arange(len(moved)) != channel].any(),
             "before the 1×1 convolution the channels must stay apart, but a change in one of them shows in others",
@@ -182,9 +184,22 @@ def expect_channels_apart(network: Network, following: Layer | None) -> None:
     network.runner.release(handle)
 
 
-def channels_first(values: Array, layer: Layer) -> Array:
-    """(N, C, H, W), or (N, H, W, C) before a linear layer, as (C, ...)."""
-    return np.moveaxis(values, layer.axis if isinstance(layer, Linear) else 1, 0)
+def by_channel(values: Array, layer: Layer) -> Array:
+    """What a layer mixes, (N, C, H, W) or (N, H, W, C) before a linear one, as rows of channels (C, ...)."""
+    axis = layer.axis if isinstance(layer, Linear) else 1
+    expect(
+        values.ndim > axis and values.size > 0,
+        "the layer that mixes the channels works on a value without pixels: give it what the depthwise one made",
+        line=layer.line,
+    )
+    return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+
+
+def expect_acting(network: Network, stage: Sequence[Layer], what: str) -> None:
+    """Every layer of a stage has an effect on the output."""
+    acting = network.effects.effective([(layer, everywhere(layer.node)) for layer in stage], len(stage))
+    idle = next((layer for layer in stage if layer not in acting), None)
+    expect(idle is None, f"{what} has no effect on the output: use what it computes", line=idle.line if idle else 0)
 
 
 @points(3, cell=MODULE, hint="nn.Conv2d(in_channels, out_channels, kernel_size=1)")
@@ -202,6 +217,7 @@ def test_second_is_pointwise(builds: list[Network]) -> None:
             + ("one with groups" if isinstance(second, Convolution) and second.groups > 1 else "a larger kernel"),
             line=second.line,
         )
+        expect_acting(network, [second], "the 1×1 convolution")
 
 
 @points(3, cell=MODULE, hint="Only two convolutions: C_in·k² weights in the first, C_in·C_out in the second.")
@@ -218,9 +234,10 @@ def test_weight_ratio(builds: list[Network]) -> None:
         if weights * a["out_channels"] * area != standard * (area + a["out_channels"]):
             expected = 1 / a["out_channels"] + 1 / area
             more = "more" if weights / standard > expected else "fewer"
+            many = ", in more than two layers" if len(found) > 2 else ""
             fail(
-                f"the convolutions have {more} weights than C_in·k² + C_in·C_out, in {len(found)} layers: one "
-                "depthwise and one pointwise convolution are asked for",
+                f"the convolutions have {more} weights than C_in·k² + C_in·C_out{many}: one depthwise and one "
+                "pointwise convolution are asked for",
                 line=found[2].line if len(found) > 2 else 0,
             )
 

@@ -19,6 +19,7 @@ from safetensors.torch import save as save_tensors
 from autograder.worker.exporter import ExportProblem, TensorPool, export_graph
 
 EXAMPLE_BATCH = 4
+UNFINISHED = "Unfinished"
 IDENTITY = ("kind", "name", "group", "index")
 
 
@@ -82,7 +83,8 @@ class Collector:
         return self.namespace[name]
 
     def describe(self, error: BaseException) -> dict[str, Any]:
-        """A problem record: status, exception type, message, and the student's line where the traceback has one."""
+        """A problem record: status, exception type, message, the student's line where the traceback has one, and what
+        `forward` raised where it was that which failed."""
         line = error.line if isinstance(error, ExportProblem) else 0
         for frame in traceback.extract_tb(error.__traceback__):
             line = self.locate(frame.filename, frame.lineno or 0) or line
@@ -98,8 +100,9 @@ class Collector:
             status = "UNSUPPORTED"
         else:
             status = "OUT_OF_MEMORY" if memory else "ERROR"
-        kind = "" if isinstance(error, Unfinished) else name_of(type(error))
-        return {"status": status, "type": kind, "message": text, "line": line}
+        kind = UNFINISHED if isinstance(error, Unfinished) else name_of(type(error))
+        raised = name_of(error.raised) if isinstance(error, ExportProblem) and error.raised else ""
+        return {"status": status, "type": kind, "message": text, "line": line, "raised": raised}
 
     def gather_answer(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         return {"value": encode_value(self.find(probe["name"]))}, b""
