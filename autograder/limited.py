@@ -15,6 +15,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -63,56 +65,171 @@ def run_limited(function: Callable[[Any], Any], argument: Any, bounds: Bounds = 
     """`function(argument)`, computed in a process with limits. Argument and result are JSON, the function is one that
     a module defines by name. Raises TooMuch and WorkFailed.
 
-    The process is forked, which takes hundredths of a second. From a process with several threads (formgrader's
-    server) a new one is started instead: a lock that another thread holds at the fork would never be released.
+    The process is forked, which takes hundredths of a second. For a process with several threads (formgrader's server,
+    a command with a progress bar) another one forks it, which has only one: a lock that another thread holds at the
+    fork would never be released.
     """
     read_end, write_end = os.pipe()
-    starts = _fork if threading.active_count() == 1 else _start
-    child = starts(function, argument, bounds, write_end)
-    os.close(write_end)
+    try:
+        child = (_fork if threading.active_count() == 1 else _ask)(function, argument, bounds, write_end)
+    except BaseException:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
     try:
         answer = _receive(read_end, bounds)
     except BaseException:  # too much, or the user's Ctrl-C
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        child.kill()
+        child.wait()
         raise
     finally:
         os.close(read_end)
-    return _read_answer(answer, os.waitpid(child, 0)[1], bounds)
+    return _read_answer(answer, child.wait(), bounds)
 
 
-def _fork(function: Callable[[Any], Any], argument: Any, bounds: Bounds, answers: int) -> int:
+@dataclass(frozen=True)
+class _Child:
+    """A process that was forked here."""
+
+    number: int
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.number, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Until it has ended; how, as os.waitpid tells."""
+        return os.waitpid(self.number, 0)[1]
+
+
+def _fork(function: Callable[[Any], Any], argument: Any, bounds: Bounds, answers: int) -> _Child:
     child = os.fork()
     if child == 0:
         _work(function, argument, bounds, answers)
-    return child
+    return _Child(child)
 
 
-def _start(function: Callable[[Any], Any], argument: Any, bounds: Bounds, answers: int) -> int:
-    code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent.parent)!r}); "
-        "from autograder.limited import main; main()"
-    )
+# A process that forks for another one
+
+
+class _Forker:
+    """A process of one thread, which forks others when it is asked to; it ends with the one that asks."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        package = str(Path(__file__).resolve().parent.parent)
+        code = f"import sys; sys.path.insert(0, {package!r}); from autograder.limited import serve; serve()"
+        with theirs:
+            command = [sys.executable, "-I", "-c", code, str(theirs.fileno())]
+            nowhere: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "cwd": "/"}
+            process = subprocess.Popen(command, pass_fds=[theirs.fileno()], **nowhere)
+        process.returncode = 0  # it is waited for by its number, if it does not outlive this process's interest
+        self._number = process.pid
+        self._is_done = False
+        self.owner = os.getpid()
+
+    def ask(self, told: dict[str, Any], answers: int) -> None:
+        """Have one process work. Raises OSError where there is no forker any more."""
+        text = json.dumps(told).encode("ascii")
+        socket.send_fds(self._socket, [len(text).to_bytes(8, "big")], [answers])
+        self._socket.sendall(text)
+
+    def kill(self) -> None:
+        """End the process. The forker goes with it: whether it has heard of the end already, nobody can know."""
+        self._is_done = True
+        with suppress(OSError):
+            self._socket.sendall(b"k")
+
+    def wait(self) -> int:
+        """Until the process has ended; how, as os.waitpid tells."""
+        status = b""
+        with suppress(ConnectionError):  # somebody killed it
+            status = _exactly(self._socket, 4)
+        if len(status) < 4 or self._is_done:
+            self.close()
+        else:
+            _idle.append(self)
+        return int.from_bytes(status, "big") if len(status) == 4 else int(signal.SIGKILL)  # as its forker
+
+    def close(self) -> None:
+        """Let it end."""
+        self._socket.close()
+        with suppress(ChildProcessError):
+            os.waitpid(self._number, 0)
+
+
+_idle: list[_Forker] = []
+
+
+def _ask(function: Callable[[Any], Any], argument: Any, bounds: Bounds, answers: int) -> _Forker:
     told = {"module": function.__module__, "function": function.__qualname__, "argument": argument}
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-c", code, str(answers), json.dumps(asdict(bounds))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        pass_fds=[answers],
-    )
-    process.returncode = 0  # it is waited for by its number
-    assert process.stdin is not None
-    with suppress(BrokenPipeError), process.stdin as stream:
-        stream.write(json.dumps(told).encode())
-    return process.pid
+    told["bounds"] = asdict(bounds)
+    while True:
+        try:
+            forker = _idle.pop()
+        except IndexError:
+            forker = _Forker()
+            forker.ask(told, answers)
+            return forker
+        if forker.owner != os.getpid():
+            continue  # it is that of the process from which this one was forked
+        try:
+            forker.ask(told, answers)
+        except OSError:  # somebody killed it
+            forker.close()
+        else:
+            return forker
 
 
-def main() -> None:
-    """The started process: what to do comes on standard input, the answer goes to the descriptor that is named."""
-    told = json.load(sys.stdin)
-    function = getattr(importlib.import_module(told["module"]), told["function"])
-    _work(function, told["argument"], Bounds(**json.loads(sys.argv[2])), int(sys.argv[1]))
+def serve() -> None:
+    """The forker: one process after another, each killed when a byte comes, or when nobody is left who asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=int(sys.argv[1])) as asked:
+        while True:
+            length, descriptors, _, _ = socket.recv_fds(asked, 8, 1)
+            if len(length) < 8:
+                return
+            told = json.loads(_exactly(asked, int.from_bytes(length, "big")))
+            with suppress(Exception):  # once, for all that follow; where it fails, the process itself says so
+                importlib.import_module(told["module"])
+            status = _forked(asked, told, descriptors[0])
+            with suppress(BrokenPipeError):  # nobody is left
+                asked.sendall(status.to_bytes(4, "big"))
+
+
+def _forked(asked: socket.socket, told: dict[str, Any], answers: int) -> int:
+    """Fork, and wait for the end; how it ended."""
+    ends, alive = os.pipe()
+    child = os.fork()
+    if child == 0:
+        asked.close()
+        _work(partial(_named, told), told["argument"], Bounds(**told["bounds"]), answers)
+    os.close(alive)
+    os.close(answers)
+    waiting: list[Any] = [asked, ends]
+    try:
+        if asked in select.select(waiting, [], [])[0]:
+            asked.recv(1)
+            os.kill(child, signal.SIGKILL)
+        return os.waitpid(child, 0)[1]
+    finally:
+        os.close(ends)
+
+
+def _named(told: dict[str, Any], argument: Any) -> Any:
+    return getattr(importlib.import_module(told["module"]), told["function"])(argument)
+
+
+def _exactly(source: socket.socket, size: int) -> bytes:
+    """So many bytes; fewer where there are no more."""
+    received = bytearray()
+    while len(received) < size and (chunk := source.recv(min(CHUNK, size - len(received)))):
+        received += chunk
+    return bytes(received)
+
+
+# In the process with limits
 
 
 def _work(function: Callable[[Any], Any], argument: Any, bounds: Bounds, answers: int) -> NoReturn:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from autograder import limited
 from autograder.limited import Bounds, TooMuch, WorkFailed, run_limited
 from autograder.results import Status
-from tests.limited_work import babble, die, echo, hoard, leave, nest, sleep, spin, stumble
+from tests.limited_work import babble, die, echo, hoard, kill_parent, leave, nest, sleep, spin, stumble
 
 SMALL = Bounds(cpu_seconds=1, wall_seconds=60, memory_mib=64, answer_mib=1)
 
@@ -67,11 +70,48 @@ def test_a_slip_of_our_own_is_no_fault_of_the_input(way: str) -> None:
 
 
 def test_nothing_is_left(way: str) -> None:
-    """No process that nobody waited for, no open file."""
+    """No process that nobody waited for, no open file; but one process that forks for others, where that is needed."""
+    run_limited(echo, 1)
     before = set(os.listdir("/proc/self/fd"))
     run_limited(echo, 1)
     with pytest.raises(TooMuch):
         run_limited(spin, None, SMALL)
     assert set(os.listdir("/proc/self/fd")) == before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert ended_children() == 0
+
+
+def ended_children() -> int:
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0]
+    except ChildProcessError:
+        return 0
+
+
+def test_what_is_killed_from_outside_is_replaced() -> None:
+    """Also the process that forks, whether it waits or works."""
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        assert run_limited(echo, 1)["heard"] == 1
+        idle = limited._idle[-1]._number
+        os.kill(idle, signal.SIGKILL)
+        os.waitid(os.P_PID, idle, os.WEXITED | os.WNOWAIT)
+        assert run_limited(echo, 2)["heard"] == 2
+        with pytest.raises(TooMuch, match="SIGKILL"):
+            run_limited(kill_parent, None, SMALL)
+        assert run_limited(echo, 3)["heard"] == 3
+        with pytest.raises(TooMuch, match=r"more than 0\.5 s"):
+            run_limited(sleep, 600, Bounds(wall_seconds=0.5))
+        assert run_limited(echo, 4)["heard"] == 4
+        assert ended_children() == 0
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_several_threads_work_side_by_side() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert [found["heard"] for found in pool.map(lambda number: run_limited(echo, number), range(20))] == list(
+            range(20)
+        )
