@@ -29,6 +29,7 @@ MARKDOWN_TAGS = TABLE_TAGS | {"div", "dl", "dt", "dd", "del", "h1", "h2", "h3", 
 CLASSES = re.compile(r"highlight|hl-\w+|anchor-link|[a-z][a-z0-9]{0,2}")
 # Of the notebook itself: one from elsewhere would tell its owner who reads an answer and when, or call formgrader.
 PICTURE = re.compile(r"(?:attachment:|data:image/(?:png|jpeg|gif);base64,)", re.IGNORECASE)
+ADDRESS = re.compile(r"&lt;((?:https?://|mailto:)[^\s<>]+|[\w.+-]+@[\w.-]+)>")
 PROTOCOLS = {"http", "https", "mailto", "data", "attachment"}
 BLANKS = re.compile(r"\s+")
 SIGNS = {"block": "$$", "inline": "$", "environment": ""}
@@ -85,12 +86,15 @@ class PageText(IPythonRenderer):  # type: ignore[misc]
         return f'<a href="{html.escape(address)}">{words or html.escape(address)}</a>'
 
     def inline_math(self, body: str) -> str:
+        body = html.unescape(body)  # `clean_source` has escaped a sign before a letter, as in a<b
         return self._mark(body, "inline") or str(super().inline_math(body))
 
     def block_math(self, body: str) -> str:
+        body = html.unescape(body)
         return self._mark(body, "block") or str(super().block_math(body))
 
     def latex_environment(self, name: str, body: str) -> str:
+        body = html.unescape(body)
         whole = f"\\begin{{{name}}}{body}\\end{{{name}}}"
         return self._mark(whole, "environment") or str(super().latex_environment(name, body))
 
@@ -186,6 +190,8 @@ def clean_source(source: str) -> str:
 
 
 def restore_comparisons(source: str) -> str:
-    """Take back the escaping of signs that start no tag: `1 < 2`, quotations and `&` read as they were written."""
+    """Take back the escaping of signs that start no tag: `1 < 2`, quotations and `&` read as they were written, and
+    `<https://example.org>` is an address."""
     source = re.sub(r"&lt;(?![a-zA-Z/!?])", "<", source)
-    return re.sub(r"&amp;(?=\s)", "&", source.replace("&gt;", ">"))
+    source = re.sub(r"&amp;(?![#a-zA-Z])", "&", source.replace("&gt;", ">"))
+    return ADDRESS.sub(r"<\1>", source)

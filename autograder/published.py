@@ -78,7 +78,9 @@ def is_checkpoint(name: str, file: BinaryIO) -> bool:
     if not name.endswith(".safetensors"):
         return head.startswith(SAVED)
     length = int.from_bytes(head[:8], "little")
-    return head[8:] == b"{" and 2 <= length <= min(size - 8, MOST_HEADER)
+    # Its first bytes are a number, which could be written so that they read as a tag; none of the library's can, since
+    # it fills up headers to eights.
+    return head[8:] == b"{" and 2 <= length <= min(size - 8, MOST_HEADER) and not head.startswith(b"<")
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,30 +10,28 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Dialog, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, Request
+
+from tools import published
 
 LOCAL = ("file:", "data:", "about:", "blob:")
 SERIOUS = ("serious", "critical")
 
 
-def find_chromium() -> str:
-    """Debian's Chromium, or what $CHROMIUM names. Skips the test where there is none."""
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if found is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium, or set CHROMIUM")
-    return found
+def skip_without_browser() -> None:
+    """Skips the test where there is no browser."""
+    try:
+        published.find_chromium()
+    except published.NoBrowser as problem:
+        pytest.skip(str(problem))
 
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """One browser process. Root has no use for its sandbox: Chromium refuses to start with it."""
-    arguments = ["--no-sandbox"] if os.getuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=arguments)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    """One browser process. Skips the test where there is none."""
+    skip_without_browser()
+    with published.open_browser() as browser:
+        yield browser
 
 
 @dataclass

@@ -508,3 +508,13 @@ def test_formulas_are_drawn_and_what_cannot_be_is_left_as_written() -> None:
     assert r'aria-label="\frac{a}{b} &lt; 1"' in page
     assert r"$\begin{x}$" in page
     assert "<code>$c$</code>" in page
+
+
+def test_no_form_of_feedback_grows_with_what_a_student_makes_the_grader_remark() -> None:
+    graded = example_reports.hostile()
+    loud = [replace(check, message="m" * 100_000, code="c" * 100_000, place="p" * 100_000) for check in graded.checks]
+    noted = replace(graded, checks=loud, notes=[f"02_network: {'n' * 10_000} {number}" for number in range(2000)])
+    page = shown(noted)
+    for form in said(page, noted):
+        assert len(form) < 30_000 * len(loud)
+        assert "and 1,980 more" in form

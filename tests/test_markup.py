@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import random
 import re
 import socket
 from html.parser import HTMLParser
@@ -114,6 +115,7 @@ def test_an_attached_bitmap_is_shown() -> None:
 
 def test_cleaning_leaves_comparisons_readable_and_tags_escaped() -> None:
     assert restore_comparisons("&gt; 1 &lt; 2 &amp; 3 &lt;= 4") == "> 1 < 2 & 3 <= 4"
+    assert restore_comparisons("a &amp;= b &lt;https://example.org/a&gt;") == "a &= b <https://example.org/a>"
     for tag in ("&lt;script&gt;", "&lt;/b&gt;", "&lt;!--", "&lt;?x", "&amp;lt;b", "&amp;#106;"):
         assert restore_comparisons(tag).startswith("&")
 
@@ -313,11 +315,13 @@ def test_a_formula_cannot_leave_the_place_where_it_is_typeset() -> None:
         r"\left\lfloor \frac{H + 2p - d(k-1) - 1}{s} \right\rfloor + 1",
         r"\begin{aligned} a &= b \\ &\leq \mathbb{E}[x] \end{aligned}",
         r"\text{cost: 5\$} \quad \forall x \in \mathcal{X}",
+        r"a<b \text{ and } b&c",
     ],
 )
 def test_mathematics_as_students_write_it_is_typeset(tex: str) -> None:
     assert is_plain_tex(tex)
-    assert html.escape(tex) in render(f"$${tex}$$")
+    (cell,) = clean_cells([markdown(f"$${tex}$$")])
+    assert html.escape(tex) in render(cell["source"])
 
 
 # Formulas that are drawn in feedback
@@ -333,6 +337,25 @@ def test_a_formula_that_cannot_be_drawn_stays_text(tex: str) -> None:
     page = render(f"before ${tex}$ after", typeset_markdown)
     assert page.startswith("<p>before $")
     assert page.rstrip().endswith("after</p>")
+
+
+_TOKENS = r"""
+\frac \sqrt \left \right \middle \overline \text \mathrm \quad \, \! ~ { } [ ] ( ) ^ _ $ $$ \$ & # % x 1 \\ < > " '
+* ` \begin{a} \end{a} \( \) \href \substack \genfrac \binom \underset {} {\,} &amp; &#36; \alpha \int \unknown 字 \x
+"""
+TOKENS = _TOKENS.split()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_formula_costs_a_page(seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(20):
+        tex = draw.choice(("", " ")).join(draw.choices(TOKENS, k=draw.randint(1, 30)))
+        for wanted in (typeset_markdown, safe_markdown):
+            page = render(f"before ${tex}$ then $${tex}$$ after", wanted)
+            assert "before" in page
+            assert "after" in page
+            assert links(page) == []
 
 
 def test_warnings_of_the_drawing_library_are_nobodys_business(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,12 +8,8 @@ import json
 import os
 import re
 import shutil
-import socket
 import sqlite3
 import subprocess
-import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -24,6 +20,7 @@ import pytest
 from nbgrader.api import Gradebook
 
 from tests.conftest import GradedCourse, nbgrader
+from tools import published
 from tools.samples import ASSIGNMENT, build_sample, executable
 
 CANARY = "taken"  # in every attempt of the sample `markdown_script`
@@ -140,28 +137,8 @@ def test_the_graders_own_fault_records_no_score_and_spares_the_others(course: Pa
 @pytest.fixture(scope="module")
 def formgrader(course: Path) -> Iterator[str]:
     """The address of formgrader, served for the course by a real Jupyter server on the loopback interface."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    extensions = {"nbgrader.server_extensions.formgrader": True}
-    options = [f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", "--no-browser", "--allow-root"]
-    options += ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
-    options += [f"--ServerApp.jpserver_extensions={extensions}", f"--ServerApp.root_dir={course}"]
-    command = [sys.executable, "-m", "jupyter_server", *options]
-    with open(course / "server.log", "w") as log:
-        server = subprocess.Popen(command, cwd=course, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}/formgrader"
-    try:
-        for _ in range(120):
-            try:
-                fetch(f"{address}/api/assignments")
-                break
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.5)
+    with published.formgrader(course) as address:
         yield address
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def fetch(address: str, method: str = "GET", body: object = None) -> str:

@@ -157,6 +157,7 @@ def test_a_newer_submission_replaces_the_older_one(course: Path) -> None:
         ("model.safetensors", b"\x7b" + bytes(7) + PAGE.encode() + bytes(200), False),
         ("model.safetensors", b"<!DOCTYPE html>" + bytes(99), False),
         ("model.safetensors", b"", False),
+        ("model.safetensors", b"<b " + bytes(5) + b"{" + b" " * (1 << 22), False),
         ("model.pt", b"PK\x03\x04" + PAGE.encode(), True),
         ("model.pt", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", True),
         ("model.pt", PAGE.encode(), False),
@@ -270,7 +271,7 @@ def test_a_notebook_that_cannot_be_read_gets_a_page_too(course: Path) -> None:
 def test_the_pages_of_a_submission_are_bounded_in_all(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_course.hand_in(course, "eve", "50")
     tiny_course.grade(course)
-    monkeypatch.setattr(feedback_exporter, "MOST_PAGES", 300_000)  # a page has 200 KB, most of it styles
+    monkeypatch.setattr(feedback_exporter, "MOST_PAGES", 200_000)  # a page has 130 KB, most of it styles
     assert not generate_feedback(open_course(course), tiny_course.ASSIGNMENT, ["eve"], {}).failed
     folder = course / "feedback" / "eve" / tiny_course.ASSIGNMENT
     plain = {path.name: "is not shown here" in path.read_text() for path in folder.glob("*.html")}

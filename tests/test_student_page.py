@@ -15,10 +15,19 @@ from PIL import Image
 
 from autograder.gradebook import Mark
 from autograder.overview import Row
+from autograder.report.anonymous import anonymised
 from autograder.report.code_view import code_lines, plain_lines
 from autograder.report.pages import Site
-from autograder.report.student import explain_command, render_student, shown_output
-from autograder.results import AnswerCell, CellRun, Evaluation, GradeReport, Mistake, NotebookRun, Status
+from autograder.report.student import (
+    LEFT_OUT,
+    MOST_PAGE_PICTURES,
+    MOST_PAGE_TEXT,
+    MOST_STOPPED,
+    explain_command,
+    render_student,
+    shown_output,
+)
+from autograder.results import AnswerCell, CellRun, Evaluation, GradeReport, HandedIn, Mistake, NotebookRun, Status
 from tests.example_reports import HOSTILE, broken, check, everyone, failing, hostile, marks_for, report, undecided
 from tests.test_report import Page, words
 
@@ -213,3 +222,24 @@ def test_what_the_grader_could_not_judge_has_no_points_that_were_lost() -> None:
     found = losses(page_of(broken(), *marks_for(broken())))
     assert found
     assert all(points.endswith(" open") for points, _ in found)
+
+
+def test_a_page_holds_so_much_of_what_cells_showed_and_says_so() -> None:
+    """Of hundreds of cells, those that the student added included."""
+    large = base64.b64encode(base64.b64decode(picture()) + bytes(600_000)).decode()
+    shown = {"output_type": "display_data", "data": {"image/png": large}, "metadata": {}}
+    printed = {"output_type": "stream", "name": "stdout", "text": "x" * 200_000}
+    cells = [CellRun(number, Status.ERROR, 0.1, [shown, printed], "m" * 2000) for number in range(300)]
+    page = page_of(with_code(*[AnswerCell(number, "code", "", CODE) for number in range(60)], run=cells))
+    assert len(page) < MOST_PAGE_PICTURES + 3 * MOST_PAGE_TEXT
+    assert page.count(LEFT_OUT) > 50
+    assert "240 other cells did not run" in page
+    assert f"And {240 - MOST_STOPPED} more." in page
+
+
+def test_other_files_are_listed_as_text_with_their_number() -> None:
+    graded = report("ada", SOFTMAX, files=[HandedIn("<b>plot</b>.html", 1234)], more_files=17)
+    page = page_of(graded)
+    assert "<bdi>&lt;b&gt;plot&lt;/b&gt;.html</bdi> (1,234 bytes) and 17 more" in page
+    (nameless,) = anonymised([Row(graded, ())])
+    assert nameless.report.files == ()

@@ -37,6 +37,7 @@ from autograder.evidence import clean_text
 from autograder.gradebook import read_marks
 from autograder.report.places import STUDENTS, student_page
 from autograder.results import GradeReport, Status
+from tools import published
 from tools.flagged import build_flagged, flagged_names, read_flagged
 from tools.hostile import Attack, build, read_attacks, read_twins
 from tools.samples import ASSIGNMENT, ROOT, executable, make_course
@@ -202,7 +203,7 @@ def attack(root: Path, attacks: Sequence[Attack], kind: str) -> Result:
     general += _left_processes(processes)
     told = "\n".join(done.stdout + done.stderr for done in (graded, again, feedback, report))
     effects = _changed(before, course.kept(), _set_aside(course)) + find_canaries(course) + find_script(course)
-    effects += find_escapes(course, told)
+    effects += find_escapes(course, told) + find_published(course)
     effects += [(f"traces/{p.name}", "a file outside the jail") for p in (course.outside / "traces").iterdir()]
     outcomes = [_outcome(course, each, effects) for each in attacks]
     blamed = {each.name for each in attacks}
@@ -359,6 +360,17 @@ def find_escapes(course: Course, told: str) -> list[tuple[str, str]]:
     return found
 
 
+def find_published(course: Course) -> list[tuple[str, str]]:
+    """What lies in folders that are served or given to students and must not, what a browser is led to there, and pages
+    that are missing or too large; without a browser what can be seen without one."""
+    graded = {a.name: [a.notebook] for a in course.attacks if (course.root / "autograded" / a.name).is_dir()}
+    found = {name: published.problems_with_files(course.root, ASSIGNMENT, name) for name in graded}
+    with suppress(published.NoBrowser):
+        for name, problems in published.problems_with_pages(course.root, ASSIGNMENT, graded).items():
+            found[name] += problems
+    return [(f"published/{name}", problem) for name, problems in found.items() for problem in problems]
+
+
 def _outcome(course: Course, attack: Attack, effects: Sequence[tuple[str, str]]) -> Outcome:
     report = reports.load_report(course.root, ASSIGNMENT, attack.name)
     own = tuple(f"{what}: {path}" for path, what in effects if attack.name in re.split(r"[/.]", path))
@@ -493,6 +505,10 @@ def main(only: Sequence[str], jobs: int, keep: bool, place: Path) -> None:
     needed = {each.twin for each in chosen}
     twins = [twin for twin in read_twins() if twin.name in needed]
     console.print(f"{len(chosen)} attacks and {len(twins)} honest twins, test set: {source}. About ten seconds each.")
+    try:
+        published.find_chromium()
+    except published.NoBrowser as problem:
+        console.print(f"[yellow]What a browser gets of them is not looked at: {escape(str(problem))}[/yellow]")
     found, general = _attack_side_by_side(place, [*chosen, *twins], kind, jobs)
     console.print(table_of(found))
     flagged = [] if only else grade_flagged(place / "flagged", kind)

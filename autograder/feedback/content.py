@@ -16,6 +16,7 @@ from autograder.figures import Dot
 from autograder.gradebook import Mark, Standing
 from autograder.outputs import checks_digest, readable, remedy, undecided_points, where
 from autograder.overview import Points, Row, status_words
+from autograder.remarks import few
 from autograder.results import CheckResult, Curve, Evaluation, GradeReport, Model, Status
 
 MOST_STRENGTHS, MOST_STEPS = 3, 3
@@ -176,7 +177,7 @@ def show_notebook(
         name,
         basis.row.points_of(name),
         cells,
-        [f"About your notebook: {readable(note)}." for note in notes],
+        [f"About your notebook: {readable(note)}." for note in few(notes)],
         [Comment(comment.cell, readable(comment.text)) for comment in comments],
     )
     return _with_figures(shown, report, basis.others)

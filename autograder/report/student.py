@@ -22,7 +22,11 @@ from autograder.report.pages import OWN_FACTS, Site, checks_by_cell, render
 from autograder.results import AnswerCell, CellRun, CellScore, CheckResult, Evaluation, Status
 
 MOST_TEXT = 20_000  # characters of a cell's output that a page shows
+MOST_PAGE_TEXT = 1 << 20  # of all outputs on a page
+MOST_PAGE_PICTURES = 8 << 20  # characters of base64 of all pictures on a page
+MOST_STOPPED = 50  # cells of a notebook that did not run to their end, of which a page tells
 LONG = 30  # lines of an output that are not folded
+LEFT_OUT = "[more is left out here: this page has too much of it; formgrader shows the notebook]"
 PLAIN = re.compile(r"[\w./=-]+")  # what a shell and a reader take as one word
 
 
@@ -97,6 +101,36 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """Another cell that did not run to its end: its place in the notebook (from 1), and what it showed."""
+
+    number: int
+    run: CellRun
+    outputs: Sequence[Shown]
+
+
+@dataclass
+class _Room:
+    """How much of what cells showed a page still has room for."""
+
+    text: int = MOST_PAGE_TEXT
+    pictures: int = MOST_PAGE_PICTURES
+
+    def show(self, run: CellRun | None) -> list[Shown]:
+        """What running a cell showed, and a line in place of what has no room."""
+        found = [shown for output in (run.outputs if run else ()) for shown in shown_output(output)]
+        kept = [shown for shown in found if self._take(shown)]
+        return kept if len(kept) == len(found) else [*kept, Shown(LEFT_OUT)]
+
+    def _take(self, shown: Shown) -> bool:
+        if len(shown.text) > self.text or len(shown.picture) > self.pictures:
+            return False
+        self.text -= len(shown.text)
+        self.pictures -= len(shown.picture)
+        return True
+
+
+@dataclass(frozen=True)
 class Part:
     """One notebook of a submission."""
 
@@ -108,21 +142,22 @@ class Part:
     tasks: Sequence[Task]
     lost: Sequence[Loss]
     answers: Sequence[Answer]
-    stopped: Sequence[tuple[int, CellRun]]
+    stopped: Sequence[Stopped]
+    more_stopped: int
     figures: Sequence[Figure]
     evaluations: Sequence[Evaluation]
 
 
 def render_student(site: Site, row: Row) -> str:
     """The page as text."""
-    marked = {m.notebook for m in row.marks if m.needs_person}
+    marked, room = {m.notebook for m in row.marks if m.needs_person}, _Room()
     return render(
         "student.html",
         site,
         page="",
         root="../",
         row=row,
-        parts=[_part(site, row, notebook, number) for number, notebook in enumerate(site.notebooks, 1)],
+        parts=[_part(site, row, notebook, number, room) for number, notebook in enumerate(site.notebooks, 1)],
         own_facts=_own_facts(row),
         forms=[] if site.anonymous else sorted(marked),
         command_for=(lambda check=None: explain_command(site, row, check)) if not site.anonymous else None,
@@ -130,7 +165,6 @@ def render_student(site: Site, row: Row) -> str:
         line_anchor=line_anchor,
         shown_lines=_shown_lines(row),
         changes=() if site.anonymous else site.changes.get(row.report.student, ()),
-        outputs_of=lambda cell: [shown for output in cell.outputs for shown in shown_output(output)],
     )
 
 
@@ -180,7 +214,7 @@ def _shown_lines(row: Row) -> Mapping[tuple[str, int], int]:
     return {(notebook, cell.index): len(plain_lines(cell.source)) for notebook, cell in cells}
 
 
-def _part(site: Site, row: Row, notebook: str, number: int) -> Part:
+def _part(site: Site, row: Row, notebook: str, number: int, room: _Room) -> Part:
     report = row.report
     run = next((run for run in report.notebooks if run.notebook == notebook), None)
     automatic = report.cells.get(notebook, {})
@@ -192,7 +226,8 @@ def _part(site: Site, row: Row, notebook: str, number: int) -> Part:
     cells = {cell.index: cell for cell in (run.cells if run else ())}
     sources = report.sources.get(notebook, ())
     known = {cell.index for cell in sources}
-    stopped = [(c.index + 1, c) for c in cells.values() if c.status is not Status.PASSED and c.index not in known]
+    answers = [_answer(site, row, notebook, number, cell, cells.get(cell.index), room) for cell in sources]
+    stopped = [cell for cell in cells.values() if cell.status is not Status.PASSED and cell.index not in known]
     return Part(
         notebook=notebook,
         number=number,
@@ -201,8 +236,9 @@ def _part(site: Site, row: Row, notebook: str, number: int) -> Part:
         problem=(run.status, run.message) if run and run.status is not Status.PASSED else None,
         tasks=tasks,
         lost=[loss for task in tasks for loss in _lost(site, task)],
-        answers=[_answer(site, row, notebook, number, cell, cells.get(cell.index)) for cell in sources],
-        stopped=stopped,
+        answers=answers,
+        stopped=[Stopped(cell.index + 1, cell, room.show(cell)) for cell in stopped[:MOST_STOPPED]],
+        more_stopped=max(0, len(stopped) - MOST_STOPPED),
         figures=_figures(row, notebook),
         evaluations=[_with_pictures(found) for found in report.evaluations if found.notebook == notebook],
     )
@@ -248,7 +284,9 @@ def _figures(row: Row, notebook: str) -> list[Figure]:
     return [figure for figure in found if figure.drawing]
 
 
-def _answer(site: Site, row: Row, notebook: str, number: int, cell: AnswerCell, run: CellRun | None) -> Answer:
+def _answer(
+    site: Site, row: Row, notebook: str, number: int, cell: AnswerCell, run: CellRun | None, room: _Room
+) -> Answer:
     remarks: dict[int, list[Remark]] = {}
     for check in row.report.checks:
         if (check.notebook, check.source_cell) == (notebook, cell.index) and check.line and check.message:
@@ -263,7 +301,7 @@ def _answer(site: Site, row: Row, notebook: str, number: int, cell: AnswerCell, 
         remarks=remarks,
         status=run.status if run else None,
         message=run.message if run else "",
-        outputs=[shown for output in (run.outputs if run else ()) for shown in shown_output(output)],
+        outputs=room.show(run),
     )
 
 
