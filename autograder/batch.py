@@ -32,8 +32,9 @@ from autograder.course_life.extensions import ExtensionError
 from autograder.course_life.groups import GroupError, in_order
 from autograder.course_lock import CourseBusy, lock_course
 from autograder.data import DataError
+from autograder.evidence import clean_name
 from autograder.gradebook import GradebookError, Marks, absolute_url, check_gradebook, read_marks
-from autograder.machine_faults import disk_problem, reason_of
+from autograder.machine_faults import disk_problem, reason_of, stops_a_run
 from autograder.manual_marks import decided
 from autograder.nbgrader_plugin import WIRING_REMEDY, missing_wiring
 from autograder.pipeline import Grader, SetupError, grade_submission, look, remove_abandoned, scratch_folder
@@ -408,7 +409,13 @@ def grade_notebook(grader: Grader, path: Path) -> GradeReport:
     name = notebook_held(path, grader.release, grader.course.limits)
     with tempfile.TemporaryDirectory(prefix="autograder-check-") as scratch:
         folder = Path(scratch)
-        _, notes = stage(path.absolute().parent, folder, grader.course.limits)
+        try:
+            _, notes = stage(path.absolute().parent, folder, grader.course.limits)
+        except OSError as error:
+            if stops_a_run(error):
+                raise
+            remedy = "put the notebook, and what belongs to it, into a folder of its own"
+            raise SetupError(f"the files beside {clean_name(path.name)}: {reason_of(error)}; {remedy}") from error
         shutil.copyfile(path, folder / f"{name}.ipynb")
         if name != path.stem:
             notes.append(f"{path.name} was graded as {name}.ipynb, which its cells say it is")

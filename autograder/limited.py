@@ -8,6 +8,7 @@ minutes and gigabytes of work. The process gets its argument and gives its answe
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
 import json
@@ -152,14 +153,25 @@ class _Forker:
             _idle.append(self)
         return int.from_bytes(status, "big") if len(status) == 4 else int(signal.SIGKILL)  # as its forker
 
+    def let_go(self) -> None:
+        """It ends by itself where nobody holds this end."""
+        self._socket.close()
+
     def close(self) -> None:
         """Let it end."""
-        self._socket.close()
+        self.let_go()
         with suppress(ChildProcessError):
             os.waitpid(self._number, 0)
 
 
 _idle: list[_Forker] = []
+
+
+@atexit.register
+def _let_them_end() -> None:
+    """Not waited for: a process that was forked from this one may hold the other end, too."""
+    while _idle:
+        _idle.pop().let_go()
 
 
 def _ask(function: Callable[[Any], Any], argument: Any, bounds: Bounds, answers: int) -> _Forker:

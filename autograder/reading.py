@@ -12,8 +12,9 @@ import json
 import os
 import re
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from autograder.staging import FoundFile, FoundFiles, find_files
 
 TRIES = 3
 SHARE = 2 / 3  # of the time that is left: what each try but the last may take
+COPIES_SHARE = 1 / 2  # of a try's time: after it no notebook is begun any more that is not in its place
 WALL_FACTOR = 20  # a busy machine, or a disk behind a network, may take so many times as long
 MOST_ANSWER_MIB = 64  # what comes back from the process
 MOST_TOGETHER = 48 << 20  # bytes of JSON of all notebooks of a submission: pictures and letters beyond ASCII swell it
@@ -78,8 +80,8 @@ def look_into(
         "weights": list(weights),
         "limits": asdict(limits),
     }
-    places = [_fingerprint(place) for place in (folder, release, overlay) if place is not None]
-    key = json.dumps([asked, places])
+    places = [folder, release, *([overlay] if overlay is not None and overlay.is_dir() else [])]
+    key = json.dumps([asked, [_fingerprint(place) for place in places]])
     text = _MEMORY.get(key)
     if text is None:
         text = json.dumps(_read_in_tries(asked, limits))
@@ -129,10 +131,9 @@ _MEMORY = _Memory()
 
 def _fingerprint(place: Path) -> str:
     """Changes whenever a file in a folder does: nobody can set the time at which the system saw the last change."""
-    digest = hashlib.sha256()
-    with_links = place.stat() if place.exists() else None
-    digest.update(repr(with_links and (with_links.st_dev, with_links.st_ino)).encode())
-    for name, found in walk(place, MOST_ENTRIES) if with_links else ():
+    itself = place.stat()
+    digest = hashlib.sha256(f"{itself.st_dev}:{itself.st_ino}".encode())
+    for name, found in walk(place, MOST_ENTRIES):
         state = (found.st_mode, found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
         digest.update(f"{len(name)}:{name}:{state}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
@@ -148,10 +149,9 @@ def _read_in_tries(asked: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     for attempt in range(TRIES):
         seconds = left if attempt == TRIES - 1 else left * SHARE
         with _place_to_tell() as place:
+            own = {"condemned": condemned, "until": until, "place": place, "seconds": seconds}
             try:
-                told: dict[str, Any] = run_limited(
-                    _read, {**asked, "condemned": condemned, "until": until, "place": place}, _bounds(limits, seconds)
-                )
+                told: dict[str, Any] = run_limited(_read, {**asked, **own}, _bounds(limits, seconds))
             except TooMuch as error:
                 name, reason, left = _told(place), f"cannot be read: reading it {error}", left - seconds
                 if not name or name in condemned:
@@ -193,7 +193,9 @@ def _told(place: str) -> str:
 class _Watch:
     """Tells what is being read, and says why some of it is not to be."""
 
-    def __init__(self, asked: Mapping[str, Any]) -> None:
+    def __init__(self, asked: Mapping[str, Any], places: Collection[str]) -> None:
+        self._places = places
+        self._copies_until = time.process_time() + asked["seconds"] * COPIES_SHARE
         self._condemned: Mapping[str, str] = asked["condemned"]
         self._until: str = asked["until"]
         self._descriptor = os.open(asked["place"], os.O_WRONLY)
@@ -208,6 +210,13 @@ class _Watch:
         self.tell(name)
         return ""
 
+    def notebook(self, name: str) -> str:
+        """The same for notebooks. Forty copies, each made to take a second or two, may not take the time of the one
+        that lies in its place, which comes before them, nor that of what is left to do."""
+        if name not in self._places and time.process_time() > self._copies_until:
+            return "was not read, since the notebooks before it took most of the time there is"
+        return self(name)
+
     def tell(self, name: str) -> None:
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, json.dumps(name).encode("ascii"), 0)
@@ -215,10 +224,10 @@ class _Watch:
 
 def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Find, read and repair the notebooks of a submission, and find the files beside them."""
-    watch = _Watch(asked)
     folder, release = Path(asked["folder"]), Path(asked["release"])
     templates = templates_of(release)
-    found = look_for_notebooks(folder, templates, why_not=watch)
+    watch = _Watch(asked, {f"{name}.ipynb" for name in templates})
+    found = look_for_notebooks(folder, templates, why_not=watch.notebook)
     notebooks: dict[str, Notebook] = {}
     repairs: dict[str, list[str]] = {}
     unreadable: dict[str, str] = {}

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from nbgrader.converters import GenerateAssignment
 from nbgrader.utils import temp_attrs
 
-from autograder import batch, cli, gradebook, nbgrader_plugin, pipeline
+from autograder import batch, cli, gradebook, nbgrader_plugin, pipeline, quarantine
 from autograder.config import Course
 from autograder.gradebook import read_marks
 from autograder.results import CheckResult, GradeReport, NotebookRun, Status
@@ -346,6 +346,21 @@ def test_check_prints_the_checks_and_records_nothing(course: Path, tmp_path: Pat
 def test_check_says_when_the_grader_itself_failed(course: Path, tmp_path: Path) -> None:
     (tmp_path / "01_sums.ipynb").write_text(json.dumps(notebook("fault = 1")))
     assert run("check", tmp_path / "01_sums.ipynb", "--course", course).exit_code == 3
+
+
+def test_check_beside_a_flood_of_files_says_what_to_do(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook in the home folder, say, with a hundred environments beside it."""
+    monkeypatch.setattr(quarantine, "MOST_ENTRIES", 50)
+    for number in range(60):
+        (tmp_path / f"{number}.txt").touch()
+    (tmp_path / "01_sums.ipynb").write_text(json.dumps(notebook(PUNCTUAL)))
+    result = run("check", tmp_path / "01_sums.ipynb", "--course", course)
+    assert result.exit_code == 1
+    said = words(result.stderr)
+    assert "the files beside 01_sums.ipynb: it holds more than 50 files and folders" in said
+    assert "into a folder of its own" in said
 
 
 def test_check_of_an_unknown_notebook_guesses(course: Path, tmp_path: Path) -> None:

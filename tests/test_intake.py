@@ -12,6 +12,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import stat
 import struct
 import subprocess
@@ -730,6 +731,48 @@ def test_links_in_an_unpacked_export_are_not_followed(course: Path, tmp_path: Pa
     assert "secret.txt is a symbolic link: left out" in words(result)
     assert "pipe is a named pipe: left out" in words(result)
     assert "mallory: is a symbolic link" in words(result)
+
+
+def lay_a_trap(folder: Path, kind: str) -> None:
+    """Put into a student's folder of an unpacked export what one may not be able to open, name or walk through."""
+    if kind == "a socket named as an archive":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(os.path.relpath(folder / "cnn-submission.zip"))
+    elif kind == "a link to itself":
+        (folder / "cnn-submission.zip").symlink_to("cnn-submission.zip")
+    elif kind == "names that are no text":
+        for name in (b"\xff\xfe.ipynb", b"\xed\xa0\x80.zip"):
+            os.close(os.open(os.fsencode(folder) + b"/" + name, os.O_CREAT))
+    elif kind == "a folder named as an archive":
+        (folder / "cnn-submission.zip" / "02_deeper_cnn.ipynb").mkdir(parents=True)
+    else:
+        here = os.open(folder, os.O_RDONLY)
+        for _ in range(200):  # the path has 40,000 characters in the end
+            os.mkdir("d" * 200, dir_fd=here)
+            below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.close(here)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("a socket named as an archive", "a link to itself", "names that are no text"),
+        *("a folder named as an archive", "folders without end"),
+    ],
+)
+def test_what_lies_in_one_folder_of_an_unpacked_export_stops_nobody_elses(
+    course: Path, tmp_path: Path, kind: str
+) -> None:
+    for student in ("eve", "zoe"):
+        (tmp_path / "in" / student).mkdir(parents=True)
+        (tmp_path / "in" / student / "01_output_size.ipynb").write_bytes(NOTEBOOK)
+    lay_a_trap(tmp_path / "in" / "eve", kind)
+    result = collect(course, tmp_path / "in", "folder")
+    assert result.exit_code == 0, result.output
+    assert collected(course, "eve") == collected(course, "zoe") == {"01_output_size.ipynb": NOTEBOOK}
+    subprocess.run(["rm", "-rf", str(tmp_path / "in")], check=True)  # too deep for pytest to tidy up
 
 
 def test_twice_the_same_name_gives_the_last_one(course: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,26 @@ def test_a_copy_that_kills_the_process_is_no_reason_not_to_read_the_notebook(
     found = look(folder)
     assert sorted(found.notebooks) == NAMES
     assert any("`evil.ipynb` was left out" in remark for remark in found.finding.remarks)
+
+
+def test_many_costly_copies_leave_time_for_the_notebooks_in_their_places(
+    folder: Path, trap: Callable[..., None]
+) -> None:
+    """Each within bounds, all together beyond the time of a submission: none of them kills the process."""
+    for number in range(1, 10):
+        shutil.copyfile(folder / "01_output_size.ipynb", folder / f"costly ({number}).ipynb")
+    trap("costly", half_a_second)
+    found = look(folder, Limits(reading_seconds=4))
+    assert sorted(found.notebooks) == NAMES
+    assert len(found.files.files) == len([path for path in RELEASE.iterdir() if path.suffix != ".ipynb"])
+    left_out = [remark for remark in found.finding.remarks if "took most of the time" in remark]
+    assert 0 < len(left_out) < 9
+
+
+def half_a_second() -> None:
+    until = time.process_time() + 0.5
+    while time.process_time() < until:
+        pass
 
 
 def test_repairing_counts_as_reading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -537,3 +558,8 @@ def test_what_cannot_be_a_notebook_of_the_courses_is_said(tmp_path: Path) -> Non
         read_released(write(tmp_path / "a.ipynb", "{}"))
     with pytest.raises(UnreadableNotebook, match="of the course's"):
         read_released(tmp_path / "missing.ipynb")
+
+
+def test_a_folder_that_is_not_there_is_the_callers_trouble(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        look(tmp_path / "missing")

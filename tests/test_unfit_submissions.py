@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,37 @@ def test_the_command_grades_the_others_and_names_it(course: Path, trouble: Calla
     assert result.exit_code == 3
     assert "put the folder itself in its place" in " ".join((result.output + result.stderr).split())
     expect_only_eve_left_out(course)
+
+
+def make_pipe(place: Path) -> None:
+    os.mkfifo(place)
+
+
+def make_socket(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.path.relpath(place))  # as a relative path: it may have 107 bytes
+
+
+def link_to_itself(place: Path) -> None:
+    place.symlink_to(place.name)
+
+
+def name_without_letters(place: Path) -> None:
+    """A name that is no text, in whatever character set."""
+    (place.parent.parent / os.fsdecode(b"e\xffve") / ASSIGNMENT).mkdir(parents=True)
+
+
+@pytest.mark.parametrize("put", [make_pipe, make_socket, link_to_itself, name_without_letters, Path.touch])
+def test_what_is_no_folder_is_no_submission_and_in_nobodys_way(course: Path, put: Callable[[Path], None]) -> None:
+    place = course / "submitted" / "eve" / ASSIGNMENT
+    shutil.rmtree(place)
+    put(place)
+    assert tiny_course.grade(course).exit_code == 0
+    for student in ("ada", "zoe"):
+        report = load_report(course, ASSIGNMENT, student)
+        assert report is not None
+        assert report.earned == 18
+    assert load_report(course, ASSIGNMENT, "eve") is None
 
 
 def test_what_was_recorded_of_it_before_stands_no_more(course: Path) -> None:

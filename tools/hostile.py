@@ -41,6 +41,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
@@ -340,6 +341,36 @@ def make_filled(folder: Path, name: str, text: str, times: int) -> None:
             file.write(text)
 
 
+def make_costly(folder: Path, name: str, head: str, part: str, tail: str, mib: int) -> None:
+    """["costly", name, text, another, a third, MiB]: the second so often between the others that it is so large"""
+    with open(folder / name, "w") as file:
+        file.write(head)
+        block = part * ((1 << 20) // len(part))
+        for _ in range(mib):
+            file.write(block)
+        file.write(tail)
+
+
+def make_copies(folder: Path, name: str, count: int) -> None:
+    """["copies", name, number]: so many copies of a file, numbered as a browser numbers them"""
+    for i in range(1, count + 1):
+        shutil.copyfile(folder / name, folder / f"{Path(name).stem} ({i}){Path(name).suffix}")
+
+
+def make_strays(folder: Path, name: str, text: str, count: int) -> None:
+    """["strays", name, text, number]: so many files; NUMBER stands for each one's number, in its text, too"""
+    for i in range(count):
+        path = folder / name.replace("NUMBER", str(i))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("NUMBER", str(i)))
+
+
+def make_old(folder: Path, name: str) -> None:
+    """["old", notebook file]: in format 3, as Jupyter saves it for programs that know no other"""
+    notebook = nbformat.read(folder / name, as_version=4)
+    (folder / name).write_text(json.dumps(nbformat.convert(notebook, 3)))
+
+
 def make_archive(folder: Path, name: str, entries: Mapping[str, str]) -> None:
     """["zip", name, {entry: text}]"""
     with zipfile.ZipFile(folder / name, "w") as archive:
@@ -498,6 +529,10 @@ MAKERS: Mapping[str, Callable[..., None]] = {
     "folder": make_folder,
     "named": make_named,
     "filled": make_filled,
+    "costly": make_costly,
+    "copies": make_copies,
+    "strays": make_strays,
+    "old": make_old,
     "zip": make_archive,
     "swap": make_swapped,
     "stuff": make_stuffed,
