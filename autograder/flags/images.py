@@ -73,6 +73,11 @@ class Subject:
         return min(round(self.part * count), available)
 
 
+def draws_of(secret: bytes) -> np.random.RandomState:
+    """What decides by a course's secret which test images are changed, and how."""
+    return np.random.RandomState(np.frombuffer(hmac.new(secret, b"changed images", hashlib.sha256).digest(), "<u4"))
+
+
 def image_flags(
     notebook: str,
     evaluate: Evaluate,
@@ -89,12 +94,11 @@ def image_flags(
     that the kit holds out, where the data set has training images. Whatever goes wrong here becomes a flag, too: no
     mark may depend on it."""
     part = min(1.0, max(LEAST_PART, USUAL_MACS / max(macs, 1)))
-    draws = np.random.RandomState(np.frombuffer(hmac.new(secret, b"changed images", hashlib.sha256).digest(), "<u4"))
-    subject = Subject(notebook, evaluate, batch_size, part, draws)
+    subject = Subject(notebook, evaluate, batch_size, part, draws_of(secret))
     flags = [*_accuracy_flag(notebook, accuracy.accuracy, test_set.name, suspicious_accuracy)]
     try:
         training = training_images(TRAINING_IMAGES)
-        known = _training_outcome(subject, training) if training is not None else None
+        known = training_outcome(subject, training) if training is not None else None
         if known is not None:
             flags += gap_flag(notebook, (accuracy.correct, accuracy.total), (int(known.sum()), len(known)))
         flags += _changed_flags(subject, accuracy, test_set, training, known)
@@ -107,7 +111,8 @@ def image_flags(
 # 1. Test images and training images, as they are
 
 
-def _training_outcome(subject: Subject, training: Dataset) -> Rightly:
+def training_outcome(subject: Subject, training: Dataset) -> Rightly:
+    """What a network gets right of the training images that the kit holds out, or of as many as it is tried on."""
     count = subject.some(TRAINING_IMAGES, len(training.labels))
     return subject.rightly(training.images[:count], training.labels[:count])
 
@@ -168,24 +173,29 @@ def _changed_flags(
     subject: Subject, accuracy: Accuracy, test_set: Dataset, training: Dataset | None, known: Rightly | None
 ) -> list[Flag]:
     """A flag where test images are known as they are, and not in forms that hardly anybody could tell from it."""
+    test, agreed = compare_changed(subject, accuracy, test_set)
+    if flags := consensus_flag(subject.notebook, agreed):
+        return flags
+    if not is_loss(test):
+        return []
+    if training is None or known is None:
+        return loss_flag(subject.notebook, test)
+    return excess_flag(subject.notebook, test, compare_changed_training(subject, training, known))
+
+
+def compare_changed(subject: Subject, accuracy: Accuracy, test_set: Dataset) -> tuple[Pairs, Pairs]:
+    """Some test images against the same ones mirrored and moved at once; and only those that mirroring, moving, and
+    both at once take to the same side."""
     count = subject.some(CHANGED_IMAGES, len(test_set.labels))
     chosen = subject.draws.permutation(len(test_set.labels))[:count]
     images, labels = test_set.images[chosen], test_set.labels[chosen]
     as_they_are: Rightly = np.asarray(accuracy.predicted)[chosen] == labels
     both = subject.rightly(moved(mirrored(images), subject.draws), labels)
-    agreed = _agreed(subject, images, labels, as_they_are, both)
-    if flags := consensus_flag(subject.notebook, agreed):
-        return flags
-    test = pairs(as_they_are, both)
-    if not is_loss(test):
-        return []
-    if training is None or known is None:
-        return loss_flag(subject.notebook, test)
-    return excess_flag(subject.notebook, test, _changed_training(subject, training, known))
+    return pairs(as_they_are, both), _agreed(subject, images, labels, as_they_are, both)
 
 
 def _agreed(subject: Subject, images: Images, labels: Labels, as_they_are: Rightly, both: Rightly) -> Pairs:
-    """The images that mirroring, moving, and both at once take to the same side. Few are left to be tried."""
+    """The images that all three changes take to the same side. Few are left to be tried."""
     left = np.flatnonzero(as_they_are != both)
     if not len(left):
         return Pairs(0, 0, len(labels))
@@ -196,7 +206,8 @@ def _agreed(subject: Subject, images: Images, labels: Labels, as_they_are: Right
     return Pairs(found.lost, found.won, len(labels))
 
 
-def _changed_training(subject: Subject, training: Dataset, known: Rightly) -> Pairs:
+def compare_changed_training(subject: Subject, training: Dataset, known: Rightly) -> Pairs:
+    """The same images of the training set, of which is `known` what the network gets right, mirrored and moved."""
     count = subject.some(CHANGED_TRAINING_IMAGES, len(known))
     changed = moved(mirrored(training.images[:count]), subject.draws)
     return pairs(known[:count], subject.rightly(changed, training.labels[:count]))
