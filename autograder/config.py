@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from autograder.course_life.due import DueError, parse_due
-from autograder.probe_images import COARSE, FINE, KINDS
+from autograder.probe_images import KINDS
+from autograder.probe_images import TEXTURES as TEXTURES  # for the course's configuration
 
 CONFIG_FILE = "grader_config.py"
 VISIBILITIES = ("always", "after the deadline", "title only", "never")
 MOST_DRAWS = 1000
 MOST_SIDE = 1024  # of an image, and channels of one
-TEXTURES = (*FINE, *COARSE)  # probe images that differ in nothing but how fine their detail is
 TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 Arguments = Mapping[str, Any]
 

@@ -20,6 +20,7 @@ MOST_TEXT = 2000
 MOST_NAME = 200
 MOST_SHOWN_RANK = 8  # sizes of a transform's output that are looked at
 MOST_SAMPLE_BYTES = 1 << 20  # of one output of a transform, as in worker/collect.py
+EXPORTED_BATCH = 4  # images, as in worker/collect.py; a graph whose code fixes the batch fixes it to this one
 Array = np.ndarray[Any, Any]
 
 
@@ -334,11 +335,11 @@ def _decode_build(probe: Mapping[str, Any], frame: Frame | None, problem: Proble
         if not isinstance(record, dict):
             raise BadRecord("a graph is no record")
         key = (wanted["training"], wanted["size"])
-        graphs[key] = _decode_graph(wanted, record)
+        graphs[key] = _decode_graph(wanted, probe["channels"], record)
     return Build(probe["arguments"], graphs, frame.payload, drawn=drawn)
 
 
-def _decode_graph(wanted: Mapping[str, Any], record: Mapping[str, Any]) -> ModelGraph | Problem:
+def _decode_graph(wanted: Mapping[str, Any], channels: int, record: Mapping[str, Any]) -> ModelGraph | Problem:
     if "problem" in record:
         return decode_problem(record["problem"])
     try:
@@ -347,6 +348,8 @@ def _decode_graph(wanted: Mapping[str, Any], record: Mapping[str, Any]) -> Model
         return Problem(Status.FAILED, clean_text(str(error)), REFUSED, *divmod(error.line, LINES_PER_CELL))
     if graph.training != wanted["training"]:
         raise BadRecord("a graph of the other mode")
+    if graph.input_shape != (EXPORTED_BATCH, channels, wanted["size"], wanted["size"]):
+        raise BadRecord("a graph for other images")
     return graph
 
 

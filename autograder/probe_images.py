@@ -99,7 +99,8 @@ KINDS: dict[str, Callable[[np.random.RandomState], list[_Field]]] = {
     "dark": _dark,
     "low_contrast": _low_contrast,
 }
-TEXTURES = 6  # of each kind
-FINE = tuple(f"fine_{number}" for number in range(1, TEXTURES + 1))
-COARSE = tuple(f"coarse_{number}" for number in range(1, TEXTURES + 1))
+OF_EACH = 6
+FINE = tuple(f"fine_{number}" for number in range(1, OF_EACH + 1))
+COARSE = tuple(f"coarse_{number}" for number in range(1, OF_EACH + 1))
+TEXTURES = (*FINE, *COARSE)  # they differ in nothing but how fine their detail is
 KINDS |= dict.fromkeys(FINE, _fine) | dict.fromkeys(COARSE, _coarse)

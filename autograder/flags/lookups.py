@@ -7,6 +7,8 @@ a buffer, a parameter, the filters of a convolution, in one precision or another
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 
 from autograder.evidence import clean_name
 from autograder.graph import ModelGraph, Node, TensorInfo, decode_line
@@ -51,7 +53,8 @@ def _lookups(graph: ModelGraph, shapes: Shapes) -> Iterator[tuple[Node, TensorIn
     """Nodes that search or pick, and the table in which."""
     graph, shapes = as_read(graph, shapes)
     carries, masks = carries_data(graph), tensor_masks(graph, False)
-    long = sum(1 << i for i, tensor in enumerate(graph.tensors) if max(tensor.shape, default=0) >= FEWEST_ROWS)
+    of_length = _by_length(graph)
+    long = reduce(or_, of_length.values(), 0)
     if not long:
         return
     for node in graph.nodes:
@@ -59,9 +62,20 @@ def _lookups(graph: ModelGraph, shapes: Shapes) -> Iterator[tuple[Node, TensorIn
             # `eq` compares with all rows at once: only its result is as long as they are.
             searched: list[Shape | None] = [shapes[i] for i in (*node.inputs, node.index) if carries[i]]
             sizes = {size for shape in searched for size in shape or () if size >= FEWEST_ROWS}
-            tables = [graph.tensors[i] for i in bits(masks[node.index] & long) if sizes & set(graph.tensors[i].shape)]
+            as_long = reduce(or_, (of_length.get(size, 0) for size in sizes), 0)
+            tables = masks[node.index] & as_long
         elif node.operation in _PICKS and any(carries[i] for i in references(node.args[1:])):
-            tables = [graph.tensors[i] for i in bits(masks[first(node)] & long)]
+            tables = masks[first(node)] & long
         else:
             continue
-        yield from ((node, table) for table in tables)
+        yield from ((node, graph.tensors[i]) for i in bits(tables))
+
+
+def _by_length(graph: ModelGraph) -> dict[int, int]:
+    """For each size of an axis that is long enough: which tensors have one, as a mask (of thousands, each a bit)."""
+    found: dict[int, int] = {}
+    for place, tensor in enumerate(graph.tensors):
+        for size in set(tensor.shape):
+            if size >= FEWEST_ROWS:
+                found[size] = found.get(size, 0) | 1 << place
+    return found

@@ -19,15 +19,16 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from autograder.graph import ModelGraph, Node
+from autograder.graph_analysis.flow import PRODUCTS, RESHAPES
 from autograder.runner import EVERY_STEP, Cut, Runner
 
 Array = NDArray[Any]
 Part = TypeVar("Part")
-LEAST_INFLUENCE = 1e-3
-LEAST_DEPENDENCE = 1e-4
-# Parameters of another size than this start asleep, or far too large: see `awake`.
-LEAST_ROOT_MEAN_SQUARE, MOST_ROOT_MEAN_SQUARE = 1e-3, 1e3
-AWAKE = 0.1
+LEAST_INFLUENCE = 1e-3  # least of 115 correct networks: 0.012, a layer scale in a small ConvNeXt
+LEAST_DEPENDENCE = 1e-3  # least: 0.038, SqueezeNet
+# Root mean squares of parameters, see `awake`: from the first on they take part, below the second none starts but at 0.
+AWAKE_FROM, LEAST_ASLEEP = 1e-3, 1e-8
+AWAKE, AWAKE_FACTOR = 0.1, 1.0  # a factor that an image's values are multiplied by is of another size than a weight
 
 
 @dataclass
@@ -73,17 +74,27 @@ def everywhere(node: int) -> list[Cut]:
 def influences(plain: Array, cut: Array) -> list[float]:
     """The influence of each cut from the outputs as they are (N, ...) and those with each cut (cuts, N, ...); 0 where
     they are not finite, or do not depend on the image."""
-    whole = root_mean_square(plain[::-1] - plain)
-    changes = [root_mean_square(outputs - plain) for outputs in cut]
+    if plain.ndim == 0:
+        return [0.0] * len(cut)
+    whole = root_mean_square(_difference(plain[::-1], plain))
+    changes = [root_mean_square(_difference(outputs, plain)) for outputs in cut]
     return [change / whole if whole > 0 and np.isfinite(change) and np.isfinite(whole) else 0.0 for change in changes]
 
 
 def dependence(plain: Array) -> float:
     """How much the outputs (N, ...) of images differ, as a part of the largest of their numbers."""
-    values = plain.astype(np.float64)
-    largest = float(np.abs(values).max(initial=0.0))
-    change = root_mean_square(values[::-1] - values)
+    if plain.ndim == 0:
+        return 0.0
+    largest = float(np.abs(plain.astype(np.float64)).max(initial=0.0))
+    change = root_mean_square(_difference(plain[::-1], plain))
     return change / largest if largest > 0 and np.isfinite(change) and np.isfinite(largest) else 0.0
+
+
+def _difference(one: Array, other: Array) -> Array:
+    """In double precision; NaN where infinity meets infinity."""
+    with np.errstate(invalid="ignore"):
+        difference: Array = one.astype(np.float64) - other
+    return difference
 
 
 def root_mean_square(values: Array) -> float:
@@ -96,40 +107,85 @@ def root_mean_square(values: Array) -> float:
 
 
 def awake(graph: ModelGraph, tensors: bytes) -> bytes:
-    """The tensors with parameters that start at zero, or nearly so, or very large, set to small random numbers.
+    """The tensors with parameters that start asleep set to numbers with which they take part.
 
     A residual branch whose last batch norm starts at 0 (Goyal et al. 2017), a layer scale of 1e-6 (Touvron et al. 2021)
-    or a classifier that starts at 0 is a good idea, and hides what lies behind it until the first steps of training. A
-    number written into `forward` stays what it is.
+    or a classifier that starts at 0 is a good idea, and hides what lies behind it until the first steps of training.
+    A number written into `forward` stays what it is, and so does a parameter smaller than any of these.
     """
-    draws = np.random.RandomState(0)
-    return _with_parameters(graph, tensors, lambda array: _woken(array, draws))
+    draws, found = np.random.RandomState(0), factors(graph)
+
+    def woken(array: Array, key: str) -> Array:
+        if not is_asleep(array):
+            return array
+        size = AWAKE_FACTOR if key in found else AWAKE
+        # Never near 0, as a normal draw may be: of a layer scale there is one.
+        values = size * draws.uniform(0.5, 1.5, array.shape) * draws.choice((-1, 1), array.shape)
+        return np.asarray(values, array.dtype)
+
+    return _with_parameters(graph, tensors, woken)
+
+
+def initialised(graph: ModelGraph, tensors: bytes) -> bytes:
+    """The tensors, awake, with every matrix and kernel drawn as He et al. (2015) do: an effect that they show is one of
+    the network's form. As they start, some correct networks show hardly any: a branch of a small ConvNeXt with its
+    weights of 0.02 adds one part in a thousand.
+    """
+    draws = np.random.RandomState(2)
+
+    def drawn(array: Array, _key: str) -> Array:
+        if array.ndim < 2 or max(array.shape) == array.size or is_lost(array):
+            return array
+        return draws.normal(0, np.sqrt(2 / np.prod(array.shape[1:])), array.shape).astype(array.dtype)
+
+    return _with_parameters(graph, awake(graph, tensors), drawn)
+
+
+def is_asleep(array: Array) -> bool:
+    """Whether a parameter starts at 0, or nearly so."""
+    return root_mean_square(array) < AWAKE_FROM and not is_lost(array)
+
+
+def is_lost(array: Array) -> bool:
+    """Whether a parameter starts smaller than any initialisation makes it."""
+    return 0 < root_mean_square(array) < LEAST_ASLEEP
+
+
+def factors(graph: ModelGraph) -> set[str]:
+    """The keys of parameters that multiply something: as they are, or in another shape."""
+    sources: dict[int, str] = {}
+    found: set[str] = set()
+    for node in graph.nodes:
+        if node.tensor >= 0:
+            sources[node.index] = graph.tensors[node.tensor].key
+        elif node.operation in RESHAPES and node.inputs[:1] and node.inputs[0] in sources:
+            sources[node.index] = sources[node.inputs[0]]
+        elif node.operation in PRODUCTS:
+            found |= {sources[i] for i in node.inputs if i in sources}
+    return found
+
+
+MOST_DRAWN = 1e3
 
 
 def other_parameters(graph: ModelGraph, tensors: bytes) -> bytes:
     """The tensors with every parameter drawn anew, in its own size."""
     draws = np.random.RandomState(1)
 
-    def drawn(array: Array) -> Array:
-        size = min(max(root_mean_square(array), AWAKE), MOST_ROOT_MEAN_SQUARE)
+    def drawn(array: Array, _key: str) -> Array:
+        size = min(max(root_mean_square(array), AWAKE), MOST_DRAWN)
         return draws.normal(0, size, array.shape).astype(array.dtype)
 
     return _with_parameters(graph, tensors, drawn)
 
 
-def _woken(array: Array, draws: np.random.RandomState) -> Array:
-    if LEAST_ROOT_MEAN_SQUARE <= root_mean_square(array) <= MOST_ROOT_MEAN_SQUARE:
-        return array
-    return draws.normal(0, AWAKE, array.shape).astype(array.dtype)
-
-
-def _with_parameters(graph: ModelGraph, tensors: bytes, change: Callable[[Array], Array]) -> bytes:
+def _with_parameters(graph: ModelGraph, tensors: bytes, change: Callable[[Array, str], Array]) -> bytes:
     arrays = safetensors.numpy.load(tensors)
     changed: set[str] = set()  # tied parameters share their key
     for tensor in graph.tensors:
         array = arrays[tensor.key]
         if tensor.kind == "parameter" and tensor.key not in changed and array.dtype.kind == "f" and array.size:
-            arrays[tensor.key] = change(array)
+            arrays[tensor.key] = change(array, tensor.key)
             changed.add(tensor.key)
     return safetensors.numpy.save(arrays)
 

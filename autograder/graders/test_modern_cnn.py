@@ -12,14 +12,13 @@ from autograder.accuracy import Accuracy, Evaluate, NotLogits, accuracy_points, 
 from autograder.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.checks import CheckEnded, Graded, award, expect, fail, points
 from autograder.data import Images as TestImages
-from autograder.evidence import Problem
+from autograder.evidence import EXPORTED_BATCH, Problem
 from autograder.flags.images import SUSPICIOUS_ACCURACY, USUAL_HOLDOUT_GAP, holdout_flag, image_flags
 from autograder.flags.library import library_flags
 from autograder.flags.lookups import lookup_flags
 from autograder.graders.answers import answered, evidence_for
 from autograder.graders.effects import everywhere
 from autograder.graders.models import (
-    EXPORTED_BATCH,
     Export,
     Images,
     Network,

@@ -25,9 +25,10 @@ from autograder.accuracy import Evaluate, NotLogits, classify
 from autograder.checkpoint import CheckpointProblem, fit_checkpoint
 from autograder.checks import CheckEnded, Graded
 from autograder.data import DataError, Dataset, Images, Labels
+from autograder.evidence import EXPORTED_BATCH
 from autograder.flags.paired import mirrored, moved
 from autograder.graders.answers import answered, evidence_for
-from autograder.graders.models import EXPORTED_BATCH, networks
+from autograder.graders.models import networks
 from autograder.integrity.signals import Comparison, Judged
 from autograder.normalisation import DEFAULT, Normalisation, NotANormalisation, recover_normalisation
 from autograder.runner import RunnerFault, RunnerProblem
