@@ -61,7 +61,7 @@ from tqdm import tqdm
 __version__ = "1.0"
 
 # The budgets of exercise 4. The grader applies the same ones.
-MAX_PARAMETERS = 12_000_000
+MAX_NUMBERS = 12_000_000  # in parameters and buffers
 MAX_MACS = 1_500_000_000  # multiply-accumulates per 32x32 image
 MAX_CHECKPOINT_MIB = 64
 
@@ -685,6 +685,11 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+def count_numbers(model: nn.Module) -> int:
+    """All numbers that the model stores: its weights, and buffers such as batch-norm statistics."""
+    return count_parameters(model) + sum(buffer.numel() for buffer in model.buffers())
+
+
 def count_macs(model: nn.Module, input_shape: tuple[int, ...] = (1, 3, 32, 32)) -> int:
     """Multiply-accumulates of convolutions and matrix products for one image."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -729,7 +734,7 @@ def save_checkpoint(
         raise KitError(f"a checkpoint is called {' or '.join(CHECKPOINTS)}, got {path.name}")
     os.replace(temporary, path)
     print(f"Saved {path}: {count_parameters(model):,} parameters, {path.stat().st_size / 2**20:.1f} MiB.")
-    for problem in _budget_problems(count_parameters(model), None, path.stat().st_size):
+    for problem in _budget_problems(count_numbers(model), None, path.stat().st_size):
         print(f"Over budget: {problem}")
     return path
 
@@ -766,10 +771,10 @@ def _find_checkpoint(folder: Path) -> Path | None:
     return next((folder / name for name in CHECKPOINTS if (folder / name).is_file()), None)
 
 
-def _budget_problems(parameters: int | None, macs: int | None, checkpoint_bytes: int | None) -> list[str]:
+def _budget_problems(numbers: int | None, macs: int | None, checkpoint_bytes: int | None) -> list[str]:
     problems = []
-    if parameters is not None and parameters > MAX_PARAMETERS:
-        problems.append(f"{parameters:,} parameters, at most {MAX_PARAMETERS:,} are allowed")
+    if numbers is not None and numbers > MAX_NUMBERS:
+        problems.append(f"{numbers:,} numbers in parameters and buffers, at most {MAX_NUMBERS:,} are allowed")
     if macs is not None and macs > MAX_MACS:
         problems.append(f"{macs / 1e9:.2f} GMAC per image, at most {MAX_MACS / 1e9:.1f} are allowed")
     if checkpoint_bytes is not None and checkpoint_bytes > MAX_CHECKPOINT_MIB * 2**20:
@@ -1204,7 +1209,7 @@ def _(ModernCNN: Any) -> str:
     """Within the budgets"""
     model = _build(ModernCNN)
     parameters, macs = count_parameters(model), count_macs(model)
-    problems = _budget_problems(parameters, macs, None)
+    problems = _budget_problems(count_numbers(model), macs, None)
     _require(not problems, "; ".join(problems))
     return f"{parameters:,} parameters, {macs / 1e9:.3f} GMAC per image"
 
@@ -1288,7 +1293,7 @@ def _(ModernCNN: Any, test_transform: Any) -> str:
 
 def _require_fit(model: nn.Module, path: Path) -> nn.Module:
     """The model with the checkpoint's weights; CheckFailed where they do not fit or the file is too large."""
-    problems = _budget_problems(count_parameters(model), None, path.stat().st_size)
+    problems = _budget_problems(count_numbers(model), None, path.stat().st_size)
     _require(not problems, "; ".join(problems))
     state = {
         name: value.float() if value.is_floating_point() else value for name, value in load_checkpoint(path).items()
@@ -1937,13 +1942,14 @@ class ExportProblem(Exception):
 
     `kind` is "error" where the module's own code is wrong (its `forward` raises, or does not return one tensor) and
     "unsupported" where the code may be right but the graph cannot hold it. `line` is encoded as in the graph, 0 where
-    unknown.
+    unknown; `raised` is what `forward` raised, if it did.
     """
 
-    def __init__(self, kind: str, message: str, line: int = 0) -> None:
+    def __init__(self, kind: str, message: str, line: int = 0, raised: type[BaseException] | None = None) -> None:
         super().__init__(message)
         self.kind = kind
         self.line = line
+        self.raised = raised
 
 
 class TensorPool:
@@ -2115,7 +2121,7 @@ def _problem_when_run(module: nn.Module, example: Tensor, locate: Callable[[str,
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:300]
         message = f"forward raises {type(error).__name__} for an input {tuple(example.shape)}: {reason}"
-        return ExportProblem("error", message, _line_of_exception(error, locate))
+        return ExportProblem("error", message, _line_of_exception(error, locate), type(error))
     finally:
         with torch.no_grad():
             for buffer, value in buffers:

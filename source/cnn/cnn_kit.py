@@ -1942,13 +1942,14 @@ class ExportProblem(Exception):
 
     `kind` is "error" where the module's own code is wrong (its `forward` raises, or does not return one tensor) and
     "unsupported" where the code may be right but the graph cannot hold it. `line` is encoded as in the graph, 0 where
-    unknown.
+    unknown; `raised` is what `forward` raised, if it did.
     """
 
-    def __init__(self, kind: str, message: str, line: int = 0) -> None:
+    def __init__(self, kind: str, message: str, line: int = 0, raised: type[BaseException] | None = None) -> None:
         super().__init__(message)
         self.kind = kind
         self.line = line
+        self.raised = raised
 
 
 class TensorPool:
@@ -2120,7 +2121,7 @@ def _problem_when_run(module: nn.Module, example: Tensor, locate: Callable[[str,
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:300]
         message = f"forward raises {type(error).__name__} for an input {tuple(example.shape)}: {reason}"
-        return ExportProblem("error", message, _line_of_exception(error, locate))
+        return ExportProblem("error", message, _line_of_exception(error, locate), type(error))
     finally:
         with torch.no_grad():
             for buffer, value in buffers:
