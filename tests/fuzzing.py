@@ -13,7 +13,7 @@ import gzip
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -57,7 +57,6 @@ from autograder.run import FROM_INSIDE, _is_settled, summarise
 from autograder.runner import Runner, RunnerProblem
 from autograder.submission import read_submission
 from autograder.tensor_file import read_header
-from tests.fuzz_folders import archives, examine_archive, examine_folder, folders
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASE = ROOT / "release" / "cnn"
@@ -78,34 +77,45 @@ class Wrong(AssertionError):
 
 @dataclass(frozen=True)
 class Seeds:
-    """Recorded from the reference sample and the networks of tests/graph_models.py by `tools.fuzz --record`.
+    """Recorded from the reference sample and small networks by `tools.fuzz --record`.
 
-    Weights are zeros, since nobody looks at them here.
+    `frames` and `graphs` have zeros for weights, since nobody looks at them; `small` are the frames of each notebook
+    from several solutions, with their weights.
     """
 
     frames: Mapping[str, Sequence[Frame]]
     graphs: Sequence[str]
+    small: Mapping[str, Sequence[Sequence[Frame]]]
 
 
 @cache
 def seeds() -> Seeds:
     """What was recorded."""
     data = json.loads(gzip.decompress(SEEDS.read_bytes()))
-    frames = {
-        name: [Frame(header, base64.b64decode(payload)) for header, payload in own]
-        for name, own in data["frames"].items()
-    }
-    return Seeds(frames, [json.dumps(graph) for graph in data["graphs"]])
+    frames = {name: _read_frames(own) for name, own in data["frames"].items()}
+    small = {name: [_read_frames(own) for own in solutions] for name, solutions in data["small"].items()}
+    return Seeds(frames, [json.dumps(graph) for graph in data["graphs"]], small)
 
 
-def write_seeds(frames: Mapping[str, Sequence[Frame]], graphs: Sequence[Any]) -> None:
+def write_seeds(
+    frames: Mapping[str, Sequence[Frame]], graphs: Sequence[Any], small: Mapping[str, Sequence[Sequence[Frame]]]
+) -> None:
     """Write the file that `seeds` reads."""
-    kept = {
-        name: [[frame.header, base64.b64encode(_zeroed(frame.payload)).decode()] for frame in own]
-        for name, own in frames.items()
+    kept = {name: [_written(frame.header, _zeroed(frame.payload)) for frame in own] for name, own in frames.items()}
+    whole = {
+        name: [[_written(frame.header, frame.payload) for frame in own] for own in solutions]
+        for name, solutions in small.items()
     }
-    text = json.dumps({"frames": kept, "graphs": graphs}).encode()
+    text = json.dumps({"frames": kept, "graphs": graphs, "small": whole}).encode()
     SEEDS.write_bytes(gzip.compress(text, mtime=0))
+
+
+def _written(header: Mapping[str, Any], payload: bytes) -> list[Any]:
+    return [header, base64.b64encode(payload).decode()]
+
+
+def _read_frames(records: Sequence[Any]) -> list[Frame]:
+    return [Frame(header, base64.b64decode(payload)) for header, payload in records]
 
 
 def _zeroed(payload: bytes) -> bytes:
@@ -553,7 +563,7 @@ def examine_graded(case: tuple[str, bytes], runner: Runner) -> str:
     exercise = assignment().exercise(name)
     assert exercise is not None
     notes: list[str] = []
-    graded = Graded(exercise, evidence, runner, {}, None, _few_images, SECRET, notes)
+    graded = Graded(exercise, evidence, runner, {}, None, few_images, SECRET, notes)
     results = run_graders(Path(assignment().graders) / exercise.grader, graded)
     runner.forget()
     faults = [result for result in results if result.status is Status.INTERNAL]
@@ -563,7 +573,8 @@ def examine_graded(case: tuple[str, bytes], runner: Runner) -> str:
     return "all passed" if all(result.status is Status.PASSED for result in results) else "some failed"
 
 
-def _few_images() -> Dataset:
+def few_images() -> Dataset:
+    """A test set for networks that know nothing."""
     draws = np.random.RandomState(0)
     images = draws.randint(0, 256, (200, 3, 32, 32)).astype(np.uint8)
     return Dataset("noise", tuple("0123456789"), images, np.arange(200) % 10, "test", "0" * 64)
@@ -636,25 +647,3 @@ def examine_configuration(text: str) -> str:
                 raise Wrong(f"a message that does not name the file: {error}") from error
             return "refused"
     return "accepted"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of hostile input; `share` of the asked number is tried, 1 but for what takes long."""
-
-    name: str
-    cases: Callable[[], st.SearchStrategy[Any]]
-    examine: Callable[..., str]
-    needs_runner: bool = False
-    share: float = 1.0
-
-
-KINDS = (
-    Kind("notebooks", notebooks, examine_notebook),
-    Kind("archives", archives, examine_archive),
-    Kind("folders", folders, examine_folder),
-    Kind("streams", streams, examine_stream),
-    Kind("configurations", configurations, examine_configuration),
-    Kind("graphs", graphs, examine_graph, needs_runner=True),
-    Kind("graders", streams, examine_graded, needs_runner=True, share=0.05),
-)

@@ -1,4 +1,4 @@
-"""Fuzz the trusted side: notebooks, record streams, configurations, graphs, and the hidden graders over streams.
+"""Fuzz the trusted side: notebooks, record streams, configurations, graphs, and the hidden graders over evidence.
 
     python -m tools.fuzz                          # 10,000 of each kind; prints the seed, with which it can be repeated
     python -m tools.fuzz --only graphs --count 1000 --seed 7
@@ -32,9 +32,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from autograder.cache import Cache
 from autograder.config import Limits
-from autograder.jail import find_isolation, start
+from autograder.jail import Frame, find_isolation, start
 from autograder.runner import Runner
 from tests import fuzzing
+from tests.fuzz_kinds import KINDS, Kind
 from tools.samples import ROOT, build_sample
 
 CASE_SECONDS = 120  # with starting the runner again after a time-out of 60 s
@@ -57,7 +58,7 @@ class Tally:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run every kind in a process of its own and print one table. Returns an exit status."""
-    names = [kind.name for kind in fuzzing.KINDS]
+    names = [kind.name for kind in KINDS]
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=10_000, help="cases of each kind (fewer where the table says so)")
     parser.add_argument("--seed", type=int, help="of an earlier run, to repeat it")
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.record:
         return record()
     number = secrets.randbelow(10**6) if options.seed is None else options.seed
-    chosen = [kind for kind in fuzzing.KINDS if options.only in (None, kind.name)]
+    chosen = [kind for kind in KINDS if options.only in (None, kind.name)]
     if options.here:
         print(json.dumps(fuzz(chosen[0], options.count, number).__dict__))
         return 0
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if found else 0
 
 
-def print_row(kind: fuzzing.Kind, tally: Tally) -> None:
+def print_row(kind: Kind, tally: Tally) -> None:
     """One line of the table, and what was found below it."""
     cases = sum(tally.outcomes.values())
     ended = ", ".join(f"{count:,} {how}" for how, count in Counter(tally.outcomes).most_common())
@@ -99,7 +100,7 @@ def print_row(kind: fuzzing.Kind, tally: Tally) -> None:
         print(f"    BUG {where}: {how}", flush=True)
 
 
-def fuzz(kind: fuzzing.Kind, count: int, number: int) -> Tally:
+def fuzz(kind: Kind, count: int, number: int) -> Tally:
     """Examine that many cases in this process."""
     warnings.simplefilter("error")  # as in the tests
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]  # the runner's jail sets its own
@@ -132,7 +133,7 @@ def fuzz(kind: fuzzing.Kind, count: int, number: int) -> Tally:
 
 
 @contextmanager
-def needed(kind: fuzzing.Kind) -> Iterator[tuple[Any, ...]]:
+def needed(kind: Kind) -> Iterator[tuple[Any, ...]]:
     """What a kind's cases are examined with: a jailed runner, or nothing."""
     if not kind.needs_runner:
         yield ()
@@ -141,7 +142,7 @@ def needed(kind: fuzzing.Kind) -> Iterator[tuple[Any, ...]]:
         yield (runner,)
 
 
-def examined(kind: fuzzing.Kind, case: Any, further: tuple[Any, ...], tally: Tally) -> str:
+def examined(kind: Kind, case: Any, further: tuple[Any, ...], tally: Tally) -> str:
     """How a case ended; a bug is noted with the place it comes from, and kept once."""
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(CASE_SECONDS)
@@ -192,9 +193,27 @@ def record() -> int:
     )  # fmt: skip
     modules = [*(DEEPER[name]() for name in ("pool at the end", "residual", "gated", "parallel kernels")), attention]
     graphs = [export(module, training=training).wire for module in modules for training in (False, True)]
-    fuzzing.write_seeds(frames, [*graphs, export(written).wire])
+    fuzzing.write_seeds(frames, [*graphs, export(written).wire], small_solutions())
     print(f"{fuzzing.SEEDS.relative_to(ROOT)}: {fuzzing.SEEDS.stat().st_size / 1024:.0f} KiB")
     return 0
+
+
+def small_solutions() -> dict[str, list[list[Frame]]]:
+    """What small solutions of each notebook leave, but for their transforms: those run again in no time."""
+    from tests.fuzz_networks import NETWORKS, SEPARABLE
+    from tools.hidden_graders import collected, run_answers
+
+    def frames_of(notebook: str, names: dict[str, Any]) -> list[Frame]:
+        namespace = {**run_answers(notebook, {}, only=set()).namespace, **names}
+        return collected(namespace, [p for p in fuzzing.plan().probes[notebook] if p["kind"] != "sample"])
+
+    solutions: dict[str, list[dict[str, Any]]] = {
+        "01_output_size": [{}],
+        "02_deeper_cnn": [{"DeeperCNN": made} for made in NETWORKS],
+        "03_depthwise_separable": [{}, *({"DepthwiseSeparableConv": made} for made in SEPARABLE)],
+        "04_modern_cnn": [{"ModernCNN": made} for made in NETWORKS],
+    }
+    return {notebook: [frames_of(notebook, names) for names in several] for notebook, several in solutions.items()}
 
 
 def write_in_place(x: Any, branch: Any) -> Any:

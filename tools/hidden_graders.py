@@ -125,15 +125,21 @@ def run_cells(notebook: str, cells: Sequence[str], *, only: set[str] | None = No
             with suppress(NotImplementedError):  # what the release's cells raise
                 exec(compile(source, filename, "exec"), namespace)
         probes = [p for p in plan_probes(exercise(notebook), secret, ASSIGNMENT) if only is None or p["name"] in only]
-        frames: list[Frame] = []
-
-        def send(header: dict[str, Any], payload: bytes = b"") -> None:
-            frames.append(Frame(json.loads(json.dumps({"run": 1, **header})), payload))
-
-        collector = collect.Collector(namespace, send, no_limit, StepTimeout, locate, [])
-        for probe in probes:
-            collector.collect(probe, 60)
+        frames = collected(namespace, probes)
     return Ran(cells, namespace, decode_evidence(probes, frames, NOT_RUN))
+
+
+def collected(namespace: dict[str, Any], probes: Sequence[Mapping[str, Any]]) -> list[Frame]:
+    """What the worker's collector sends for probes of what cells left."""
+    frames: list[Frame] = []
+
+    def send(header: dict[str, Any], payload: bytes = b"") -> None:
+        frames.append(Frame(json.loads(json.dumps({"run": 1, **header})), payload))
+
+    collector = collect.Collector(namespace, send, no_limit, StepTimeout, locate, [])
+    for probe in probes:
+        collector.collect(dict(probe), 60)
+    return frames
 
 
 def evidence_of(notebook: str, *cells: str, only: set[str] | None = None) -> Evidence:
