@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
@@ -38,6 +38,7 @@ from autograder.gradebook import read_marks
 from autograder.report.places import STUDENTS, student_page
 from autograder.results import GradeReport, Status
 from tools import published
+from tools.costs import Cost, run_and_watch
 from tools.flagged import build_flagged, flagged_names, read_flagged
 from tools.hostile import Attack, build, read_attacks, read_twins
 from tools.samples import ASSIGNMENT, ROOT, executable, make_course
@@ -61,6 +62,7 @@ COURSE = dataclasses.replace(COURSE, assignments=ASSIGNMENTS, data={data!r}, lim
 WATCHED = ("/proc/sys/vm/swappiness", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/etc/passwd")
 SCRIPT_WORD = "pwned"  # attacks that plant script, or what a page would fetch, name it so
 FETCHED = {"src", "srcset", "background", "poster", "data", "action", "formaction", "style"}
+DRAWN = "drawn arguments"
 ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -72,6 +74,7 @@ class Outcome:
     earned: float
     wrong: tuple[str, ...] = ()
     effects: tuple[str, ...] = ()
+    cost: Cost = field(default_factory=Cost)
 
     @property
     def gained(self) -> float:
@@ -139,12 +142,21 @@ class Course:
         # The secret is its own canary.
         (self.root / ".autograder").mkdir(exist_ok=True)
         self.canaries["course secret"] = secrets.token_hex(32)
+        self.canaries[DRAWN] = "canary-drawn-arguments"  # attacks write it beside what they were called with
         (self.root / ".autograder" / "secret").write_text(self.canaries["course secret"])
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What commands run with: a canary is in it."""
+        return {**os.environ, "TMPDIR": str(self.outside / "tmp"), "LMS_TOKEN": self.canaries["environment"]}
+
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """A command as an instructor gives it, with a canary in the environment."""
-        own = {"TMPDIR": str(self.outside / "tmp"), "LMS_TOKEN": self.canaries["environment"]}
-        return subprocess.run(command, cwd=self.root, env={**os.environ, **own}, capture_output=True, text=True)
+        """A command as an instructor gives it."""
+        return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True)
+
+    def watch(self, *command: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Cost]]:
+        """The same, and what each submission costs."""
+        return run_and_watch(command, self.root, self.environment, [each.name for each in self.attacks])
 
     def kept(self) -> dict[str, str]:
         """Digests of what grading may not touch: everything of the course's, and every file that was handed in."""
@@ -189,9 +201,9 @@ def attack(root: Path, attacks: Sequence[Attack], kind: str) -> Result:
     with listening() as (port, callers):
         course.set_up(port)
         before, processes, machine = course.kept(), set(psutil.pids()), _machine()
-        graded = course.run(executable("nbgrader"), "autograde", ASSIGNMENT)
+        graded, costs = course.watch(executable("nbgrader"), "autograde", ASSIGNMENT)
         again = course.run(executable("nbgrader"), "autograde", ASSIGNMENT)  # nothing left over may stop a second run
-        feedback = course.run(executable("nbgrader"), "generate_feedback", ASSIGNMENT)
+        feedback, pages = course.watch(executable("nbgrader"), "generate_feedback", ASSIGNMENT)
         report = course.run(executable("autograder"), "report", ASSIGNMENT)
     general = [f"somebody called from {caller}" for caller in callers]
     for done in (graded, again, feedback, report):
@@ -205,7 +217,7 @@ def attack(root: Path, attacks: Sequence[Attack], kind: str) -> Result:
     effects = _changed(before, course.kept(), _set_aside(course)) + find_canaries(course) + find_script(course)
     effects += find_escapes(course, told) + find_published(course)
     effects += [(f"traces/{p.name}", "a file outside the jail") for p in (course.outside / "traces").iterdir()]
-    outcomes = [_outcome(course, each, effects) for each in attacks]
+    outcomes = [replace(_outcome(course, a, effects), cost=costs[a.name] + pages[a.name]) for a in attacks]
     blamed = {each.name for each in attacks}
     general += [f"{what}: {path}" for path, what in effects if not blamed & set(re.split(r"[/.]", path))]
     return Result(outcomes, general)
@@ -281,6 +293,9 @@ def find_canaries(course: Course) -> list[tuple[str, str]]:
         content = path.read_bytes()
         for place, spellings in needles.items():
             at_home = place == "gradebook" and (_identity(path) == gradebook or name in NAMED)
+            at_home |= place == DRAWN and name.startswith(
+                ".autograder/cache/"
+            )  # the evidence, for the staff's questions
             if not at_home and any(spelling in content for spelling in spellings):
                 found.append((name, f"holds the canary of the {place}"))
     return found
@@ -472,6 +487,25 @@ def table_of_flags(found: Sequence[Flagged]) -> Table:
     return table
 
 
+def costs_of(outcomes: Sequence[Outcome]) -> str:
+    """In a paragraph, what a submission costs to grade and to write feedback for, at most and usually."""
+    longest, largest = (max(outcomes, key=lambda o: measure(o.cost)) for measure in (_seconds, _mib))
+    twins = [outcome.cost for outcome in outcomes if outcome.attack.is_twin]
+    usual = f"{max(map(_seconds, twins)):.0f} s and {max(map(_mib, twins)):,} MiB" if twins else "not measured"
+    return (
+        f"Longest: {longest.attack.name}, {longest.cost.seconds:.0f} s. Most memory: {largest.attack.name}, "
+        f"{largest.cost.mib:,} MiB, with the grader's own. Honest twins: at most {usual}."
+    )
+
+
+def _seconds(cost: Cost) -> float:
+    return cost.seconds
+
+
+def _mib(cost: Cost) -> int:
+    return cost.mib
+
+
 def table_of(outcomes: Sequence[Outcome]) -> Table:
     table = Table("attack", "aim", "stopped by", title="Hostile submissions and their honest twins", show_lines=True)
     table.add_column("points gained", justify="right")
@@ -516,6 +550,7 @@ def main(only: Sequence[str], jobs: int, keep: bool, place: Path) -> None:
         console.print(table_of_flags(flagged))
     for effect in general:
         console.print(f"[red]{escape(clean_text(effect))}[/red]")
+    console.print(costs_of(found))
     bad = sum(not outcome.is_good for outcome in found) + sum(not each.is_good for each in flagged)
     console.print(
         f"{len(chosen)} attacks: {sum(outcome.gained for outcome in found):g} points gained, {bad} not as they "
