@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from autograder.config import Limits
 from autograder.jail import encode_frames, find_isolation, start
 from autograder.runner import Runner
-from tests import fuzz_folders, fuzzing
+from tests import fuzz_evidence, fuzz_folders, fuzzing
 from tools import fuzz
 
 
@@ -81,12 +81,24 @@ def test_no_stream_makes_any_hidden_grader_fail(case: tuple[str, bytes], runner:
     fuzzing.examine_graded(case, runner)
 
 
+@cases(8)
+@given(case=fuzz_evidence.evidences())
+def test_no_strange_evidence_makes_a_hidden_grader_fail(case: fuzz_evidence.Strange, runner: Runner) -> None:
+    fuzz_evidence.examine_evidence(case, runner)
+
+
 @pytest.mark.parametrize("name", sorted(fuzzing.seeds().frames))
 def test_what_the_cases_start_from_is_right(name: str, runner: Runner) -> None:
     content = b"".join(encode_frames([frame]) for frame in fuzzing.seeds().frames[name])
     assert fuzzing.examine_stream((name, content)) == "whole"
     if name == "01_output_size":  # other notebooks' weights were left out
         assert fuzzing.examine_graded((name, content), runner) == "all passed"
+
+
+def test_the_hidden_graders_find_nothing_wrong_with_what_strange_evidence_starts_from(runner: Runner) -> None:
+    frames = fuzzing.seeds().small["03_depthwise_separable"][0]
+    case = fuzz_evidence.Strange("03_depthwise_separable", frames, None)
+    assert fuzz_evidence.examine_evidence(case, runner) == "7 passed"
 
 
 def test_every_graph_that_the_cases_start_from_runs(runner: Runner) -> None:

@@ -199,7 +199,8 @@ def test_the_middle_of_a_long_network_is_left_out_and_edges_stay_within() -> Non
 def test_a_network_is_drawn_where_a_check_has_looked_at_it_and_never_with_drawn_arguments(tmp_path: Path) -> None:
     found = export(DEEPER["stride"]())
     looked_at = Export(found.graph, found.blob, 1, GraphShapes(found.shapes, 123, 0))
-    networks = [Network("DeeperCNN", Build(arguments, {}), None, b"", 32) for arguments in ({"num_classes": 7}, {})]  # type: ignore[arg-type]
+    builds = (Build({"num_classes": 7}, {}, drawn=True), Build({}, {}))
+    networks = [Network("DeeperCNN", build, None, b"", 32) for build in builds]  # type: ignore[arg-type]
     subject = graded("02_deeper_cnn", Evidence(), None, networks={"DeeperCNN": networks})  # type: ignore[arg-type]
     networks[0]._exports[False, 32] = looked_at
     assert describe_models(subject) == []
