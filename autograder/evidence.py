@@ -122,7 +122,7 @@ def decode_evidence(
 
     Code that was called with arguments from the course's secret could tell them in every text that it chooses: the
     message or the name of an exception, of a type, of a weight. Of such probes no text is kept, unless the staff ask
-    for it (`in_words`).
+    for it (`in_words`). `fallback` says in the grader's own words why a record is absent, and is told.
     """
     answers: dict[str, Result] = {}
     calls: dict[str, dict[str, list[Call]]] = {}
@@ -132,8 +132,9 @@ def decode_evidence(
     cells = _cell_messages(frames)
     for probe in probes:
         kind, name = probe["kind"], probe["name"]
-        found = _decode(probe, chosen.get(probe_key(probe)), fallback)
-        if probe.get("drawn") and not in_words:
+        frame = chosen.get(probe_key(probe))
+        found = _decode(probe, frame, fallback)
+        if frame is not None and probe.get("drawn") and not in_words:
             found = wordless(found, name, cells)
         if kind == "answer":
             answers[name] = found

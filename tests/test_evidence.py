@@ -64,6 +64,13 @@ def test_a_missing_record_is_the_end_of_the_run() -> None:
     assert decode(SAMPLE).samples["t"]["natural"].problem == ENDED
 
 
+def test_why_a_record_is_missing_is_told_of_drawn_arguments_too() -> None:
+    """It may be that the notebook was not handed in; the student's code has no part in the words."""
+    assert decode({**CALL, "drawn": True}).calls["f"]["plain"][1].result == ENDED
+    build = decode({**BUILD, "drawn": True}).modules["Net"][0]
+    assert (build.problem, build.drawn) == (ENDED, True)
+
+
 def test_arguments_come_from_the_plan_and_not_from_the_record() -> None:
     value = {"kind": "int", "value": 9}
     record = {"kind": "call", "name": "f", "group": "plain", "run": 1, "results": [{"value": value}, {"value": value}]}
