@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -26,34 +27,45 @@ def place_of(path: Path, test: str) -> Place | None:
 
 
 def words_of(path: Path, test: str) -> frozenset[str]:
-    """All string constants and attributes in a check and in whatever it uses of its file: fixtures (its arguments),
-    helpers and constants. The probes whose names are among them are those that the check looks at.
+    """All string constants and attributes in a check and in whatever it uses of its file and of the files beside it:
+    fixtures (its arguments), helpers and constants. The probes whose names are among them are those that the check
+    looks at.
     """
-    parts = _parts(path)
     words: set[str] = set()
-    seen: set[str] = set()
-    left = [test]
+    seen: set[tuple[Path, str]] = set()
+    left = [(path, test)]
     while left:
-        name = left.pop()
-        part = parts.get(name)
-        if part is None or name in seen:
+        here, name = left.pop()
+        if (here, name) in seen:
             continue
-        seen.add(name)
-        for node in ast.walk(part):
+        seen.add((here, name))
+        part = _parts(here).get(name)
+        if isinstance(part, ast.ImportFrom):
+            left += _imported(here, part, name)
+            continue
+        for node in ast.walk(part) if part is not None else ():
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 words.add(node.value)
             elif isinstance(node, ast.Attribute):
                 words.add(node.attr)
             elif isinstance(node, ast.Name):
-                left.append(node.id)
+                left.append((here, node.id))
             elif isinstance(node, ast.arg):
-                left.append(node.arg)
+                left.append((here, node.arg))
     return frozenset(words)
 
 
+@lru_cache
 def _parts(path: Path) -> dict[str, ast.stmt]:
-    """The definitions and constants of a file, by name."""
+    """The definitions, constants and imported names of a file, by name."""
     return {name: node for node in ast.parse(path.read_text()).body for name in _names(node)}
+
+
+def _imported(path: Path, statement: ast.ImportFrom, name: str) -> Iterator[tuple[Path, str]]:
+    """Where a name comes from, if that is a file beside this one."""
+    beside = path.with_name(f"{(statement.module or '').rpartition('.')[2]}.py")
+    if beside.is_file():
+        yield from ((beside, alias.name) for alias in statement.names if (alias.asname or alias.name) == name)
 
 
 def _names(node: ast.stmt) -> Iterator[str]:
@@ -61,3 +73,5 @@ def _names(node: ast.stmt) -> Iterator[str]:
         yield node.name
     elif isinstance(node, ast.Assign):
         yield from (name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name))
+    elif isinstance(node, ast.ImportFrom):
+        yield from (alias.asname or alias.name for alias in node.names)

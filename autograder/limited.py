@@ -1,6 +1,6 @@
 """Work on what a student wrote in a process with limits: whatever it takes too much of, only that process ends by it.
 
-    found = run_limited(read_folder, {"folder": "submitted/ada/cnn"}, Bounds(cpu_seconds=20))
+    found = run_limited(read_folder, {"folder": "submitted/ada"}, Bounds(cpu_seconds=20))
 
 Parsing, repairing and rendering hostile input is our own code, so it needs no jail; but a few megabytes of input can be
 minutes and gigabytes of work. The process gets its argument and gives its answer as JSON: no pickle crosses.

@@ -116,7 +116,7 @@ Weighted = Convolution | Linear | BatchNorm
 def describe_models(graded: Graded) -> list[Model]:
     """Every network of the exercise whose eval graph a check has looked at, as its build without arguments.
 
-    A build with drawn arguments is not shown: they come from the course's secret, and every channel number would tell them.
+    A build with drawn arguments is not shown: they come from the course's secret, and every size would tell them.
     """
     found = []
     for probe in graded.exercise.modules:

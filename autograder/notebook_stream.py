@@ -50,7 +50,7 @@ NOTEBOOK: Mapping[str, Any] = {"nbformat": LEAF, "cells": [CELL], "worksheets": 
 
 
 def fitted(value: object, shape: Any) -> Any:
-    """What of a value has its place in a shape; None where it is of another kind. Never deeper than the shape."""
+    """What of a value has its place in a shape; None where it is of another kind. Not nested further than the shape."""
     if isinstance(shape, Mapping):
         if not isinstance(value, dict):
             return None

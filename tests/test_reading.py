@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autograder import finder, reading, repair
+from autograder import finder, limited, reading, repair
 from autograder.config import Limits
 from autograder.finder import MOST_CANDIDATES, MOST_ENTRIES, walk
 from autograder.notebook_bounds import MOST_CELL, MOST_PICTURES, MOST_TEXT
@@ -42,7 +42,10 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is remembered, and whatever threads other tests left, what reads is forked from this very process: a
+    forker would know nothing of what a test changes here."""
     monkeypatch.setattr(reading, "_MEMORY", reading._Memory())
+    monkeypatch.setattr(limited.threading, "active_count", lambda: 1)
 
 
 def look(folder: Path, limits: Limits = LIMITS) -> Reading:

@@ -89,6 +89,7 @@ import json, os
 stream = int(os.environ["AUTOGRADER_RECORDS_FD"])
 trace = {trace!r}
 code = f"__import__('pathlib').Path({{trace!r}}).touch()"
+os.write(stream, json.dumps({{"kind": "probes", "run": 1, "payload_bytes": 0}}).encode() + b"\\n")
 nodes = [["input"], ["call", "aten.relu.default", [{{"node": 0}}], 0, 0], ["output", {{"node": 1}}]]
 for operation in (code, "aten.from_file.default", "os.system"):
     nodes[1][1] = operation
