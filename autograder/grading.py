@@ -63,7 +63,8 @@ def main() -> int:
     with redirect_stdout(sys.stderr):
         job = read_job(json.loads(sys.stdin.readline()))
         with Runner(job.open_runner, device=job.course.device) as runner:
-            runner.warm_up()
+            if any(exercise.modules for exercise in job.assignment.exercises):
+                runner.warm_up()
             tell(ready=True)
             for line in sys.stdin:
                 try:

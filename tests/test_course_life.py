@@ -9,9 +9,11 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import pytest
+from nbgrader import api
 from nbgrader.api import Gradebook
 from traitlets import TraitError
 from traitlets.config import Config
@@ -491,7 +493,11 @@ def test_a_stranger_is_not_forgotten_and_a_pattern_is_a_name(course: Path) -> No
 
 
 @pytest.mark.parametrize("command", [["report"], ["export", "--to", "csv"], ["forget", "ada", "--yes"]])
-def test_a_locked_gradebook_is_named_whatever_it_is_needed_for(course: Path, command: list[str]) -> None:
+def test_a_locked_gradebook_is_named_whatever_it_is_needed_for(
+    course: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = api.create_engine  # each of several connections waits for five seconds
+    monkeypatch.setattr(api, "create_engine", partial(patient, connect_args={"timeout": 0.1}))
     before = marks_of(course)
     connection = sqlite3.connect(course / "gradebook.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
