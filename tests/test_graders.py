@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from autograder.flags import images as flags_of_images
 from autograder.proof import judging_digest, read_proof
 from autograder.results import CheckResult, Status
 from autograder.runner import Runner
@@ -31,6 +32,12 @@ OUTPUT_SIZE, DEEPER, SEPARABLE, MODERN = (
 def runner() -> Iterator[Runner]:
     with open_runner() as runner:
         yield runner
+
+
+@pytest.fixture(autouse=True)
+def without_image_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No verdict hangs on them, tests/test_flags.py looks at them, and they take as long as the accuracy itself."""
+    monkeypatch.setattr(flags_of_images, "image_flags", lambda *_arguments, **_named: [])
 
 
 def released(source: str) -> str:

@@ -29,14 +29,8 @@ MOST_STEP_BYTES = 1000  # a step's announcement: its name and its seconds
 MOST_STEP_SECONDS = 1e6
 GRACE_SECONDS = 5.0  # for an interrupted cell to unwind, before its process is killed
 POLL_SECONDS = 0.1
-LIBRARIES = [
-    "matplotlib.pyplot",
-    "matplotlib_inline.backend_inline",
-    "torch.export",
-    "torchvision.transforms.v2",
-    "tqdm.auto",
-    "autograder.worker.cells",
-]
+LIBRARIES = ["matplotlib.pyplot", "matplotlib_inline.backend_inline", "tqdm.auto", "autograder.worker.cells"]
+FOR_MODELS = ["torch.export", "torchvision.transforms.v2"]
 
 
 def main() -> None:
@@ -52,7 +46,7 @@ def main() -> None:
     confine(jailed, {own, conversion, *streams})
     write_frame(own, {"kind": "ready", "uid": os.getuid(), "jailed": jailed})
     started = time.monotonic()
-    import_libraries()  # before there is any file of the student's that a library could read: matplotlibrc, say
+    import_libraries(plan)  # before there is any file of the student's that a library could read: matplotlibrc, say
     lay_out_submission()
     write_frame(own, {"kind": "imported", "seconds": round(time.monotonic() - started, 2)})
     silence()
@@ -204,12 +198,22 @@ def run_quietly(command: list[str]) -> bytes:
     ).stdout
 
 
-def import_libraries() -> None:
-    """Import what every notebook needs, once; only import, since OpenMP does not survive a fork once it has run."""
+def import_libraries(plan: dict[str, Any]) -> None:
+    """Import what the notebooks need, once; only import, since OpenMP does not survive a fork once it has run."""
     os.makedirs(os.environ["MPLCONFIGDIR"], exist_ok=True)
-    for name in LIBRARIES:
+    with_models = has_models(plan)
+    for name in [*LIBRARIES, *(FOR_MODELS if with_models else ())]:
         importlib.import_module(name)
-    warm_up_export()
+    if with_models:
+        warm_up_export()
+
+
+def has_models(plan: dict[str, Any]) -> bool:
+    """Whether models or transforms are asked for, or a cell names torch: it takes two seconds to be ready for them."""
+    notebooks = plan["notebooks"]
+    kinds = {probe["kind"] for notebook in notebooks for probe in notebook["probes"]}
+    named = any("torch" in cell["source"] for notebook in notebooks for cell in notebook["cells"])
+    return named or bool(kinds & {"build", "sample"}) or bool(plan.get("checkpoint"))
 
 
 def warm_up_export() -> None:
