@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @contextmanager
-def on_all_cores() -> Iterator[None]:
-    """What is started now runs on all cores, as where a class is graded."""
+def on_cores(cores: Iterable[int]) -> Iterator[None]:
+    """What is started now inherits these cores."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, ALL_CORES)
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
@@ -91,7 +91,7 @@ def graded_course(tmp_path_factory: pytest.TempPathFactory, data_name: str) -> G
         pytest.skip(f"no jail on this machine: {isolation.problem}; {isolation.remedy}")
     root = tmp_path_factory.mktemp("samples")
     make_course(root, {name: name for name in sample_names()}, data_name)
-    with on_all_cores():
+    with on_cores(ALL_CORES):  # as where a class is graded
         done = nbgrader(root, "autograde", ASSIGNMENT)
     graded = {report.student: report for report in reports.load_reports(root, ASSIGNMENT)}
     return GradedCourse(root, data_name, done.returncode, done.stdout + done.stderr, graded)

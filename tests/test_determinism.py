@@ -47,7 +47,7 @@ from autograder.pipeline import grade_submission, open_grader, read_folder
 from autograder.results import GradeReport, Status
 from autograder.runner import Runner
 from autograder.submission import StagedFile
-from tests.conftest import ALL_CORES, GradedCourse
+from tests.conftest import ALL_CORES, GradedCourse, on_cores
 from tools.samples import ASSIGNMENT, executable, make_course, sample_names
 
 FEW = ["reference", "partial_checkpoint", "different_style", "wrong_doubling"]
@@ -216,14 +216,10 @@ def converted(file: StagedFile | None) -> bytes | None:
 @contextmanager
 def runner_on(cores: set[int]) -> Iterator[Runner]:
     """A runner in the jail, as grading uses it, on some cores."""
-    before = os.sched_getaffinity(0)
     isolation = find_isolation()
     with Runner(lambda: start("graph_server", Limits(), isolation), device="cpu") as runner:
-        os.sched_setaffinity(0, cores)  # what is started now inherits it
-        try:
+        with on_cores(cores):
             runner.warm_up()
-        finally:
-            os.sched_setaffinity(0, before)
         yield runner
 
 
