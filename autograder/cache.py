@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from autograder.core.package import digest_of_code
 from autograder.jail import Frame, StreamProblem, decode_frames, encode_frames
 from autograder.results import GradeReport
 
@@ -63,9 +64,7 @@ def read_secret(root: Path) -> bytes:
 
 def engine_digest(graders: Path, config: Path) -> str:
     """The identity of the engine's code, the hidden graders, the configuration and the libraries."""
-    package = Path(__file__).parent
-    paths = sorted({*package.rglob("*.py"), *graders.rglob("*.py")})
-    parts = [f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths]
+    parts = [digest_of_code("**/*.py"), digest_of_code("**/*.py", root=graders)]
     parts += [hashlib.sha256(config.read_bytes()).hexdigest(), sys.version]
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):

@@ -16,10 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from autograder.core.package import package_file
 from autograder.course_life.due import DueError, parse_due
 from autograder.probe_images import KINDS
 from autograder.probe_images import TEXTURES as TEXTURES  # for the course's configuration
 
+GRADERS = package_file("graders")  # the hidden graders that come with the package
 CONFIG_FILE = "grader_config.py"
 VISIBILITIES = ("always", "after the deadline", "title only", "never")
 MOST_DRAWS = 1000
@@ -328,7 +330,7 @@ class Assignment:
     """
 
     exercises: Sequence[Exercise]
-    graders: Path = Path(__file__).parent / "graders"
+    graders: Path = GRADERS
     needs_test_set: bool = True
     due: str = ""
     time_zone: str = ""

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autograder import offline_images
+from autograder.core.package import package_file
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 OFFLINE_NAME = "built-in offline set"
@@ -360,7 +361,7 @@ def _decode_batches(folder: Path, split: Split) -> _Decoded:
     """torchvision's files are pickles, and loading a pickle runs what it says: a child process does it (decode_cifar)
     and hands back plain arrays."""
     batches = _batch_files(folder, split)
-    script = Path(__file__).with_name("decode_cifar.py")
+    script = package_file("decode_cifar.py")
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="autograder-data-") as output:
         command = [sys.executable, "-I", str(script), output, *map(str, batches)]

@@ -23,6 +23,7 @@ import pytest
 
 from autograder.checks import CheckEnded, Graded
 from autograder.config import Exercise
+from autograder.core.package import package_file
 from autograder.evidence import LINES_PER_CELL, clean_text
 from autograder.graph import GraphRefused
 from autograder.jobs import Job, read_job
@@ -139,7 +140,7 @@ def run_graders(path: Path, graded: Graded, only: str = "", tell: Tell = silent)
     """
     tell(stage="collection")
     plugin = GraderPlugin(graded, only, tell)
-    arguments = [*ARGUMENTS, f"--rootdir={path.parent}", "-c", str(Path(__file__).parent / "graders" / "pytest.ini")]
+    arguments = [*ARGUMENTS, f"--rootdir={path.parent}", "-c", str(package_file("graders/pytest.ini"))]
     for name in WITHOUT:
         arguments += ["-p", f"no:{name}"]
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):

@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from autograder.core.package import ROOT
 from autograder.results import Status
 
 PR_SET_PDEATHSIG = 1
@@ -119,7 +120,7 @@ class _Forker:
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
-        package = str(Path(__file__).resolve().parent.parent)
+        package = str(ROOT.parent)
         code = f"import sys; sys.path.insert(0, {package!r}); from autograder.limited import serve; serve()"
         with theirs:
             command = [sys.executable, "-I", "-c", code, str(theirs.fileno())]

@@ -6,15 +6,13 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from autograder.cache import digest_of
 from autograder.config import Assignment, Drawn, Exercise, Limits, ModuleProbe, TransformProbe, draw_all
+from autograder.core.package import package_files
 from autograder.probe_images import probe_image
 from autograder.submission import Notebook, StagedFile, Submission, grade_id_of, is_run
-
-WORKER = Path(__file__).parent / "worker"
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def make_plan(assignment: Assignment, submission: Submission, limits: Limits, se
     """Plan the run of every readable notebook that is graded; the others leave nothing for their probes."""
     notebooks: list[dict[str, Any]] = []
     probes: dict[str, list[dict[str, Any]]] = {}
-    worker = digest_of(*(path.read_text() for path in sorted(WORKER.glob("*.py"))))
+    worker = digest_of(*(path.read_text() for path in package_files("worker/*.py")))
     for exercise in assignment.exercises:
         own = list(plan_probes(exercise, secret, name))
         probes[exercise.notebook] = own

@@ -7,13 +7,13 @@ there, and whether the graders have changed since.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.cache import digest_of
+from autograder.core.package import digest_of_code
 
 FILE = "proof.json"
 # What decides how a design is judged; the rest (jail, cells, gradebook, reports) has no part in it.
@@ -77,9 +77,7 @@ class Proof:
 
 def judging_digest(graders: Path) -> str:
     """Identifies the code that judges: the engine's part of it, and the hidden graders."""
-    package = Path(__file__).parent
-    paths = {*(path for pattern in JUDGING for path in package.glob(pattern)), *graders.glob("*.py")}
-    return digest_of(*(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in sorted(paths)))
+    return digest_of(digest_of_code(*JUDGING), digest_of_code("*.py", root=graders))
 
 
 def read_proof(graders: Path) -> Proof | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from autograder import __version__
 from autograder.cache import LIBRARIES, digest_of, write_atomically
+from autograder.core.package import digest_of_code, digest_of_files, package_files
 from autograder.manual_marks import decided
 from autograder.overview import Row
 from autograder.pipeline import Grader
@@ -27,7 +28,6 @@ from autograder.whatif import compare
 
 MOST_KEPT = 50
 MOST_CHECKS = 40
-PACKAGE = Path(__file__).parent
 TOLERANCE = 1e-6  # of points: what is smaller is the noise of adding floats
 
 
@@ -107,9 +107,9 @@ def engine_parts(grader: Grader) -> dict[str, str]:
     """Digests by the name of the part, as a reader knows it."""
     graders = Path(grader.assignment.graders)
     return {
-        "the hidden graders": _digest_of_code(graders),
+        "the hidden graders": digest_of_code("**/*.py", root=graders),
         "the configuration": hashlib.sha256(grader.changes.config_file(grader.root).read_bytes()).hexdigest(),
-        "the engine": f"{__version__} {_digest_of_code(PACKAGE, graders)}",
+        "the engine": f"{__version__} {_digest_of_engine(graders)}",
         "Python or the libraries": digest_of(sys.version, *_versions()),
         "the data set": grader.data_identity,
         "the course's secret": digest_of("secret", grader.secret.hex()),
@@ -118,10 +118,9 @@ def engine_parts(grader: Grader) -> dict[str, str]:
     }
 
 
-def _digest_of_code(folder: Path, but: Path | None = None) -> str:
-    """Of all Python files below a folder, but for those below another."""
-    paths = [p for p in sorted(folder.rglob("*.py")) if but is None or but not in p.parents]
-    return digest_of(*(f"{p.name}:{hashlib.sha256(p.read_bytes()).hexdigest()}" for p in paths))
+def _digest_of_engine(graders: Path) -> str:
+    """Of all code of the package but the hidden graders."""
+    return digest_of_files(path for path in package_files("**/*.py") if graders not in path.parents)
 
 
 def _versions() -> Iterator[str]:

@@ -8,16 +8,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
+
+from autograder.core.package import package_file
 
 CODE = re.compile(r"`([^`\n]+)`")
 
 
-def make_environment(package: str, folder: str, filters: Mapping[str, Any]) -> Environment:
-    """Templates in a folder of a package. Nothing that is put into them is markup unless it says so itself."""
+def make_environment(folder: str, filters: Mapping[str, Any]) -> Environment:
+    """Templates in a folder of the package. Nothing that is put into them is markup unless it says so itself."""
     environment = Environment(
-        loader=PackageLoader(package, folder),
+        loader=FileSystemLoader(package_file(folder)),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

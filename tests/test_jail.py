@@ -19,6 +19,7 @@ import torch
 
 from autograder.cache import Cache
 from autograder.config import Limits
+from autograder.core.package import package_file
 from autograder.evidence import Problem
 from autograder.jail import (
     FrameReader,
@@ -447,14 +448,14 @@ def test_a_conversion_that_dies_is_a_failure_with_its_reason(
 ) -> None:
     """The file is made anew for each run: a process that reads it may die in any way."""
     worker = tmp_path / "package" / "worker"
-    shutil.copytree(sandbox.PACKAGE / "worker", worker, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(package_file("worker"), worker, ignore=shutil.ignore_patterns("__pycache__"))
     text = (worker / "checkpoint.py").read_text()
     (worker / "checkpoint.py").write_text(
         text.replace("    try:\n        loaded", "    import os\n    os.abort()\n    try:\n        loaded", 1)
     )
     for place in (tmp_path / "package", worker):
         place.chmod(0o755)
-    monkeypatch.setattr(sandbox, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(sandbox, "package_file", lambda name: tmp_path / "package" / name)
     run = run_with_checkpoint(isolation, tmp_path, b"anything", FORGE_CONVERSION)
     assert isinstance(run.checkpoint, Problem)
     assert "could not be read as a checkpoint: the process was killed (SIGABRT)" in run.checkpoint.message

@@ -22,6 +22,7 @@ from traitlets import List, Unicode
 from traitlets.config import Config
 
 from autograder.config import ConfigError, Feedback, load_course
+from autograder.core.package import package_file
 from autograder.feedback.content import (
     IN_FULL,
     Basis,
@@ -47,7 +48,7 @@ from autograder.results import GradeReport
 from autograder.submission import is_test_cell
 
 TEMPLATE = "autograder_feedback"
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = package_file("feedback/templates")
 NO_DUE_DATE = "titles and points only, until `nbgrader db assignment add NAME --duedate=...` gives it one"
 # A page of the lesson, with all its pictures, has 2.2 MB and takes a second; a submission's others have 0.3 MB in all.
 MOST_PAGE, MOST_PAGES = 16 << 20, 32 << 20  # bytes of one page, and of all pages of a submission

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 
 from jinja2 import Environment
 from markupsafe import Markup
 
+from autograder.core.package import package_file
 from autograder.feedback.content import Overall, ShownCell, ShownCheck, ShownNotebook, summarise
 from autograder.overview import Points
 from autograder.results import Status
@@ -49,12 +49,12 @@ def of(points: Points) -> str:
 @cache
 def _environment() -> Environment:
     filters = {"of": of, "kind": _kind, "symbol": symbol, "coded": coded}
-    return make_environment("autograder.feedback", "templates", filters)
+    return make_environment("feedback/templates", filters)
 
 
 @cache
 def _style() -> Markup:
-    return Markup((files("autograder.feedback") / "templates" / "style.css").read_text())
+    return Markup(package_file("feedback/templates/style.css").read_text("utf-8"))
 
 
 def _kind(check: ShownCheck) -> str:

@@ -11,15 +11,15 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
-from pathlib import Path
 
+from autograder.core.package import package_file
 from autograder.graph import ModelGraph, Ref
 from autograder.graph_analysis.flow import ADDITIONS, carries_data, first
 from autograder.operations import CONVOLUTIONS
 from autograder.results import Flag
 
 KIND = "library-model"
-KNOWN = Path(__file__).with_name("library_models.json")
+KNOWN = package_file("flags/library_models.json")
 FEWEST_NAMES = 40  # `features.0.weight, …` of a small stack is anybody's; torchvision's smallest ResNet has 120
 _MOST_DEPTH = 3  # self.net.body.resnet
 _MOST_CHILDREN = 50

@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment
 
 from autograder import __version__
 from autograder.cache import write_atomically
+from autograder.core.package import package_file
 from autograder.evidence import clean_name, clean_text
 from autograder.integrity.signals import KINDS, LIMITS, Findings, Sign
 from autograder.templates import make_environment, source_of
@@ -39,7 +39,7 @@ def write_page(folder: Path, findings: Findings) -> Path:
 
 def render_page(findings: Findings, now: datetime) -> str:
     """The page as text. Nothing of a student's is markup in it: autoescape, and a policy that forbids script."""
-    style = files("autograder.integrity").joinpath("page.css").read_text("utf-8")
+    style = package_file("integrity/page.css").read_text("utf-8")
     return (
         _environment()
         .get_template("page.html")
@@ -58,7 +58,7 @@ def render_page(findings: Findings, now: datetime) -> str:
 
 def _environment() -> Environment:
     filters = {"name": clean_name, "readable": clean_text, "percent": _percent, "points": _points}
-    return make_environment("autograder", "integrity", filters)
+    return make_environment("integrity", filters)
 
 
 def _by_kind(signs: Sequence[Sign]) -> list[tuple[str, list[Sign]]]:

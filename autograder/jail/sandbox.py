@@ -21,9 +21,9 @@ from typing import IO
 import psutil
 
 from autograder.config import Limits
+from autograder.core.package import ROOT, package_file
 from autograder.jail.seccomp import denied_names, is_available, open_filter
 
-PACKAGE = Path(__file__).resolve().parent.parent
 HOME = "/home/student"
 SUBMISSION = "/submission"
 OLDEST_BWRAP = (0, 8)  # --disable-userns
@@ -205,7 +205,7 @@ def _mount_arguments(limits: Limits, read_only: Mapping[str, Path], gpu: bool) -
         if Path(path).exists():
             binds[path] = Path(path)
     binds |= {str(target): source for target, source in read_only.items()}
-    binds["/jail/autograder/worker"] = PACKAGE / "worker"
+    binds["/jail/autograder/worker"] = package_file("worker")
     targets = [*binds, HOME, "/jail/autograder/__init__.py"]
     # bwrap would make missing parents with mode 0700, closed to the unprivileged uid.
     parents = dict.fromkeys(str(p) for t in targets for p in list(Path(t).parents)[-2::-1])
@@ -218,9 +218,9 @@ def _mount_arguments(limits: Limits, read_only: Mapping[str, Path], gpu: bool) -
     for target, source in sorted(binds.items()):
         arguments += ["--ro-bind", str(source), target]
     arguments += _system_links()
-    if any(PACKAGE.is_relative_to(path) for path in _python_paths()):
+    if any(ROOT.is_relative_to(path) for path in _python_paths()):
         # An installed package: hide the graders, all but the worker (bound above, under /jail).
-        arguments += ["--tmpfs", str(PACKAGE), "--remount-ro", str(PACKAGE)]
+        arguments += ["--tmpfs", str(ROOT), "--remount-ro", str(ROOT)]
     if gpu:
         for device in sorted(Path("/dev").glob("nvidia*")):
             arguments += ["--dev-bind", str(device), str(device)]
@@ -435,7 +435,7 @@ def _jail_command(
 
 def _plain_command(module: str) -> list[str]:
     """Without a jail (`--isolation=none`): the same worker, with the rights of the grader."""
-    return _python(module, str(PACKAGE.parent))
+    return _python(module, str(ROOT.parent))
 
 
 def _python(module: str, place: str) -> list[str]:

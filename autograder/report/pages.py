@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import resources
 from statistics import fmean, median, pstdev
 from typing import Any
 
@@ -15,6 +13,7 @@ from markupsafe import Markup
 
 from autograder import __version__
 from autograder.analysis import Sections
+from autograder.core.package import digest_of_code, package_file
 from autograder.figures import page_variables
 from autograder.flags import KINDS
 from autograder.outputs import readable, where
@@ -88,20 +87,14 @@ def _script() -> str:
 
 
 def _file(name: str) -> str:
-    text = (resources.files("autograder") / "report" / name).read_text()
+    text = package_file(f"report/{name}").read_text("utf-8")
     assert "</" not in text, name  # it stands inside an element
     return text
 
 
 def code_digest() -> str:
-    """Identifies everything that pages are made by: templates, styles, script, figures and the code of this package."""
-    package = resources.files("autograder")
-    places = (package, package / "report", package / "figures")
-    files = sorted((f for place in places for f in place.iterdir() if f.is_file()), key=lambda f: f.name)
-    digest = hashlib.sha256(__version__.encode())
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+    """Identifies everything that pages are made by: templates, styles, script, and all code of this package."""
+    return digest_of_code("report/*.html", "report/*.css", "report/*.js", "**/*.py")
 
 
 @lru_cache(1)
@@ -110,7 +103,7 @@ def environment() -> Environment:
     filters = {"readable": readable, "coded": coded, "words": status_words, "symbol": symbol, "kind": kind}
     filters |= {"where": where, "seconds": seconds, "number": number, "points": points, "moment": moment}
     filters |= {"span": span, "breakable": breakable, "mean": fmean, "median": median, "deviation": pstdev}
-    return make_environment("autograder", "report", filters)
+    return make_environment("report", filters)
 
 
 def breakable(name: str) -> Markup:

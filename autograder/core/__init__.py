@@ -1,0 +1,1 @@
+"""The words everyone uses: configuration, report and row types, text, files, times; imports nothing of ours."""

@@ -1,0 +1,82 @@
+"""The package's own files: what each digest covers, and that nothing is looked for where it no longer is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from autograder import proof
+from autograder.core import package
+from autograder.core.package import ROOT, digest_of_code, package_file, package_files
+from tools.samples import ROOT as REPOSITORY
+
+
+def names(*patterns: str) -> set[str]:
+    return {path.relative_to(ROOT).as_posix() for path in package_files(*patterns)}
+
+
+def test_a_pattern_that_matches_nothing_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing in .* matches 'no_such/\*\.py'"):
+        package_files("worker/*.py", "no_such/*.py")
+    with pytest.raises(FileNotFoundError):
+        package_file("no_such.html")
+
+
+def test_compiled_files_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "__pycache__").mkdir()
+    for name in ("a.py", "__pycache__/b.py"):
+        (tmp_path / name).touch()
+    assert package_files("**/*.py", root=tmp_path) == [tmp_path / "a.py"]
+
+
+def test_every_file_a_digest_covers_changes_it_by_content_and_by_place(tmp_path: Path) -> None:
+    for name in ("a/x.py", "b/x.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(name)
+    before = digest_of_code("**/*.py", root=tmp_path)
+    (tmp_path / "b" / "x.py").write_text("changed")
+    after = digest_of_code("**/*.py", root=tmp_path)
+    (tmp_path / "c").mkdir()
+    shutil.move(tmp_path / "b" / "x.py", tmp_path / "c" / "x.py")
+    assert len({before, after, digest_of_code("**/*.py", root=tmp_path)}) == 3
+
+
+def test_a_plan_covers_the_worker_and_nothing_else() -> None:
+    """Evidence that was kept counts only for the code that would collect it now."""
+    assert names("worker/*.py") == {f"worker/{path.name}" for path in (ROOT / "worker").iterdir() if path.is_file()}
+    assert {"worker/launcher.py", "worker/exporter.py", "worker/collect.py", "worker/cells.py"} <= names("worker/*.py")
+
+
+def test_the_proof_covers_what_judges() -> None:
+    covered = names(*proof.JUDGING)
+    assert {path.name for path in ROOT.glob("graders/*.py")} <= {Path(name).name for name in covered}
+    assert covered >= names("graph_analysis/*.py", "worker/graph_*.py", "worker/exporter.py")
+
+
+def test_the_engine_is_all_python_of_the_package() -> None:
+    found = names("**/*.py")
+    tracked = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py")}
+    assert found == {name for name in tracked if "__pycache__" not in name}
+    assert len(found) > 150
+
+
+def test_pages_are_made_anew_when_any_code_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A change in flags/ once left old pages in place."""
+    from autograder.report import pages
+
+    before = pages.code_digest()
+    copy = tmp_path / "autograder"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(pages, "digest_of_code", lambda *patterns: digest_of_code(*patterns, root=copy))
+    assert pages.code_digest() == before
+    (copy / "flags" / "images.py").write_text("changed")
+    assert pages.code_digest() != before
+
+
+def test_every_path_to_a_file_of_the_package_starts_in_one_place() -> None:
+    """`__file__` of another module would lead elsewhere after it has moved. The worker is a room of its own."""
+    for path in package_files("**/*.py"):
+        if path != Path(package.__file__) and "worker" not in path.parts:
+            assert "__file__" not in path.read_text("utf-8"), path.relative_to(REPOSITORY)
