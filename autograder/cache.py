@@ -46,7 +46,7 @@ def read_secret(root: Path) -> bytes:
     path = root / ".autograder" / "secret"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        made = _write_part(path, secrets.token_hex(SECRET_BYTES).encode(), durable=True)
+        made = write_part(path, secrets.token_hex(SECRET_BYTES).encode(), durable=True)
         with suppress(FileExistsError):
             os.link(made, path)
         made.unlink()
@@ -124,12 +124,12 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> No
     costs a few milliseconds, and is for what cannot be computed again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(_write_part(path, content, durable=durable), path)
+    os.replace(write_part(path, content, durable=durable), path)
     if durable:
         _sync(path.parent)
 
 
-def _write_part(path: Path, content: bytes, *, durable: bool) -> Path:
+def write_part(path: Path, content: bytes, *, durable: bool) -> Path:
     """A new file beside `path` with the content; none is left where it cannot be written (a full disk)."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
         try:

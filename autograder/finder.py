@@ -171,7 +171,7 @@ def look_for_notebooks(
 
 
 def _unknown(name: str, templates: Mapping[str, Notebook]) -> str:
-    meant = did_you_mean(_stem(PurePosixPath(name).name), list(templates))
+    meant = did_you_mean(stem_of(PurePosixPath(name).name), list(templates))
     return f"no cell of it is known, so it is no notebook of the assignment{meant}"
 
 
@@ -223,10 +223,10 @@ def _may_be(name: str) -> bool:
 
 def is_notebook_name(name: str) -> bool:
     """Whether a file is named as a notebook, in capitals or with what browsers add, too."""
-    return _stem(name) != name
+    return stem_of(name) != name
 
 
-def _stem(name: str) -> str:
+def stem_of(name: str) -> str:
     """A file's name without what marks it as a notebook."""
     found = SUFFIX.search(name)
     return name[: found.start()] if found and found.end() == len(name) else name
@@ -287,7 +287,7 @@ def _rank(copy: _Copy) -> tuple[object, ...]:
 
 def _natural(name: str) -> tuple[tuple[str, int], ...]:
     """A sort key with which "copy 10" comes after "copy 9"; a name without a number before both."""
-    parts = re.findall(r"(\D*)(\d{0,18})", _stem(name).lower())
+    parts = re.findall(r"(\D*)(\d{0,18})", stem_of(name).lower())
     return tuple((text, int(number or -1)) for text, number in parts)
 
 

@@ -110,7 +110,7 @@ def engine_parts(grader: Grader) -> dict[str, str]:
         "the hidden graders": digest_of_code("**/*.py", root=graders),
         "the configuration": hashlib.sha256(grader.changes.config_file(grader.root).read_bytes()).hexdigest(),
         "the engine": f"{__version__} {_digest_of_engine(graders)}",
-        "Python or the libraries": digest_of(sys.version, *_versions()),
+        "Python or the libraries": digest_of(sys.version, *library_versions()),
         "the data set": grader.data_identity,
         "the course's secret": digest_of("secret", grader.secret.hex()),
         "the isolation": grader.isolation.level,
@@ -123,7 +123,7 @@ def _digest_of_engine(graders: Path) -> str:
     return digest_of_files(path for path in package_files("**/*.py") if graders not in path.parents)
 
 
-def _versions() -> Iterator[str]:
+def library_versions() -> Iterator[str]:
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
             yield f"{name}=={version(name)}"
