@@ -36,13 +36,14 @@ fuzz: $(INSTALLED) ## 10,000 broken notebooks, records, graphs and configuration
 release: $(INSTALLED) ## generate release/ and solutions/ from source/
 	@$(BIN)/python -m tools.release
 
-lint: $(INSTALLED) ## ruff and strict mypy
+lint: $(INSTALLED) ## ruff, strict mypy, and which room may import which
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 bench: $(INSTALLED) ## measure how long grading takes (prints figures, asserts nothing)
 	@$(BIN)/python -m bench.grading
 
 clean: ## remove what the demonstration and the tools left; .venv and the gradebook stay
-	rm -rf .demo .attack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .demo .attack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -26,24 +26,24 @@ c.Autograde.sanitize_preprocessors = [
 c.Autograde.autograde_preprocessors = [
     "autograder.nbgrader_plugin.GradeInJail",
     "nbgrader.preprocessors.LimitOutput",
-    "autograder.markup.SafeMarkup",
+    "autograder.nbgrader_plugin.SafeMarkup",
     "autograder.nbgrader_plugin.WriteScores",
     "nbgrader.preprocessors.CheckCellMetadata",
     "autograder.nbgrader_plugin.RecordSubmission",  # in one transaction, what nbgrader's own steps commit cell by cell
 ]
 
-c.GenerateFeedback.exporter_class = "autograder.feedback.exporter.FeedbackExporter"
+c.GenerateFeedback.exporter_class = "autograder.feedback_plugin.FeedbackExporter"
 c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
-    "autograder.feedback.exporter.ShowVisible",
+    "autograder.feedback_plugin.ShowVisible",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
 
 # What students wrote must not run script in formgrader, which can set scores, or in a feedback page.
-c.HTMLExporter.filters = {"markdown2html": "autograder.markup.safe_markdown"}
+c.HTMLExporter.filters = {"markdown2html": "autograder.nbgrader_plugin.safe_markdown"}
 
 # Late penalties (docs/course-life.md). All numbers are 0 until you choose: nothing is taken off.
-c.AssignLatePenalties.plugin_class = "autograder.course_life.late.LatePolicy"
+c.AssignLatePenalties.plugin_class = "autograder.nbgrader_plugin.LatePolicy"
 # c.LatePolicy.percent_per_day = 10  # of the score, for every day that has begun
 # c.LatePolicy.points_per_day = 2  # of the submission, for every day that has begun
 # c.LatePolicy.grace_minutes = 15

@@ -17,15 +17,16 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from autograder.config import Limits
-from autograder.evidence import Build
+from autograder.core.config import Limits
 from autograder.graders.effects import LEAST_DEPENDENCE, LEAST_INFLUENCE, everywhere
-from autograder.graders.models import LEAST_GRADIENT, Network, networks, relative_gradients
-from autograder.graph import ModelGraph
-from autograder.graph_analysis import batch_norms, dropouts, residual_additions
-from autograder.graph_analysis.sums import MOST_STEPS, steps_taken
+from autograder.graders.expectations import LEAST_GRADIENT, relative_gradients
+from autograder.graders.networks import Network, networks
+from autograder.graphs.analysis import batch_norms, dropouts, residual_additions
+from autograder.graphs.analysis.sums import MOST_STEPS, steps_taken
+from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.runner import Runner
 from autograder.jail import Isolation, start
-from autograder.runner import Runner
+from autograder.judging.evidence import Build
 from autograder.worker.exporter import ExportProblem, TensorPool, export_graph
 from tools.architectures_table import Architecture, architectures
 from tools.hidden_graders import SECRET, exercise, graded, quiet_log, run_answers

@@ -16,8 +16,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from autograder import data, pipeline
-from autograder.results import GradeReport
+from autograder.core.grade_report import GradeReport
+from autograder.judging import datasets
+from autograder.pipeline import grade
+from autograder.pipeline.grader import open_grader
 from tools.samples import ASSIGNMENT, build_sample, make_course
 
 SAMPLES = ["reference", "reference", "different_style", "untouched"]
@@ -26,7 +28,7 @@ SAMPLES = ["reference", "reference", "different_style", "untouched"]
 def main() -> int:
     """Grade the samples one after the other and print two tables."""
     console = Console()
-    source = data.find_source(allow_offline=True)
+    source = datasets.find_source(allow_offline=True)
     kind = "offline" if source.form == "offline" else "cifar10"
     if source.path is not None:
         os.environ["CIFAR10_ROOT"] = str(source.path.resolve())
@@ -34,14 +36,14 @@ def main() -> int:
         root = Path(scratch) / "course"
         make_course(root, {}, kind)
         began = time.monotonic()
-        grader = pipeline.open_grader(root, ASSIGNMENT)
+        grader = open_grader(root, ASSIGNMENT)
         opened = time.monotonic() - began
         runs = []
         for number, sample in enumerate(SAMPLES):
             folder = root / "submitted" / f"{number}-{sample}" / ASSIGNMENT
             build_sample(sample, folder, kind)
             began = time.monotonic()
-            report = pipeline.grade_submission(grader, sample, folder)
+            report = grade.grade_submission(grader, sample, folder)
             runs.append((sample, report, time.monotonic() - began))
     cores = len(os.sched_getaffinity(0))
     versions = f"Python {platform.python_version()}, torch {version('torch')}"

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
-from autograder import data
+from autograder.judging import datasets
 from tools.calibrate_offline_images import simple_cnn
 from tools.known_cases import designs
 from tools.samples import ROOT, checkpoint_files
@@ -152,16 +152,16 @@ def build(network: str) -> nn.Module:
 
 
 @cache
-def tensors(kind: str, split: data.Split) -> tuple[Tensor, Tensor]:
+def tensors(kind: str, split: datasets.Split) -> tuple[Tensor, Tensor]:
     """All images (N, 3, 32, 32) uint8 of a split, and their labels, in the kit's order: folder by folder."""
     place = source(kind)
-    loaded = data.load(place, split)
+    loaded = datasets.load(place, split)
     order = np.argsort(loaded.labels, kind="stable") if place.form in ("tree", "zip") else np.arange(len(loaded.labels))
     return torch.from_numpy(loaded.images[order]), torch.from_numpy(loaded.labels[order])
 
 
-def source(kind: str) -> data.Source:
-    return data.Source("offline") if kind == "offline" else data.find_source(allow_offline=False)
+def source(kind: str) -> datasets.Source:
+    return datasets.Source("offline") if kind == "offline" else datasets.find_source(allow_offline=False)
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -19,7 +19,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from autograder import data, pipeline
+from autograder.judging import datasets
+from autograder.pipeline import grade
+from autograder.pipeline.grader import Grader, open_grader
 from tools.samples import ASSIGNMENT, build_sample, make_course
 
 SAMPLES = ["reference", "different_style", "wrong_doubling", "no_residual", "partial_checkpoint"]
@@ -30,7 +32,7 @@ LEVELS = ["bubblewrap", "none"]
 @click.option("--rounds", default=3, show_default=True, help="How often each sample is graded at each level.")
 def main(rounds: int) -> None:
     """Grade the samples with and without a jail, and print what the jail adds."""
-    source = data.find_source(allow_offline=True)
+    source = datasets.find_source(allow_offline=True)
     kind = "offline" if source.form == "offline" else "cifar10"
     if source.path is not None:
         os.environ["CIFAR10_ROOT"] = str(source.path.resolve())
@@ -38,7 +40,7 @@ def main(rounds: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         root = Path(scratch) / "course"
         make_course(root, {}, kind)
-        graders = {level: pipeline.open_grader(root, ASSIGNMENT, isolation=level) for level in LEVELS}
+        graders = {level: open_grader(root, ASSIGNMENT, isolation=level) for level in LEVELS}
         for sample in SAMPLES:
             build_sample(sample, root / "submitted" / sample / ASSIGNMENT, kind)
         for number in range(rounds + 1):
@@ -51,15 +53,15 @@ def main(rounds: int) -> None:
         _print(seconds, graders[LEVELS[0]])
 
 
-def _grade(grader: pipeline.Grader, sample: str) -> float:
+def _grade(grader: Grader, sample: str) -> float:
     """Wall seconds of one fresh grading."""
     shutil.rmtree(grader.cache.folder, ignore_errors=True)
     began = time.monotonic()
-    pipeline.grade_submission(grader, sample, grader.root / "submitted" / sample / ASSIGNMENT)
+    grade.grade_submission(grader, sample, grader.root / "submitted" / sample / ASSIGNMENT)
     return time.monotonic() - began
 
 
-def _print(seconds: dict[tuple[str, str], list[float]], grader: pipeline.Grader) -> None:
+def _print(seconds: dict[tuple[str, str], list[float]], grader: Grader) -> None:
     console = Console()
     table = Table("sample", title="Wall seconds of grading one submission, median")
     for name in ("in the jail", "without", "the jail adds"):

@@ -28,10 +28,10 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autograder import data
-from autograder.accuracy import Accuracy, Images, Logits
-from autograder.flags import images as image_tests
-from autograder.flags.images import SUSPICIOUS_ACCURACY, image_flags
+from autograder.judging import datasets
+from autograder.judging.accuracy import Accuracy, Images, Logits
+from autograder.judging.flags import images as image_tests
+from autograder.judging.flags.images import SUSPICIOUS_ACCURACY, image_flags
 from bench.honest_networks import (
     FOLDER,
     KINDS,
@@ -86,8 +86,8 @@ class Tried:
 
 
 @cache
-def loaded(kind: str, split: data.Split) -> data.Dataset:
-    return data.load(source(kind), split)
+def loaded(kind: str, split: datasets.Split) -> datasets.Dataset:
+    return datasets.load(source(kind), split)
 
 
 @torch.no_grad()
@@ -98,7 +98,7 @@ def logits_of(model: Network, images: Images, batch_size: int = 500) -> Logits:
     return found
 
 
-def accuracy_of(model: Network, test_set: data.Dataset) -> Accuracy:
+def accuracy_of(model: Network, test_set: datasets.Dataset) -> Accuracy:
     """As grading measures it, but for the cross-check."""
     predicted = logits_of(model, test_set.images).argmax(axis=1)
     return Accuracy(int((predicted == test_set.labels).sum()), len(predicted), (), predicted=tuple(predicted.tolist()))
@@ -114,7 +114,7 @@ def try_network(model: Network, kind: str, secret: bytes, found: Accuracy, *, tr
 
     flags = image_flags(
         "", evaluate, found, test_set,
-        (lambda count: data.load_held_out(source(kind), count, secret)) if training else (lambda count: None),
+        (lambda count: datasets.load_held_out(source(kind), count, secret)) if training else (lambda count: None),
         secret, batch_size=500, macs=1, suspicious_accuracy=SUSPICIOUS_ACCURACY,
     )  # fmt: skip
     return Tried(found.accuracy, tuple(sorted({flag.kind for flag in flags})), seen[0])
@@ -139,7 +139,7 @@ def figures(model: Network, kind: str, secret: bytes, found: Accuracy) -> Figure
         return logits_of(model, images, batch_size)
 
     subject = image_tests.Subject("", evaluate, 500, 1.0, image_tests.draws_of(secret))
-    training = data.load_held_out(source(kind), image_tests.TRAINING_IMAGES, secret)
+    training = datasets.load_held_out(source(kind), image_tests.TRAINING_IMAGES, secret)
     known = image_tests.training_outcome(subject, training)
     both, agreed = image_tests.compare_changed(subject, found, loaded(kind, "test"))
     changed = image_tests.compare_changed_training(subject, training, known)

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from autograder.batch import open_course
-from autograder.config import load_course
-from autograder.course_report import write_course_report
-from autograder.report.places import STUDENTS
-from autograder.reports import load_reports, save_report
+from autograder.core.config import load_course
+from autograder.course.folder import open_course
+from autograder.course.report_store import load_reports, save_report
+from autograder.review.staff_report.page_names import STUDENTS
+from autograder.review.staff_report.write import write_course_report
 from tests.browser import open_browser, watched_page
 from tools.sample_class import make_class
 

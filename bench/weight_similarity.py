@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import nn
 from torchvision.transforms import v2
 
-from autograder.integrity.checkpoints import (
+from autograder.review.integrity.weights import (
     ALIKE,
     ALIKE_CHANGE,
     ALIKE_FILTERS,

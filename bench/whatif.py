@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from autograder import data
+from autograder.judging import datasets
 from tools.demo import STUDENTS
 from tools.samples import ASSIGNMENT, executable, make_course
 
@@ -33,7 +33,7 @@ SOME_NOT_COMPARED = 3  # one of the submissions crashes, of which no evidence is
 def main() -> int:
     """Run the commands one after the other and print one table."""
     console = Console()
-    source = data.find_source(allow_offline=True)
+    source = datasets.find_source(allow_offline=True)
     if source.path is not None:
         os.environ["CIFAR10_ROOT"] = str(source.path.resolve())
     kind = "offline" if source.form == "offline" else "cifar10"

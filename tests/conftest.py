@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from autograder import reports
+from autograder.core.grade_report import GradeReport
+from autograder.course import report_store
 from autograder.jail import find_isolation
-from autograder.results import GradeReport
 from tools.samples import ASSIGNMENT, executable, make_course, sample_names
 
 
@@ -93,7 +93,7 @@ def graded_course(tmp_path_factory: pytest.TempPathFactory, data_name: str) -> G
     make_course(root, {name: name for name in sample_names()}, data_name)
     with on_cores(ALL_CORES):  # as where a class is graded
         done = nbgrader(root, "autograde", ASSIGNMENT)
-    graded = {report.student: report for report in reports.load_reports(root, ASSIGNMENT)}
+    graded = {report.student: report for report in report_store.load_reports(root, ASSIGNMENT)}
     return GradedCourse(root, data_name, done.returncode, done.stdout + done.stderr, graded)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autograder.gradebook import Mark
-from autograder.results import CellRun, CheckResult, GradeReport, NotebookRun, Status
+from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status
+from autograder.core.rows import Mark
 
 HOSTILE = "<script>document.title='taken over'</script><img src=x onerror=\"document.title='taken over'\">"
 CELLS = {"01_sums": {"sums-worked": 3.0, "sums-function": 7.0}, "02_network": {"network-tests": 20.0}}

@@ -20,14 +20,15 @@ import numpy as np
 import safetensors.numpy
 from hypothesis import strategies as st
 
-from autograder.checks import Graded, Submitted
-from autograder.evidence import decode_evidence
-from autograder.grading import run_graders
+from autograder.core.files import Submitted
+from autograder.core.grade_report import Status
+from autograder.graphs.operations import OPERATIONS, TEXTS
+from autograder.graphs.runner import Runner
 from autograder.jail import Frame
-from autograder.model_facts import describe_curves, describe_models
-from autograder.operations import OPERATIONS, TEXTS
-from autograder.results import Status
-from autograder.runner import Runner
+from autograder.judging.check_language import Graded
+from autograder.judging.evidence import decode_evidence
+from autograder.judging.hidden_tests import run_graders
+from autograder.judging.model_summary import describe_curves, describe_models
 from tests.fuzz_networks import TRANSFORMS
 from tests.fuzzing import ENDED, SECRET, Wrong, assignment, few_images, plan, seeds
 from tools.hidden_graders import collected

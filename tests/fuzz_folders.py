@@ -20,11 +20,11 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import strategies as st
 
-from autograder.config import Limits
-from autograder.finder import walk
-from autograder.intake import IntakeError, Options, Place, State, collect
-from autograder.quarantine import MOST_FILES, Surroundings, quarantine
-from autograder.submission import own_files, read_submission
+from autograder.core.config import Limits
+from autograder.handin.collect import IntakeError, Options, Place, State, collect
+from autograder.handin.quarantine import MOST_FILES, Surroundings, quarantine
+from autograder.handin.submission import own_files, read_submission
+from autograder.handin.walk import walk
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASE, SOURCE = ROOT / "release" / "cnn", ROOT / "source" / "cnn"

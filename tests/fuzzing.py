@@ -25,17 +25,10 @@ import numpy as np
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from autograder.checkpoint import CheckpointProblem, fit_checkpoint, read_checkpoint
-from autograder.checks import Graded, Submitted
-from autograder.config import Assignment, ConfigError, Limits, load_course
-from autograder.data import Dataset
-from autograder.evidence import Evidence, Problem, decode_evidence
-from autograder.flags.hidden_data import notebook_flags
-from autograder.flags.library import library_flags
-from autograder.flags.lookups import lookup_flags
-from autograder.grading import run_graders
-from autograder.graph import GraphRefused, ModelGraph, check_tensors, state_differences
-from autograder.graph_analysis import (
+from autograder.core.config import Assignment, ConfigError, Limits, load_course
+from autograder.core.files import Submitted
+from autograder.core.grade_report import Status
+from autograder.graphs.analysis import (
     additions,
     batch_norms,
     blocks,
@@ -46,17 +39,25 @@ from autograder.graph_analysis import (
     linears,
     parameter_count,
 )
+from autograder.graphs.model_graph import GraphRefused, ModelGraph, check_tensors, state_differences
+from autograder.graphs.operations import OPERATIONS, TEXTS
+from autograder.graphs.runner import Runner, RunnerProblem
+from autograder.graphs.tensor_file import read_header
+from autograder.handin.answers import answers_of
+from autograder.handin.hidden_data import notebook_flags
+from autograder.handin.submission import read_submission
 from autograder.jail import Frame, FrameReader, StreamProblem, decode_frames, encode_frames
-from autograder.manual_marks import answers_of
-from autograder.normalisation import NotANormalisation, recover_normalisation
-from autograder.operations import OPERATIONS, TEXTS
-from autograder.pipeline import check_points
-from autograder.plan import Plan, make_plan, plan_probes
-from autograder.results import Status
-from autograder.run import FROM_INSIDE, _is_settled, summarise
-from autograder.runner import Runner, RunnerProblem
-from autograder.submission import read_submission
-from autograder.tensor_file import read_header
+from autograder.judging.check_language import Graded
+from autograder.judging.checkpoint import CheckpointProblem, fit_checkpoint, read_checkpoint
+from autograder.judging.datasets import Dataset
+from autograder.judging.evidence import Evidence, Problem, decode_evidence
+from autograder.judging.flags.library import library_flags
+from autograder.judging.flags.lookups import lookup_flags
+from autograder.judging.hidden_tests import run_graders
+from autograder.judging.normalisation import NotANormalisation, recover_normalisation
+from autograder.pipeline.grader import check_points
+from autograder.pipeline.jail_run import FROM_INSIDE, _is_settled, summarise
+from autograder.pipeline.plan import Plan, make_plan, plan_probes
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASE = ROOT / "release" / "cnn"

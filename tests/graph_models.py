@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autograder.graph import ModelGraph
+from autograder.graphs.model_graph import ModelGraph
 from autograder.worker.exporter import TensorPool, export_graph
 from autograder.worker.graph_costs import estimate
 from autograder.worker.interpreter import Graph

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autograder.accuracy import Accuracy, NotLogits, accuracy_points, measure_accuracy
+from autograder.judging.accuracy import Accuracy, NotLogits, accuracy_points, measure_accuracy
 
 SECRET = b"a secret for tests"
 RULE = {"zero": 0.65, "full": 0.75, "points": 20}

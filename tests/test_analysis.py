@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from example_reports import broken, check, report
 
-from autograder.analysis import FEWEST, items, misconceptions, pattern, point_biserial
-from autograder.config import load_course
-from autograder.overview import Row
-from autograder.results import Status
+from autograder.core.config import load_course
+from autograder.core.grade_report import Status
+from autograder.core.rows import Row
+from autograder.review.staff_report.items import FEWEST, items, misconceptions, pattern, point_biserial
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autograder.config import Limits
-from autograder.graph import ModelGraph
-from autograder.graph_analysis import additions, batch_norms, blocks, convolutions, head, linears, residual_additions
-from autograder.graph_analysis.flow import as_read, data_path
+from autograder.core.config import Limits
+from autograder.graphs.analysis import additions, batch_norms, blocks, convolutions, head, linears, residual_additions
+from autograder.graphs.analysis.flow import as_read, data_path
+from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.runner import Runner
 from autograder.jail import find_isolation, start
-from autograder.runner import Runner
 from autograder.worker.interpreter import Graph, execute
 from tests.graph_models import WIDTHS, Functional, conv, conv_norm, export, four_blocks, pooled_head
 from tools import architectures_table

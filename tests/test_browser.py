@@ -11,14 +11,14 @@ import tiny_course
 from browser import Watched, accessibility_problems, open_browser, watched_page
 from playwright.sync_api import Browser, Locator, Page
 
-from autograder.batch import open_course
-from autograder.commands.shared import report_folder
-from autograder.config import load_course
-from autograder.course_report import write_course_report
-from autograder.gradebook import read_marks, read_standings
-from autograder.overview import Row, rows_of
-from autograder.report.places import student_page
-from autograder.reports import load_reports
+from autograder.cli.shared import report_folder
+from autograder.core.config import load_course
+from autograder.core.rows import Row, rows_of
+from autograder.course.folder import open_course
+from autograder.course.gradebook import read_marks, read_standings
+from autograder.course.report_store import load_reports
+from autograder.review.staff_report.page_names import student_page
+from autograder.review.staff_report.write import write_course_report
 from tools.sample_class import ALIKE, FOURTEEN, TRICKS, make_class
 
 SIZE = 60

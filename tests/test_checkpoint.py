@@ -11,12 +11,12 @@ import torch
 from safetensors.numpy import load
 from safetensors.torch import save, save_file
 
-from autograder import offline_images
-from autograder.checkpoint import CheckpointProblem, fit_checkpoint, read_checkpoint
-from autograder.data import Dataset
-from autograder.evidence import Problem
-from autograder.graph import ModelGraph
-from autograder.results import Status
+from autograder.core.grade_report import Status
+from autograder.graphs.model_graph import ModelGraph
+from autograder.judging import offline_images
+from autograder.judging.checkpoint import CheckpointProblem, fit_checkpoint, read_checkpoint
+from autograder.judging.datasets import Dataset
+from autograder.judging.evidence import Problem
 from autograder.worker.checkpoint import read_state_dict
 from autograder.worker.exporter import TensorPool, export_graph
 from tools.hidden_graders import IMPORTS, evidence_of, given, grade_check, open_runner, submitted

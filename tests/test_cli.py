@@ -17,15 +17,21 @@ from click.testing import CliRunner, Result
 from nbgrader.converters import GenerateAssignment
 from nbgrader.utils import temp_attrs
 
-from autograder import batch, cli, gradebook, nbgrader_plugin, pipeline, quarantine
-from autograder.config import Course
-from autograder.gradebook import read_marks
-from autograder.results import CheckResult, GradeReport, NotebookRun, Status
-from autograder.submission import find_notebooks
+from autograder.cli import main
+from autograder.core.config import Course
+from autograder.core.grade_report import CheckResult, GradeReport, NotebookRun, Status
+from autograder.course import gradebook, nbgrader_steps
+from autograder.course.folder import open_course
+from autograder.course.gradebook import read_marks
+from autograder.handin import quarantine
+from autograder.handin.submission import find_notebooks
+from autograder.pipeline import grade as pipeline
+from autograder.pipeline import one_notebook
+from autograder.pipeline.grader import Grader
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = (ROOT / "docs" / "cli.md").read_text()
-COMMANDS = sorted(cli.main.commands)
+COMMANDS = sorted(main.main.commands)
 CONFIG = """
 from pathlib import Path
 from autograder.config import AnswerProbe, Assignment, Course, Exercise
@@ -65,7 +71,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "source" / "tiny" / "01_sums.ipynb").write_text(
         json.dumps(notebook("### BEGIN SOLUTION\n### END SOLUTION"))
     )
-    course = batch.open_course(root)
+    course = open_course(root)
     with temp_attrs(course.app.coursedir, assignment_id="tiny"):
         GenerateAssignment(coursedir=course.app.coursedir, parent=course.app).start()
     return root
@@ -77,12 +83,12 @@ def course(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     root = tmp_path / "course"
     shutil.copytree(template, root)
     monkeypatch.setattr(pipeline, "grade_submission", pretend_to_grade)
-    monkeypatch.setattr(batch, "grade_submission", pretend_to_grade)
+    monkeypatch.setattr(one_notebook, "grade_submission", pretend_to_grade)
     monkeypatch.setattr(gradebook, "LOCK_WAIT_SECONDS", 0.2)
     return root
 
 
-def pretend_to_grade(grader: pipeline.Grader, student: str, folder: Path, notes: Sequence[str] = ()) -> GradeReport:
+def pretend_to_grade(grader: Grader, student: str, folder: Path, notes: Sequence[str] = ()) -> GradeReport:
     name = find_notebooks(folder, grader.release).files["01_sums"]
     source = json.loads((folder / name).read_text())["cells"][0]["source"]
     if "bug" in source:
@@ -109,7 +115,7 @@ def hand_in(
 
 
 def run(*arguments: object) -> Result:
-    result = CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(main.main, [str(argument) for argument in arguments])
     assert "Traceback" not in result.output
     return result
 
@@ -123,7 +129,7 @@ def words(text: str) -> str:
 
 
 def automatic_score(root: Path, student: str) -> float | None:
-    marks = read_marks(batch.open_course(root).db_url, "tiny")[student]
+    marks = read_marks(open_course(root).db_url, "tiny")[student]
     return next(mark.automatic for mark in marks if mark.cell == "sums-tests")
 
 
@@ -173,7 +179,7 @@ def test_a_lost_score_is_recorded_again(course: Path, damage: str) -> None:
 def test_a_submission_runs_once_for_all_its_notebooks(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A time-out, which is not cached, would otherwise run again for every notebook, and might end otherwise."""
     started: list[str] = []
-    nbgrader_runs = nbgrader_plugin.GradeInJail.preprocess
+    nbgrader_runs = nbgrader_steps.GradeInJail.preprocess
 
     def preprocess(self: Any, nb: Any, resources: Any) -> Any:
         nbgrader_runs(self, nb, resources)
@@ -183,7 +189,7 @@ def test_a_submission_runs_once_for_all_its_notebooks(course: Path, monkeypatch:
         started.append(student)
         return pretend_to_grade(grader, student, folder, notes)
 
-    monkeypatch.setattr(nbgrader_plugin.GradeInJail, "preprocess", preprocess)
+    monkeypatch.setattr(nbgrader_steps.GradeInJail, "preprocess", preprocess)
     monkeypatch.setattr(pipeline, "grade_submission", grade_submission)
     hand_in(course, "ada")
     hand_in(course, "bo")
@@ -320,7 +326,7 @@ def test_unexpected_error_points_to_a_file(course: Path, monkeypatch: pytest.Mon
     def fail(root: Path) -> Course:
         raise RuntimeError("no idea")
 
-    monkeypatch.setattr(cli, "load_course", fail)
+    monkeypatch.setattr(main, "load_course", fail)
     result = grade(course)
     assert result.exit_code == 1
     assert "Grader error, not yours: RuntimeError: no idea" in result.stderr
@@ -329,7 +335,7 @@ def test_unexpected_error_points_to_a_file(course: Path, monkeypatch: pytest.Mon
     assert "in fail" in Path(place[1]).read_text()
     Path(place[1]).unlink()
     with pytest.raises(RuntimeError):
-        CliRunner().invoke(cli.main, ["--debug", "grade", "--course", str(course)], catch_exceptions=False)
+        CliRunner().invoke(main.main, ["--debug", "grade", "--course", str(course)], catch_exceptions=False)
 
 
 def test_check_prints_the_checks_and_records_nothing(course: Path, tmp_path: Path) -> None:
@@ -415,12 +421,12 @@ def test_more_than_one_assignment_has_to_be_chosen(course: Path) -> None:
 
 
 def test_doctor_lists_findings_and_fails_where_something_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    fine = cli.doctor.Finding("jail", cli.doctor.State.OK, "uid 200001, no network")
-    absent = cli.doctor.Finding("test set", cli.doctor.State.MISSING, "no CIFAR-10", "Set CIFAR10_ROOT")
-    monkeypatch.setattr(cli.doctor, "examine", lambda root, course_expected: iter([fine]))
+    fine = main.doctor.Finding("jail", main.doctor.State.OK, "uid 200001, no network")
+    absent = main.doctor.Finding("test set", main.doctor.State.MISSING, "no CIFAR-10", "Set CIFAR10_ROOT")
+    monkeypatch.setattr(main.doctor, "examine", lambda root, course_expected: iter([fine]))
     result = run("doctor")
     assert (result.exit_code, "Grading can work here." in result.output) == (0, True)
-    monkeypatch.setattr(cli.doctor, "examine", lambda root, course_expected: iter([fine, absent]))
+    monkeypatch.setattr(main.doctor, "examine", lambda root, course_expected: iter([fine, absent]))
     result = run("doctor")
     assert result.exit_code == 1
     assert re.search(r"test set +missing +no CIFAR-10", result.output)
@@ -429,7 +435,7 @@ def test_doctor_lists_findings_and_fails_where_something_is_missing(monkeypatch:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_a_place_in_the_docs(name: str) -> None:
-    command = cli.main.commands[name]
+    command = main.main.commands[name]
     assert command.help
     assert "Exit codes" in command.help
     assert f"## autograder {name}" in DOCS

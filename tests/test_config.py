@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.config import (
+from autograder.core.config import (
     Assignment,
     CheckpointProbe,
     ConfigError,

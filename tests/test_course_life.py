@@ -18,15 +18,16 @@ from nbgrader.api import Gradebook
 from traitlets import TraitError
 from traitlets.config import Config
 
-from autograder import batch, regrades, reports
-from autograder.config import Assignment, ConfigError, Limits
-from autograder.course_life import groups, upkeep
-from autograder.course_life.extensions import Extension, read_extensions
-from autograder.course_life.forget import remove_tree
-from autograder.course_life.groups import Groups, read_groups, share
-from autograder.course_life.late import LatePolicy
-from autograder.course_lock import lock_course
-from autograder.gradebook import Mark, Standing, read_marks, read_standings
+from autograder.core.config import Assignment, ConfigError, Limits
+from autograder.core.rows import Mark, Standing
+from autograder.course import groups, mark_changes, report_store, upkeep
+from autograder.course.extensions import Extension, read_extensions
+from autograder.course.folder import open_course
+from autograder.course.forget import remove_tree
+from autograder.course.gradebook import read_marks, read_standings
+from autograder.course.groups import Groups, read_groups, share
+from autograder.course.late import LatePolicy
+from autograder.course.lock import lock_course
 from tests import tiny_course
 from tests.conftest import nbgrader
 from tests.tiny_course import ASSIGNMENT, give_mark, grade, hand_in, run
@@ -56,7 +57,7 @@ def set_policy(root: Path, *settings: str) -> None:
 
 
 def db_url(root: Path) -> str:
-    return batch.open_course(root).db_url
+    return open_course(root).db_url
 
 
 def standing(root: Path, student: str = "ada") -> Standing:
@@ -69,7 +70,7 @@ def marks_of(root: Path, student: str = "ada") -> Mapping[str, Mark]:
 
 def bring_up_to_date(root: Path) -> str:
     """What happens whenever marks are shown: the remarks."""
-    return "\n".join(upkeep.bring_up_to_date(batch.open_course(root), ASSIGNMENT))
+    return "\n".join(upkeep.bring_up_to_date(open_course(root), ASSIGNMENT))
 
 
 def csv_file(root: Path, text: str) -> Path:
@@ -190,7 +191,7 @@ def test_a_penalty_in_percent_follows_a_manual_mark_and_the_policy(course: Path)
     give_mark(course, "ada", "01_sums", "sums-why", 2)
     assert bring_up_to_date(course) == "ada: late penalty 3.6 → 4, total 16.4 → 16"
     assert standing(course).penalty == pytest.approx(4)
-    changes = regrades.changes_of(course, ASSIGNMENT, "ada")
+    changes = mark_changes.changes_of(course, ASSIGNMENT, "ada")
     assert [str(change) for change in changes] == ["18 → 14.4 of 18", "16.4 → 16 of 18"]
 
 
@@ -200,7 +201,7 @@ def test_a_penalty_in_percent_follows_a_manual_mark_and_the_policy(course: Path)
 def test_an_extension_takes_a_penalty_back_without_grading(course: Path) -> None:
     set_policy(course, "points_per_day = 3")
     bring_up_to_date(course)
-    report = reports.report_path(course, ASSIGNMENT, "ada").read_bytes()
+    report = report_store.report_path(course, ASSIGNMENT, "ada").read_bytes()
     file = csv_file(course, "student,until\nada,2026-11-02 10:00\nnobody,2026-11-03 10:00\nadaa,2026-11-03 10:00\n")
     assert "Nothing was written." in run("extensions", file, "--dry-run", "--course", course).output
     assert (standing(course).penalty, standing(course).extension_seconds) == (6, 0)
@@ -211,8 +212,8 @@ def test_an_extension_takes_a_penalty_back_without_grading(course: Path) -> None
     assert "adaa is not known in the course so far; did you mean 'ada'?" in result.output
     found = standing(course)
     assert (found.penalty, found.extension_seconds, found.seconds_late) == (3, 21 * 3600, 4 * 3600)
-    assert reports.report_path(course, ASSIGNMENT, "ada").read_bytes() == report
-    (*_, change) = regrades.changes_of(course, ASSIGNMENT, "ada")
+    assert report_store.report_path(course, ASSIGNMENT, "ada").read_bytes() == report
+    (*_, change) = mark_changes.changes_of(course, ASSIGNMENT, "ada")
     assert change.why == ("extension until 2026-11-02 10:00 CET", "late penalty 6 → 3")
     run("extensions", csv_file(course, "student;days;hours\nada;0;0\n"), "--course", course)
     assert (standing(course).penalty, standing(course).extension_seconds) == (6, 0)
@@ -277,20 +278,20 @@ def test_all_members_have_the_groups_marks_and_manual_marks(course: Path) -> Non
     assert grade(course).exit_code == 0
     automatic = [[m.automatic for m in marks_of(course, s).values()] for s in ("ada", "ben", "Ωmega")]
     assert automatic == [automatic[0]] * 3
-    ada, ben = (reports.load_report(course, ASSIGNMENT, student) for student in ("ada", "ben"))
+    ada, ben = (report_store.load_report(course, ASSIGNMENT, student) for student in ("ada", "ben"))
     assert ada is not None
     assert ben == replace(ada, student="ben")
     assert standing(course, "ben").seconds_late == 25 * 3600
 
-    path = reports.report_path(course, ASSIGNMENT, "ben")
-    reports.save_report(course, replace(ben, checks=[replace(check, earned=0.0) for check in ben.checks]))
+    path = report_store.report_path(course, ASSIGNMENT, "ben")
+    report_store.save_report(course, replace(ben, checks=[replace(check, earned=0.0) for check in ben.checks]))
     with Gradebook(db_url(course)) as gradebook:
         for notebook in gradebook.find_submission(ASSIGNMENT, "ben").notebooks:
             for mark in notebook.grades:
                 mark.auto_score = None if mark.auto_score is None else 0
         gradebook.db.commit()
     assert grade(course).exit_code == 0  # another run of the same had ended otherwise: the group's counts
-    assert reports.parse_report(path.read_text()) == replace(ada, student="ben")
+    assert report_store.parse_report(path.read_text()) == replace(ada, student="ben")
 
     give_mark(course, "ben", "01_sums", "sums-why", 1.5)
     said = "group one, 01_sums/sums-why: what ben has now holds for ada, Ωmega"
@@ -409,7 +410,7 @@ def test_a_regrade_says_what_changed_and_why(course: Path) -> None:
     result = grade(course, "--student", "ada")
     assert "1 submission with other marks than before" in words(result.output)
     assert "ada: 20 → 17.5 of 20 (handed in again: 01_sums" in words(result.output)
-    (change,) = regrades.changes_of(course, ASSIGNMENT, "ada")
+    (change,) = mark_changes.changes_of(course, ASSIGNMENT, "ada")
     assert (change.before, change.after, change.checks) == (
         20.0,
         17.5,
@@ -420,18 +421,18 @@ def test_a_regrade_says_what_changed_and_why(course: Path) -> None:
     config = course / "grader_config.py"
     config.write_text(config.read_text().replace('"full": 50', '"full": 40'))
     grade(course, "--student", "ada")
-    (_, change) = regrades.changes_of(course, ASSIGNMENT, "ada")
+    (_, change) = mark_changes.changes_of(course, ASSIGNMENT, "ada")
     assert (change.after, change.why) == (20.0, ("changed: the configuration",))
 
 
 def test_the_record_of_changes_is_bounded_and_outlives_a_broken_line(tmp_path: Path) -> None:
-    changes = [regrades.Regrade("2026-11-01T10:00:00+00:00", float(n), n + 1.0, 99.0) for n in range(60)]
+    changes = [mark_changes.Regrade("2026-11-01T10:00:00+00:00", float(n), n + 1.0, 99.0) for n in range(60)]
     for change in [*changes, changes[-1]]:
-        regrades.note(tmp_path, "a", "ada", change)
-    path = regrades.regrades_path(tmp_path, "a", "ada")
+        mark_changes.note(tmp_path, "a", "ada", change)
+    path = mark_changes.regrades_path(tmp_path, "a", "ada")
     path.write_text(path.read_text() + "{broken\n[]\n" + json.dumps({"time": 3}) + "\n")
-    found = regrades.changes_of(tmp_path, "a", "ada")
-    assert [change.before for change in found] == [change.before for change in changes[-regrades.MOST_KEPT :]]
+    found = mark_changes.changes_of(tmp_path, "a", "ada")
+    assert [change.before for change in found] == [change.before for change in changes[-mark_changes.MOST_KEPT :]]
 
 
 # Forgetting
@@ -513,7 +514,7 @@ def test_a_locked_gradebook_is_named_whatever_it_is_needed_for(
 
 def test_forgetting_waits_for_a_grader_at_work(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = lock_course(course)
-    monkeypatch.setattr("autograder.course_lock._held", {})  # as another process sees it
+    monkeypatch.setattr("autograder.course.lock._held", {})  # as another process sees it
     result = run("forget", "ada", "--yes", "--course", course)
     lock._file.close()
     assert result.exit_code == 1

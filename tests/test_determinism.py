@@ -35,18 +35,20 @@ import torch
 from nbgrader.api import Gradebook
 from numpy.typing import NDArray
 
-from autograder import data, reports
-from autograder.checkpoint import fit_checkpoint, read_checkpoint
-from autograder.checks import Submitted
-from autograder.config import Limits
-from autograder.evidence import Problem, decode_evidence
-from autograder.graph import ModelGraph
+from autograder.core.config import Limits
+from autograder.core.files import Submitted
+from autograder.core.grade_report import GradeReport, Status
+from autograder.course import report_store
+from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.runner import Runner
+from autograder.handin.staging import StagedFile
 from autograder.jail import find_isolation, start
-from autograder.normalisation import recover_normalisation
-from autograder.pipeline import grade_submission, open_grader, read_folder
-from autograder.results import GradeReport, Status
-from autograder.runner import Runner
-from autograder.submission import StagedFile
+from autograder.judging import datasets
+from autograder.judging.checkpoint import fit_checkpoint, read_checkpoint
+from autograder.judging.evidence import Problem, decode_evidence
+from autograder.judging.normalisation import recover_normalisation
+from autograder.pipeline.grade import grade_submission, read_folder
+from autograder.pipeline.grader import open_grader
 from tests.conftest import ALL_CORES, GradedCourse, on_cores
 from tools.samples import ASSIGNMENT, executable, make_course, sample_names
 
@@ -83,7 +85,9 @@ def one_core() -> set[int]:
 
 def read_outcome(root: Path, students: Sequence[str]) -> Outcome:
     """The outcome for some students of a course."""
-    found = {report.student: report for report in reports.load_reports(root, ASSIGNMENT) if report.student in students}
+    found = {
+        report.student: report for report in report_store.load_reports(root, ASSIGNMENT) if report.student in students
+    }
     with Gradebook(f"sqlite:///{root / 'gradebook.db'}") as gradebook:
         rows = {
             (student, notebook.name, grade.name): (grade.auto_score, grade.manual_score, grade.needs_manual_grade)
@@ -237,8 +241,8 @@ def near_ties(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
 @lru_cache
 def graded_images(name: str) -> NDArray[np.uint8]:
     """The test images of the samples' data set, uint8 (N, 3, 32, 32)."""
-    source = data.Source("offline") if name == "offline" else data.find_source(allow_offline=False)
-    return data.load(source, "test").images
+    source = datasets.Source("offline") if name == "offline" else datasets.find_source(allow_offline=False)
+    return datasets.load(source, "test").images
 
 
 def count_ties(course: GradedCourse) -> Callable[[str], int]:

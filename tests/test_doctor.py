@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from autograder import doctor, pipeline
-from autograder.config import Limits
-from autograder.doctor import State
+from autograder.core.config import Limits
 from autograder.jail import Isolation, find_isolation, sandbox
+from autograder.pipeline import doctor
+from autograder.pipeline.doctor import State
+from autograder.pipeline.grader import _find_data
 
 CONFIG = """
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_torch_and_device_are_named(monkeypatch):
 
 
 def test_doctor_itself_stays_free_of_torch():
-    code = "import sys, autograder.doctor; sys.exit('torch' in sys.modules)"
+    code = "import sys, autograder.pipeline.doctor; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=False).returncode == 0
 
 
@@ -113,7 +114,7 @@ def test_the_test_set_is_found_from_wherever_the_command_is_called(tmp_path, mon
     if place == "environment":
         monkeypatch.setenv("CIFAR10_ROOT", "data")
         monkeypatch.chdir(tmp_path)
-    source = pipeline._find_data(tmp_path, course, course.assignments["tiny"])
+    source = _find_data(tmp_path, course, course.assignments["tiny"])
     assert (source.form, source.path) == ("tree", tmp_path.resolve() / "data")
 
 

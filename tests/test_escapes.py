@@ -17,21 +17,23 @@ import pytest
 from example_reports import check, report
 from rich.console import Console
 
-from autograder import batch, cli, doctor
-from autograder.evidence import clean_name
-from autograder.intake import Outcome
-from autograder.intake.collect import Intake, State
-from autograder.intake.exports import Listed
-from autograder.intake.record import open_record
-from autograder.intake.roster import id_problem
-from autograder.intake.screen import show as show_intake
+from autograder.cli import main
+from autograder.cli.collect_tables import show as show_intake
+from autograder.core.grade_report import Status
+from autograder.core.rows import Points, rows_of
+from autograder.core.text import clean_name, csv_cell, one_line, printable
+from autograder.course import batch
+from autograder.course.compare import Change, Comparison
+from autograder.course.report_store import load_reports
+from autograder.handin.collect import Outcome
+from autograder.handin.collect.collect import Intake, State
+from autograder.handin.collect.journal import open_record
+from autograder.handin.collect.lms_names import Listed
+from autograder.handin.roster import id_problem
+from autograder.handin.submission import load_notebook
 from autograder.jail import find_isolation
-from autograder.overview import Points, rows_of
-from autograder.printable import csv_cell, one_line, printable
-from autograder.reports import load_reports
-from autograder.results import Status
-from autograder.submission import load_notebook
-from autograder.whatif import Change, Comparison, write_csv
+from autograder.pipeline import doctor
+from autograder.review.whatif import write_csv
 from tests import tiny_course
 from tests.conftest import nbgrader
 from tools.samples import executable
@@ -70,13 +72,13 @@ class TestTables:
     def test_scores(self, name: str) -> None:
         printed = console()
         rows = rows_of([report(name)], {})
-        printed.print(cli.scores_table(rows, {name: batch.State.GRADED}, False))
+        printed.print(main.scores_table(rows, {name: batch.State.GRADED}, False))
         self.check_text(shown(printed), name)
 
     def test_checks(self, name: str) -> None:
         printed = console()
         failed = check("logits", "network-tests", 6, Status.ERROR, message=name, hint="h", place="c", line=1, code=name)
-        printed.print(cli.checks_table(report("eve", failed)))
+        printed.print(main.checks_table(report("eve", failed)))
         self.check_text(shown(printed), name)
 
     def test_the_end_of_a_batch(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +87,7 @@ class TestTables:
             batch.Outcome(name, batch.State.EMPTY, problem="nothing", remarks=(name,)),
             batch.Outcome(name, batch.State.FAULT, problem="a fault"),
         ]
-        cli.conclude(printed, batch.Batch(tuple(outcomes), Path("log")))
+        main.conclude(printed, batch.Batch(tuple(outcomes), Path("log")))
         self.check_text(shown(printed), name)
         said = capsys.readouterr().err
         assert unfit(said) == set()
@@ -93,9 +95,9 @@ class TestTables:
 
     def test_comparisons(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         printed = console()
-        for table in (cli.comparisons_table([compared(name)], [50]), cli.messages_table({("n", name, name): [name]})):
+        for table in (main.comparisons_table([compared(name)], [50]), main.messages_table({("n", name, name): [name]})):
             printed.print(table)
-        cli.conclude_comparison(printed, [replace(compared(name), problem=name)])
+        main.conclude_comparison(printed, [replace(compared(name), problem=name)])
         self.check_text(shown(printed), name, messages=True)
         assert unfit(capsys.readouterr().err) == set()
 
@@ -115,7 +117,7 @@ class TestTables:
 
     def test_findings_of_the_machine(self, name: str) -> None:
         printed = console()
-        printed.print(cli.findings_table([doctor.Finding("course", doctor.State.WARN, printable(name))]))
+        printed.print(main.findings_table([doctor.Finding("course", doctor.State.WARN, printable(name))]))
         shown(printed)
 
     @staticmethod
@@ -134,7 +136,7 @@ def compared(name: str) -> Comparison:
 
 
 def test_an_error_that_holds_a_name_is_printed_without_obeying_it(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.complain(EVERYTHING + LONG)
+    main.complain(EVERYTHING + LONG)
     said = capsys.readouterr().err
     assert unfit(said) == set()
     assert LONG in said  # a class's names are not cut

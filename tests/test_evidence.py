@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from autograder.evidence import Evidence, Problem, Value, clean_text, decode_evidence, decode_problem, decode_value
-from autograder.graph import ModelGraph
+from autograder.core.grade_report import Status
+from autograder.core.text import clean_text
+from autograder.graphs.model_graph import ModelGraph
 from autograder.jail import Frame
-from autograder.outputs import clean_outputs
-from autograder.results import Status
+from autograder.judging.evidence import Evidence, Problem, Value, decode_evidence, decode_problem, decode_value
+from autograder.pipeline.outputs import clean_outputs
 
 ENDED = Problem(Status.CRASHED, "the process ended early")
 ANSWER = {"kind": "answer", "name": "size", "step": "answer-size"}
@@ -233,7 +234,7 @@ def test_any_outputs_become_writable_ones_within_their_size(outputs: Any, size: 
 
 
 def decode_value_or_problem(record: object) -> None:
-    from autograder.evidence import BadRecord
+    from autograder.judging.evidence import BadRecord
 
     for function in (decode_value, decode_problem):
         try:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from autograder import run
-from autograder.explain import UnknownCheck, find_check
-from autograder.grader_source import words_of
+from autograder.pipeline import jail_run
+from autograder.review.check_source import words_of
+from autograder.review.explain import UnknownCheck, find_check
 from tests import tiny_course
 from tests.example_reports import check
 from tests.tiny_course import WRONG, grade, hand_in
@@ -50,7 +50,7 @@ def test_no_student_code_runs_and_nothing_is_recorded(course: Path, monkeypatch:
     def refuse(*_: object) -> None:
         raise AssertionError("a jail was started")
 
-    monkeypatch.setattr(run, "start", refuse)
+    monkeypatch.setattr(jail_run, "start", refuse)
     kept = {path: path.read_bytes() for path in sorted(course.rglob("*")) if path.is_file()}
     assert ask(course, "cy", "02_doubles/test_double").exit_code == 0
     assert {path: path.read_bytes() for path in sorted(course.rglob("*")) if path.is_file()} == kept

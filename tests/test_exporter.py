@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autograder.operations import OPERATIONS, SIZE_OPERATIONS
+from autograder.graphs.operations import OPERATIONS, SIZE_OPERATIONS
 from autograder.worker.exporter import (
     SUPPORTED_OPERATIONS,
     ExportProblem,

@@ -16,11 +16,11 @@ import pytest
 from click.testing import Result
 from nbgrader.api import Gradebook
 
-from autograder.config import Feedback
-from autograder.exports import ExportError, Policy, gradescope, read_class
-from autograder.exports.sheet import read_sheet
-from autograder.reports import save_report
-from autograder.results import GradeReport, Status
+from autograder.core.config import Feedback
+from autograder.core.grade_report import GradeReport, Status
+from autograder.course.report_store import save_report
+from autograder.review.exports import ExportError, Policy, gradescope, read_class
+from autograder.review.exports.sheet import read_sheet
 from tests import example_reports, tiny_course
 from tests.conftest import nbgrader
 from tests.example_reports import CELLS, check, report
@@ -557,7 +557,7 @@ def test_a_hostile_report_is_text_in_gradescope(course: Path) -> None:
 
 # nbgrader's own command
 
-PLUGINS = "autograder.exports.plugins"
+PLUGINS = "autograder.review.exports.plugins"
 
 
 def test_nbgraders_export_writes_the_plain_csv(course: Path) -> None:

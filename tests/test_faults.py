@@ -15,12 +15,15 @@ import pytest
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
 
-from autograder import batch, pipeline
-from autograder.cache import PART_SECONDS, BrokenSecret, Cache, read_secret, remove_parts
-from autograder.course_lock import CourseBusy, lock_course
+from autograder.core.files import PART_SECONDS, remove_parts
+from autograder.core.grade_report import CheckResult, GradeReport, Status
+from autograder.core.scratch import IN_USE, remove_abandoned, scratch_folder
+from autograder.course.folder import open_course
+from autograder.course.lock import CourseBusy, lock_course
+from autograder.course.report_store import BrokenReport, load_report, load_reports, report_path, save_report
 from autograder.jail import Frame
-from autograder.reports import BrokenReport, load_report, load_reports, report_path, save_report
-from autograder.results import CheckResult, GradeReport, Status
+from autograder.pipeline.cache import Cache
+from autograder.pipeline.secret import BrokenSecret, read_secret
 from tests import tiny_course
 from tests.conftest import nbgrader
 from tools import faults
@@ -67,7 +70,7 @@ def test_plain_nbgrader_grades_again_what_is_half_written_or_newer_than_its_cloc
 def test_formgraders_button_gives_the_right_to_grade_back(scene: faults.Scene) -> None:
     """Its process lives on, and would lock out whoever grades in a terminal."""
     root = scene.copy()
-    configured = batch.open_course(root).app.config
+    configured = open_course(root).app.config
     api = NbGraderAPI(config=configured, coursedir=CourseDirectory(config=configured, root=str(root)))
     for student in ("ada", "bo"):
         done = api.autograde(tiny_course.ASSIGNMENT, student)
@@ -82,7 +85,7 @@ def busy(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """A course in which another process grades."""
     root = tmp_path / "course"
     root.mkdir()
-    code = f"from pathlib import Path; from autograder.course_lock import lock_course; lock_course(Path({str(root)!r}))"
+    code = f"from pathlib import Path; from autograder.course.lock import lock_course; lock_course(Path({str(root)!r}))"
     command = [sys.executable, "-c", f"{code}; print(1, flush=True); input()"]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
@@ -162,12 +165,12 @@ def test_what_killed_graders_left_is_removed_and_what_is_in_use_is_not(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     abandoned = tmp_path / "autograder-abandoned"
     (abandoned / "files").mkdir(parents=True)
-    (abandoned / pipeline.IN_USE).touch()
+    (abandoned / IN_USE).touch()
     parts = [tmp_path / name for name in (".part-young", ".part-old")]
     for path in parts:
         path.touch()
     os.utime(parts[1], (time.time() - PART_SECONDS - 1,) * 2)
-    with pipeline.scratch_folder() as mine:
-        pipeline.remove_abandoned()
+    with scratch_folder() as mine:
+        remove_abandoned()
         remove_parts(tmp_path)
         assert sorted(path.name for path in tmp_path.iterdir()) == [".part-young", mine.name]

@@ -14,10 +14,17 @@ import mistune
 import pytest
 from nbgrader.api import Gradebook
 
-from autograder import pipeline, reports
-from autograder.config import ConfigError, Feedback, load_course
-from autograder.feedback.accuracy_cost import class_dots
-from autograder.feedback.content import (
+from autograder.core.config import ConfigError, Feedback, load_course
+from autograder.core.grade_report import Evaluation, Flag, GradeReport, Mistake, Model
+from autograder.core.rows import Row, Standing
+from autograder.course import report_store
+from autograder.course.gradebook import read_marks
+from autograder.course.score_cells import checks_digest
+from autograder.jail import find_isolation
+from autograder.pipeline.grader import open_grader
+from autograder.pipeline.plan import plan_probes
+from autograder.review.feedback.accuracy_cost import class_dots
+from autograder.review.feedback.content import (
     Basis,
     ShownNotebook,
     StudentFeedback,
@@ -26,19 +33,13 @@ from autograder.feedback.content import (
     show_overall,
     summarise,
 )
-from autograder.feedback.figures import draw_figures
-from autograder.feedback.formulas import typeset_markdown
-from autograder.feedback.json_form import render_json
-from autograder.feedback.markdown import escape, render_markdown
-from autograder.feedback.page import render_cell, render_result
-from autograder.figures import Dot
-from autograder.gradebook import Standing, read_marks
-from autograder.jail import find_isolation
-from autograder.outputs import checks_digest
-from autograder.overview import Row
-from autograder.plan import plan_probes
-from autograder.results import Evaluation, Flag, GradeReport, Mistake, Model
-from autograder.templates import coded
+from autograder.review.feedback.figures import draw_figures
+from autograder.review.feedback.formulas import typeset_markdown
+from autograder.review.feedback.json_form import render_json
+from autograder.review.feedback.markdown import escape, render_markdown
+from autograder.review.feedback.page import render_cell, render_result
+from autograder.review.figures import Dot
+from autograder.review.html import coded
 from tests import example_reports, tiny_course
 from tests.browser import accessibility_problems, open_browser, watched_page
 from tests.conftest import nbgrader
@@ -104,7 +105,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
 
 def hidden_in(root: Path) -> dict[str, str]:
     """Texts that must reach nobody, by what they are."""
-    grader = pipeline.open_grader(root, tiny_course.ASSIGNMENT, isolation="none")
+    grader = open_grader(root, tiny_course.ASSIGNMENT, isolation="none")
     (doubles,) = [e for e in load_course(root).assignment(tiny_course.ASSIGNMENT).exercises if e.calls]
     (probe,) = plan_probes(doubles, grader.secret, tiny_course.ASSIGNMENT)
     drawn = {f"drawn value {n}": str(arguments["number"]) for n, arguments in enumerate(probe["arguments"])}
@@ -156,7 +157,7 @@ def test_too_much_output_is_told_as_such(told: Told) -> None:
 
 
 def test_the_staffs_page_shows_no_engine_frame_either(told: Told) -> None:
-    for report in reports.load_reports(told.root, tiny_course.ASSIGNMENT):
+    for report in report_store.load_reports(told.root, tiny_course.ASSIGNMENT):
         outputs = json.dumps([cell.outputs for run in report.notebooks for cell in run.cells])
         assert "autograder/worker" not in outputs
 
@@ -259,10 +260,10 @@ def test_more_is_shown_once_the_students_own_due_date_has_passed(told: Told, tmp
 
 def test_kept_results_of_another_run_are_named_in_the_log(told: Told, tmp_path: Path) -> None:
     root = copy_with(told, tmp_path / "course", 'checks="title only"')
-    report = reports.load_report(root, tiny_course.ASSIGNMENT, "raises")
+    report = report_store.load_report(root, tiny_course.ASSIGNMENT, "raises")
     assert report is not None
     checks = [replace(check, message="newer") for check in report.checks]
-    reports.save_report(root, replace(report, checks=checks))
+    report_store.save_report(root, replace(report, checks=checks))
     done = nbgrader(root, "generate_feedback", tiny_course.ASSIGNMENT, "--force", "--student=raises")
     assert done.returncode == 0, done.stderr
     assert "raises, doubles-tests: the results that are kept are not those of the graded notebook" in done.stderr

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import pytest
 from markupsafe import Markup
 
-from autograder.figures import (
+from autograder.core.grade_report import Curve, Evaluation, Layer, Model
+from autograder.review.figures import (
     Dot,
     draw_accuracy_cost,
     draw_confusion,
@@ -23,9 +24,8 @@ from autograder.figures import (
     page_variables,
     pareto_front,
 )
-from autograder.figures.drawing import lay_out
-from autograder.figures.svg import PALETTE, round_ticks, short_number
-from autograder.results import Curve, Evaluation, Layer, Model
+from autograder.review.figures.network_drawing import lay_out
+from autograder.review.figures.svg import PALETTE, round_ticks, short_number
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "</text><script>alert(1)</script>\" onload='x' \u202eexe\x1b[31m"

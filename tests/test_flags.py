@@ -19,24 +19,24 @@ from nbgrader.api import Gradebook
 from PIL import Image
 from torch import nn
 
-from autograder import data
-from autograder.accuracy import Accuracy
-from autograder.data import Dataset
-from autograder.flags import KINDS
-from autograder.flags.hidden_data import blocks_of, notebook_flags
-from autograder.flags.images import consensus_flag, excess_flag, gap_flag, image_flags, is_loss, loss_flag
-from autograder.flags.library import known_model, library_flags
-from autograder.flags.lookups import lookup_flags
-from autograder.flags.paired import Pairs, consensus, mcnemar, mirrored, moved, pairs
-from autograder.graph import ModelGraph
+from autograder.core.grade_report import KINDS, Flag, GradeReport
+from autograder.core.rows import Row
+from autograder.course.report_store import load_report
+from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.runner import Runner, RunnerProblem
+from autograder.handin.hidden_data import blocks_of, notebook_flags
+from autograder.handin.submission import read_notebook
 from autograder.jail import Isolation
-from autograder.jobs import Job
-from autograder.overview import Row
-from autograder.pipeline import grade_submission, open_grader
-from autograder.reports import load_report
-from autograder.results import Flag, GradeReport
-from autograder.runner import Runner, RunnerProblem
-from autograder.submission import read_notebook
+from autograder.judging import datasets
+from autograder.judging.accuracy import Accuracy
+from autograder.judging.datasets import Dataset
+from autograder.judging.flags.images import consensus_flag, excess_flag, gap_flag, image_flags, is_loss, loss_flag
+from autograder.judging.flags.library import known_model, library_flags
+from autograder.judging.flags.lookups import lookup_flags
+from autograder.judging.flags.paired import Pairs, consensus, mcnemar, mirrored, moved, pairs
+from autograder.judging.job import Job
+from autograder.pipeline.grade import grade_submission
+from autograder.pipeline.grader import open_grader
 from autograder.worker.cells import locate
 from autograder.worker.exporter import TensorPool, export_graph
 from tests.example_reports import report
@@ -47,7 +47,7 @@ from tools.hidden_graders import COURSE, SECRET, data_name, grade_check, open_ru
 from tools.known_cases import designs
 from tools.samples import ASSIGNMENT, ROOT, build_sample, executable, make_course
 
-SOURCE = data.find_source(allow_offline=data_name() == "offline")
+SOURCE = datasets.find_source(allow_offline=data_name() == "offline")
 
 
 @pytest.fixture(scope="module")
@@ -305,13 +305,15 @@ def test_large_networks_are_tried_on_fewer_images(macs: int, images: int) -> Non
 
 def test_a_data_set_without_training_images_is_told_once_and_costs_nothing(tmp_path: Path) -> None:
     place = write_test_images_only(tmp_path)
-    job = Job(tmp_path, COURSE, COURSE.assignment(ASSIGNMENT), Isolation("none"), data.Source("tree", place), SECRET)
+    job = Job(
+        tmp_path, COURSE, COURSE.assignment(ASSIGNMENT), Isolation("none"), datasets.Source("tree", place), SECRET
+    )
     assert job.training_images(2_000) is None
     assert "holds no images for the train set" in job.facts["training images"]
 
 
 def write_test_images_only(folder: Path) -> Path:
-    for name in data.CLASSES:
+    for name in datasets.CLASSES:
         (folder / "test" / name).mkdir(parents=True)
         Image.new("RGB", (32, 32)).save(folder / "test" / name / "0000.png")
     return folder
@@ -343,8 +345,8 @@ def graded_flags(runner: Runner, answers: dict[str, str], checkpoint: Path | Non
         ran.evidence,
         runner,
         files={checkpoint.name: submitted(checkpoint)} if checkpoint else {},
-        test_set=lambda: data.load(SOURCE, "test"),
-        training_images=lambda count: data.load_held_out(SOURCE, count, SECRET),
+        test_set=lambda: datasets.load(SOURCE, "test"),
+        training_images=lambda count: datasets.load_held_out(SOURCE, count, SECRET),
         flags=flags,
     )
     return flags, result.earned

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from autograder.config import Limits
+from autograder.core.config import Limits
+from autograder.graphs.runner import Runner
 from autograder.jail import encode_frames, find_isolation, start
-from autograder.runner import Runner
 from tests import fuzz_evidence, fuzz_folders, fuzzing
 from tools import fuzz
 

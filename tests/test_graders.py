@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from autograder.flags import images as flags_of_images
-from autograder.proof import judging_digest, read_proof
-from autograder.results import CheckResult, Status
-from autograder.runner import Runner
+from autograder.core.grade_report import CheckResult, Status
+from autograder.graphs.runner import Runner
+from autograder.judging.flags import images as flags_of_images
+from autograder.judging.proof import judging_digest, read_proof
 from tools import known_cases
 from tools.hidden_graders import GRADERS, data_name, evidence_of, grade, lost, open_runner, source_cells
 from tools.known_cases import ARCHITECTURE, BadCase, Case, designs, mutants

@@ -14,16 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autograder.graph import (
-    MAX_NODES,
-    GraphRefused,
-    ModelGraph,
-    WeightsDoNotFit,
-    bind_tensors,
-    check_tensors,
-    state_differences,
-)
-from autograder.graph_analysis import (
+from autograder.graphs.analysis import (
     additions,
     batch_norms,
     blocks,
@@ -35,7 +26,16 @@ from autograder.graph_analysis import (
     parameter_count,
     residual_additions,
 )
-from autograder.graph_analysis.flow import TooTangled
+from autograder.graphs.analysis.flow import TooTangled
+from autograder.graphs.model_graph import (
+    MAX_NODES,
+    GraphRefused,
+    ModelGraph,
+    WeightsDoNotFit,
+    bind_tensors,
+    check_tensors,
+    state_differences,
+)
 from tests.graph_models import DEEPER, WIDTHS, Functional, conv, conv_norm, export, four_blocks, pooled_head, reference
 
 

@@ -13,21 +13,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autograder import data, doctor, offline_images
-from autograder.accuracy import Accuracy
-from autograder.config import CheckpointProbe, ConfigError, Course
-from autograder.data import CLASSES, DataError, Dataset, Source
-from autograder.doctor import State
-from autograder.evidence_view import accuracy as accuracy_line
-from autograder.feedback.content import accuracy_sentence
-from autograder.flags.images import holdout_flag
-from autograder.holdout import NAME, PUBLISHED, check_holdout, place_of, read_holdout, same_pictures
+from autograder.core.config import CheckpointProbe, ConfigError, Course
+from autograder.core.grade_report import Evaluation, Flag, GradeReport
+from autograder.graphs.runner import Runner
 from autograder.jail import Isolation
-from autograder.jobs import Job
-from autograder.model_facts import evaluation_of
-from autograder.pipeline import Grader, grade_submission, open_grader
-from autograder.results import Evaluation, Flag, GradeReport
-from autograder.runner import Runner
+from autograder.judging import datasets, offline_images
+from autograder.judging.accuracy import Accuracy
+from autograder.judging.datasets import CLASSES, DataError, Dataset, Source
+from autograder.judging.flags.images import holdout_flag
+from autograder.judging.holdout import NAME, PUBLISHED, check_holdout, place_of, read_holdout, same_pictures
+from autograder.judging.job import Job
+from autograder.judging.model_summary import evaluation_of
+from autograder.pipeline import doctor
+from autograder.pipeline.doctor import State
+from autograder.pipeline.grade import grade_submission
+from autograder.pipeline.grader import Grader, open_grader
+from autograder.review.evidence_lines import accuracy as accuracy_line
+from autograder.review.feedback.content import accuracy_sentence
 from tests.example_reports import report
 from tests.test_data import as_batch, write_batches, write_zip
 from tests.test_report import page_of, words
@@ -165,10 +167,10 @@ def saved_anew(image: Any) -> Any:
 @pytest.mark.parametrize("change", [lambda image: image, saved_anew], ids=["as it is", "saved anew"])
 @pytest.mark.parametrize("split", ["test", "train"])
 def test_public_images_are_counted_and_named(
-    split: data.Split, change: Any, tmp_path: Path, fresh: tuple[Any, Any]
+    split: datasets.Split, change: Any, tmp_path: Path, fresh: tuple[Any, Any]
 ) -> None:
     images, labels = fresh[0].copy(), fresh[1].copy()
-    public = data.load(OFFLINE, split)
+    public = datasets.load(OFFLINE, split)
     for place in (3, 77, 500):
         images[place], labels[place] = change(public.images[2 * place]), public.labels[2 * place]
     kind = {"test": "test", "train": "training"}[split]
@@ -216,7 +218,7 @@ def test_its_identity_is_part_of_what_decided_the_marks(tmp_path: Path, fresh: t
     (tmp_path / "grader_config.py").write_text("the same for all three")
     graders = [grader_of(tmp_path, place) for place in ("", "one", "other")]
     sha256 = read_holdout(one, offline_images.CLASSES).sha256
-    assert graders[0].data_identity == data.load(OFFLINE, "test").identity
+    assert graders[0].data_identity == datasets.load(OFFLINE, "test").identity
     assert graders[1].data_identity == (
         f"{graders[0].data_identity}; private hold-out, 600 test images, sha256 {sha256[:16]} for {NOTEBOOK}"
     )
@@ -295,7 +297,7 @@ def graded(runner: Runner, private: Dataset | None) -> tuple[Any, list[Evaluatio
         run_answers(NOTEBOOK, {}).evidence,
         runner,
         files={checkpoint.name: submitted(checkpoint)},
-        test_set=lambda: data.load(OFFLINE, "test"),
+        test_set=lambda: datasets.load(OFFLINE, "test"),
         holdout=lambda: private,
         evaluations=evaluations,
         flags=flags,
@@ -307,7 +309,7 @@ def test_its_accuracy_is_the_mark_and_the_public_one_stands_beside_it(runner: Ru
     public, alone, _ = graded(runner, None)
     assert public.earned == 20
     assert alone[0].public_accuracy is None
-    result, [shown], flags = graded(runner, private_set(0.74, data.load(OFFLINE, "test")))
+    result, [shown], flags = graded(runner, private_set(0.74, datasets.load(OFFLINE, "test")))
     assert 10 < result.earned < 18
     right = f"{shown.accuracy:.2%} on 500 private images, which decides"
     assert right in result.message
@@ -319,7 +321,7 @@ def test_its_accuracy_is_the_mark_and_the_public_one_stands_beside_it(runner: Ru
 
 
 def test_one_that_is_as_easy_as_the_test_set_raises_nothing(runner: Runner) -> None:
-    result, _, flags = graded(runner, private_set(1.0, data.load(OFFLINE, "test")))
+    result, _, flags = graded(runner, private_set(1.0, datasets.load(OFFLINE, "test")))
     assert (result.earned, flags) == (20, [])
 
 

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from autograder.cache import remove_parts
-from autograder.config import Limits
-from autograder.finder import MOST_NESTED, find_notebooks, walk
+from autograder.core.config import Limits
+from autograder.core.files import remove_parts
+from autograder.core.remarks import MOST_REMARKS
+from autograder.handin.finder import find_notebooks
+from autograder.handin.quarantine import MOST_FILES, Surroundings, quarantine, read_list
+from autograder.handin.submission import read_submission, stage
+from autograder.handin.walk import MOST_NESTED, walk
 from autograder.jail import Frame, FrameReader, find_isolation, start
 from autograder.jail.sandbox import SUBMISSION
-from autograder.quarantine import MOST_FILES, Surroundings, quarantine, read_list
-from autograder.remarks import MOST_REMARKS
-from autograder.submission import read_submission, stage
 from tests import tiny_course
 from tests.ordinary_user import ROOT, ordinary_user
 
@@ -291,8 +292,8 @@ AS_SOMEBODY = """
 import json, sys
 from pathlib import Path
 from autograder.config import Limits
-from autograder.quarantine import quarantine
-from autograder.submission import stage
+from autograder.handin.quarantine import quarantine
+from autograder.handin.submission import stage
 folder, work = map(Path, sys.argv[1:])
 _, before = stage(folder, work / "before", Limits())
 notes = quarantine(folder, work / "place", Limits())

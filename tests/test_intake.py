@@ -29,14 +29,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbgrader.utils import parse_utc
 
-from autograder import cli, intake
-from autograder.intake import archive, exports, roster
-from autograder.intake.archive import BadArchive, BadFile, Member, open_source
-from autograder.intake.assemble import Assembled, write_files
-from autograder.intake.exports import Person, sort_canvas, sort_folder, sort_moodle, without_suffix
-from autograder.intake.roster import Unmatched, id_problem, squash, student_of
-from autograder.intake.times import TimeError, parse_deadline, parse_zone
-from autograder.machine_faults import reason_of
+from autograder.cli import main
+from autograder.core.machine_faults import reason_of
+from autograder.core.times import TimeError, in_zone, parse_deadline, parse_zone
+from autograder.handin import collect as intake
+from autograder.handin import roster
+from autograder.handin.collect import archive, lms_names
+from autograder.handin.collect.archive import BadArchive, BadFile, Member, open_source
+from autograder.handin.collect.assemble import Assembled, write_files
+from autograder.handin.collect.lms_names import sort_canvas, sort_folder, sort_moodle, without_suffix
+from autograder.handin.roster import Person, Unmatched, id_problem, squash, student_of
 from tests.ordinary_user import ordinary_user
 from tools.embed_in_kit import KIT
 from tools.samples import build_sample
@@ -101,7 +103,7 @@ def export(course: Path, contents: Contents, name: str = "export.zip") -> Path:
 
 def collect(course: Path, file: Path, system: str, *arguments: object) -> Result:
     command = ["collect", file, "--from", system, "--course", course, "--time-zone", "UTC", *arguments]
-    result = CliRunner().invoke(cli.main, [str(argument) for argument in command])
+    result = CliRunner().invoke(main.main, [str(argument) for argument in command])
     assert "Grader error" not in result.output, result.output
     return result
 
@@ -1082,8 +1084,8 @@ def test_the_local_time_zone_knows_summer_time(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TZ", "Europe/Vienna")
     time.tzset()
     try:
-        summer = archive.in_zone(datetime(2026, 7, 1, 12), None)
-        winter = archive.in_zone(datetime(2026, 12, 1, 12), None)
+        summer = in_zone(datetime(2026, 7, 1, 12), None)
+        winter = in_zone(datetime(2026, 12, 1, 12), None)
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -1093,7 +1095,7 @@ def test_the_local_time_zone_knows_summer_time(monkeypatch: pytest.MonkeyPatch) 
 def test_wrapped_folders_are_told_from_students() -> None:
     def people(*names: str) -> set[str]:
         members = [Member(i, name) for i, name in enumerate(names)]
-        return {p.name for p in exports.sort_folder(members, "cnn", lambda _: False, zipped=True).uploads}
+        return {p.name for p in lms_names.sort_folder(members, "cnn", lambda _: False, zipped=True).uploads}
 
     assert people("hw/ada/01.ipynb", "hw/bo/01.ipynb") == {"ada", "bo"}
     assert people("hw/ada.zip", "hw/bo.zip") == {"ada", "bo"}
@@ -1264,7 +1266,7 @@ def test_an_error_of_the_machine_stops_the_run(course: Path, monkeypatch: pytest
     def give_out(*_: object, **__: object) -> None:
         raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)), "/disk")
 
-    monkeypatch.setattr(importlib.import_module("autograder.intake.collect"), "write_files", give_out)
+    monkeypatch.setattr(importlib.import_module("autograder.handin.collect.collect"), "write_files", give_out)
     result = collect(course, with_innocent(course, packed({"01_output_size.ipynb": NOTEBOOK})), "folder")
     assert result.exit_code == 1
     assert "stopped at eve" in words(result)
@@ -1280,7 +1282,7 @@ def test_any_other_error_costs_one_student(course: Path, monkeypatch: pytest.Mon
             raise error
         written(done, target)
 
-    monkeypatch.setattr(importlib.import_module("autograder.intake.collect"), "write_files", stumble)
+    monkeypatch.setattr(importlib.import_module("autograder.handin.collect.collect"), "write_files", stumble)
     content = packed({"01_output_size.ipynb": NOTEBOOK, "evil.txt": b""})
     result = collect(course, with_innocent(course, content), "folder")
     assert result.exit_code == 3
@@ -1291,7 +1293,7 @@ def test_any_other_error_costs_one_student(course: Path, monkeypatch: pytest.Mon
 
 AS_SOMEBODY = """
 import sys
-from autograder import cli
+from autograder.cli import main as cli
 cli.main(["collect", "export.zip", "--from", "folder", "--course", "course"])
 """
 

@@ -20,22 +20,23 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from autograder import data
-from autograder.commands.integrity import integrity_command
-from autograder.config import load_course
-from autograder.data import DataError
-from autograder.flags import KINDS as FLAGS
-from autograder.integrity.checkpoints import Array, Weights, alike_checkpoints, near_checkpoints, reduce_weights
-from autograder.integrity.incidents import signs_of
-from autograder.integrity.memorised import Outcome, judge_models, paired_drop, read_hold_out, separate_drop
-from autograder.integrity.notebooks import Answer, Public, answers_of, compare_place, public_of
-from autograder.integrity.page import render_page, write_page
-from autograder.integrity.signals import KINDS, Evidence, Findings, Judged, Line, Pair, Sign
-from autograder.integrity.survey import Ground, survey, told_of
-from autograder.pipeline import grade_submission, open_grader
-from autograder.quarantine import quarantine
-from autograder.reports import save_report
-from autograder.results import Flag, NotebookRun, Status
+from autograder.cli.integrity import integrity_command
+from autograder.core.config import load_course
+from autograder.core.grade_report import KINDS as FLAGS
+from autograder.core.grade_report import Flag, NotebookRun, Status
+from autograder.course.report_store import save_report
+from autograder.handin.quarantine import quarantine
+from autograder.judging import datasets
+from autograder.judging.datasets import DataError
+from autograder.pipeline.grade import grade_submission
+from autograder.pipeline.grader import open_grader
+from autograder.review.integrity.answers import Answer, Public, answers_of, compare_place, public_of
+from autograder.review.integrity.incidents import signs_of
+from autograder.review.integrity.memorised import Outcome, judge_models, paired_drop, read_hold_out, separate_drop
+from autograder.review.integrity.page import render_page, write_page
+from autograder.review.integrity.signals import KINDS, Evidence, Findings, Judged, Line, Pair, Sign
+from autograder.review.integrity.survey import Ground, survey, told_of
+from autograder.review.integrity.weights import Array, Weights, alike_checkpoints, near_checkpoints, reduce_weights
 from tests.browser import accessibility_problems, open_browser, watched_page
 from tests.example_reports import HOSTILE, report
 from tools.flagged import build_flagged
@@ -503,7 +504,7 @@ def test_weights_that_were_trained_on_the_test_images_stand_out(course: Path) ->
         path.unlink()  # only the network is looked at
     grader = open_grader(course, ASSIGNMENT)
     save_report(course, grade_submission(grader, "eve", folder))
-    images = data.load_held_out(data.Source("offline"), 500, b"private")
+    images = datasets.load_held_out(datasets.Source("offline"), 500, b"private")
     np.savez(course / "private.npz", images=images.images, labels=images.labels)
     result = ask(course, "--hold-out", course / "private.npz")
     assert result.exit_code == 0, result.output

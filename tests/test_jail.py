@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import torch
 
-from autograder.cache import Cache
-from autograder.config import Limits
+from autograder.core.config import Limits
+from autograder.core.grade_report import Status
 from autograder.core.package import package_file
-from autograder.evidence import Problem
+from autograder.graphs.tensor_file import load_arrays
 from autograder.jail import (
     FrameReader,
     Isolation,
@@ -34,10 +34,10 @@ from autograder.jail import (
 )
 from autograder.jail.sandbox import _remedy_for
 from autograder.jail.seccomp import denied_names
-from autograder.plan import Plan
-from autograder.results import Status
-from autograder.run import JailRun, run_plan
-from autograder.tensor_file import load_arrays
+from autograder.judging.evidence import Problem
+from autograder.pipeline.cache import Cache
+from autograder.pipeline.jail_run import JailRun, run_plan
+from autograder.pipeline.plan import Plan
 
 LIMITS = Limits(cell_seconds=4, notebook_seconds=40, submission_seconds=120, memory_mib=1500, output_kib=64)
 
@@ -529,7 +529,7 @@ def test_nothing_survives_the_jail(isolation: Isolation) -> None:
 def test_a_killed_grader_takes_its_jail_along(isolation: Isolation, tmp_path: Path) -> None:
     mark = f"grader-{tmp_path.name}"
     code = (
-        "import time; from autograder.config import Limits; from autograder.jail import find_isolation, start\n"
+        "import time; from autograder.core.config import Limits; from autograder.jail import find_isolation, start\n"
         f"jail = start('launcher', Limits(), find_isolation(), environment={{'MARK': {mark!r}}})\n"
         "print('started', flush=True); time.sleep(60)"
     )
@@ -612,7 +612,7 @@ def test_an_identical_notebook_is_run_once(
     def refuse(*_: object, **__: object) -> JailedProcess:
         raise AssertionError("a second jail was started")
 
-    monkeypatch.setattr("autograder.run.start", refuse)
+    monkeypatch.setattr("autograder.pipeline.jail_run.start", refuse)
     second = run_cells(isolation, tmp_path, {"same": ["answer = 42"]}, answers=["answer"])
     assert second.notebooks == first.notebooks
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from autograder import pipeline
-from autograder.results import GradeReport, Status
+from autograder.core.grade_report import GradeReport, Status
+from autograder.pipeline import grade
+from autograder.pipeline.grader import open_grader
 from tests import tiny_course
 
 ENDING = '''
@@ -42,10 +43,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def judged(course: Path, text: str, seconds: float = 60) -> GradeReport:
     (course / "graders" / "test_sums.py").write_text(text)
-    grader = pipeline.open_grader(course, tiny_course.ASSIGNMENT)
+    grader = open_grader(course, tiny_course.ASSIGNMENT)
     limits = replace(grader.course.limits, grader_seconds=seconds)
     grader = replace(grader, course=replace(grader.course, limits=limits))
-    return pipeline.grade_submission(grader, "ada", course / "submitted" / "ada" / tiny_course.ASSIGNMENT)
+    return grade.grade_submission(grader, "ada", course / "submitted" / "ada" / tiny_course.ASSIGNMENT)
 
 
 ENDINGS = {

@@ -443,7 +443,7 @@ def test_checkpoint_says_where_it_comes_from(kit: ModuleType, small: Any, folder
 
 
 def test_data_identity_is_the_graders(kit: ModuleType, small: Any) -> None:
-    from autograder.data import content_hash
+    from autograder.judging.datasets import content_hash
 
     images = torch.cat([small.train.images, small.validation.images]).numpy()
     labels = torch.cat([small.train.labels, small.validation.labels]).numpy()

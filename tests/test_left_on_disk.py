@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from autograder import shown_outputs
-from autograder.answer_cells import MOST_CHARACTERS
-from autograder.finder import walk
-from autograder.notebook_bounds import MOST_CELL, MOST_PICTURES
-from autograder.remarks import MOST_REMARK
-from autograder.reports import load_report, report_path
+from autograder.core.remarks import MOST_REMARK
+from autograder.course.report_store import load_report, report_path
+from autograder.handin.answers import MOST_CHARACTERS
+from autograder.handin.notebook_bounds import MOST_CELL, MOST_PICTURES
+from autograder.handin.walk import walk
+from autograder.pipeline import shown_outputs
 from tests import tiny_course
 from tests.tiny_course import ASSIGNMENT
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from autograder import reports
-from autograder.results import GradeReport, Status
+from autograder.core.grade_report import GradeReport, Status
+from autograder.course import report_store
 from tests import tiny_course
 from tests.ordinary_user import UID, User, ordinary_user
 from tools.samples import executable
@@ -99,7 +99,7 @@ def fresh(user: User, course: Path, tmp_path: Path) -> Path:
 
 
 def report_of(root: Path) -> GradeReport:
-    (report,) = reports.load_reports(root, tiny_course.ASSIGNMENT)
+    (report,) = report_store.load_reports(root, tiny_course.ASSIGNMENT)
     return report
 
 
@@ -172,7 +172,7 @@ def test_without_namespaces_nothing_is_graded_and_nothing_recorded(
     assert "student code cannot be isolated here" in done.stderr
     assert "--isolation=none" in done.stderr
     assert recorded(course) == []
-    assert reports.load_reports(course, tiny_course.ASSIGNMENT) == []
+    assert report_store.load_reports(course, tiny_course.ASSIGNMENT) == []
     assert not (course / "autograded").exists()
     assert "Traceback" not in done.stderr
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from autograder import limited
-from autograder.limited import Bounds, TooMuch, WorkFailed, run_limited
-from autograder.results import Status
+from autograder.core import limited
+from autograder.core.grade_report import Status
+from autograder.core.limited import Bounds, TooMuch, WorkFailed, run_limited
 from tests.limited_work import babble, die, echo, hoard, kill_parent, leave, nest, sleep, spin, stumble
 
 SMALL = Bounds(cpu_seconds=1, wall_seconds=60, memory_mib=64, answer_mib=1)

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from nbgrader.api import Gradebook
 
-from autograder import batch, nbgrader_plugin, reports
-from autograder.gradebook import read_marks
+from autograder.core.grade_report import ManualMark
+from autograder.course import nbgrader_steps, report_store
+from autograder.course.folder import open_course
+from autograder.course.gradebook import read_marks
 from autograder.jail import find_isolation
-from autograder.report.places import student_page
-from autograder.results import ManualMark
+from autograder.review.staff_report.page_names import student_page
 from tests import tiny_course
 from tests.conftest import nbgrader
 from tests.tiny_course import RIGHT, WRONG, give_mark, grade, hand_in
@@ -48,13 +49,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def held(root: Path, cell: str = "sums-why", assignment: str = tiny_course.ASSIGNMENT) -> Held:
-    marks = read_marks(batch.open_course(root).db_url, assignment)["ada"]
+    marks = read_marks(open_course(root).db_url, assignment)["ada"]
     mark = next(mark for mark in marks if mark.cell == cell)
     return Held(mark.automatic, mark.manual, mark.needs_person, mark.score)
 
 
 def record(root: Path) -> ManualMark:
-    report = reports.load_report(root, tiny_course.ASSIGNMENT, "ada")
+    report = report_store.load_report(root, tiny_course.ASSIGNMENT, "ada")
     assert report is not None
     (mark,) = report.manual
     return mark
@@ -215,7 +216,7 @@ def test_a_fault_of_the_grader_forgets_nothing(course: Path, monkeypatch: pytest
 
     hand_in(course, "ada", "50", why="I have thought again.")
     with monkeypatch.context() as broken:
-        broken.setattr(nbgrader_plugin.WriteScores, "preprocess", fail)
+        broken.setattr(nbgrader_steps.WriteScores, "preprocess", fail)
         assert grade(course).exit_code == 3
     assert OLDER in words(grade(course).output)
     hand_in(course, "ada", "50", why="Because I counted.")

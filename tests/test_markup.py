@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 from jinja2 import Environment
 
-from autograder.feedback.formulas import draw_formula, typeset_markdown
-from autograder.limited import Bounds, run_limited
-from autograder.links import is_public, own_name
-from autograder.markup import BOUNDS, OWN, safe_markdown
-from autograder.page_cells import (
+from autograder.core.limited import Bounds, run_limited
+from autograder.course.links import is_public, own_name
+from autograder.course.markup import BOUNDS, OWN, safe_markdown
+from autograder.course.page_cells import (
     CELL_BYTES,
     LEFT_OUT_PICTURE,
     MOST_CELL,
@@ -31,8 +30,9 @@ from autograder.page_cells import (
     plain_cells,
     shorten,
 )
-from autograder.page_text import Room, restore_comparisons
-from autograder.tex import is_plain_tex
+from autograder.course.page_text import Room, restore_comparisons
+from autograder.course.tex import is_plain_tex
+from autograder.review.feedback.formulas import draw_formula, typeset_markdown
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 

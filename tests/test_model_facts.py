@@ -18,15 +18,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from autograder.accuracy import Accuracy, SureMistake, measure_accuracy
-from autograder.answer_cells import MOST_CELLS, MOST_CHARACTERS, answer_cells
-from autograder.checks import Submitted
-from autograder.data import Dataset
-from autograder.evidence import Build, Evidence
-from autograder.graders.models import Export, Network
-from autograder.graph import ModelGraph, encode_line
-from autograder.graph_analysis import parameter_count
-from autograder.model_facts import (
+from autograder.core.files import Submitted
+from autograder.core.grade_report import Curve, Layer
+from autograder.graders.networks import Network
+from autograder.graphs.analysis import parameter_count
+from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.runner import Export, GraphShapes
+from autograder.handin.answers import MOST_CELLS, MOST_CHARACTERS, answer_cells
+from autograder.handin.submission import Submission
+from autograder.judging.accuracy import Accuracy, SureMistake, measure_accuracy
+from autograder.judging.datasets import Dataset
+from autograder.judging.evidence import Build, Evidence
+from autograder.judging.model_summary import (
     MOST_LAYERS,
     curve_of,
     describe,
@@ -36,9 +39,7 @@ from autograder.model_facts import (
     layers_of,
     shortened,
 )
-from autograder.results import Curve, Layer
-from autograder.runner import GraphShapes
-from autograder.submission import Submission
+from autograder.worker.exporter import encode_line
 from tests.graph_models import DEEPER, Functional, Gate, Residual, conv, conv_norm, export
 from tools.hidden_graders import graded
 

@@ -7,9 +7,9 @@ from PIL import Image
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from autograder.evidence import Sample, Samples
-from autograder.normalisation import NotANormalisation, recover_normalisation
-from autograder.probe_images import KINDS, probe_image
+from autograder.judging.evidence import Sample, Samples
+from autograder.judging.normalisation import NotANormalisation, recover_normalisation
+from autograder.judging.probe_images import KINDS, probe_image
 
 SECRET = b"a secret for tests"
 FLOAT = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autograder import offline_images
-from autograder.offline_images import CLASSES, TEST_IMAGES, TRAIN_IMAGES, render, render_all
+from autograder.judging import offline_images
+from autograder.judging.offline_images import CLASSES, TEST_IMAGES, TRAIN_IMAGES, render, render_all
 
 # Of the images' bytes, then the labels' as little-endian int64. They hold on every platform and NumPy version, since
 # the rendering uses correctly rounded operations only; changing the drawing means measuring docs/data.md's table anew.

@@ -6,8 +6,9 @@ from nbformat import from_dict
 from nbformat.v4 import new_code_cell
 from nbgrader.utils import determine_grade
 
-from autograder.outputs import checks_output, describe_check, score_output
-from autograder.results import CheckResult, Status
+from autograder.core.grade_report import CheckResult, Status
+from autograder.core.wording import describe_check
+from autograder.course.score_cells import checks_output, score_output
 
 
 def check(status: Status, **more: object) -> CheckResult:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from autograder import proof
 from autograder.core import package
 from autograder.core.package import ROOT, digest_of_code, package_file, package_files
+from autograder.judging import proof
+from autograder.review.staff_report import pages
+from tools import rooms
 from tools.samples import ROOT as REPOSITORY
 
 
@@ -49,10 +53,9 @@ def test_a_plan_covers_the_worker_and_nothing_else() -> None:
     assert {"worker/launcher.py", "worker/exporter.py", "worker/collect.py", "worker/cells.py"} <= names("worker/*.py")
 
 
-def test_the_proof_covers_what_judges() -> None:
-    covered = names(*proof.JUDGING)
-    assert {path.name for path in ROOT.glob("graders/*.py")} <= {Path(name).name for name in covered}
-    assert covered >= names("graph_analysis/*.py", "worker/graph_*.py", "worker/exporter.py")
+def test_the_proof_covers_the_rooms_that_judge() -> None:
+    rooms = names("graders/*.py", "graphs/*.py", "graphs/analysis/*.py", "judging/*.py", "judging/flags/*.py")
+    assert names(*proof.JUDGING) == {*rooms, *names("worker/*.py"), "core/grade_report.py"}
 
 
 def test_the_engine_is_all_python_of_the_package() -> None:
@@ -64,14 +67,13 @@ def test_the_engine_is_all_python_of_the_package() -> None:
 
 def test_pages_are_made_anew_when_any_code_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A change in flags/ once left old pages in place."""
-    from autograder.report import pages
 
     before = pages.code_digest()
     copy = tmp_path / "autograder"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(pages, "digest_of_code", lambda *patterns: digest_of_code(*patterns, root=copy))
     assert pages.code_digest() == before
-    (copy / "flags" / "images.py").write_text("changed")
+    (copy / "judging" / "flags" / "images.py").write_text("changed")
     assert pages.code_digest() != before
 
 
@@ -80,3 +82,24 @@ def test_every_path_to_a_file_of_the_package_starts_in_one_place() -> None:
     for path in package_files("**/*.py"):
         if path != Path(package.__file__) and "worker" not in path.parts:
             assert "__file__" not in path.read_text("utf-8"), path.relative_to(REPOSITORY)
+
+
+# The house
+
+
+def test_the_page_about_architecture_is_true() -> None:
+    page = rooms.PAGE.read_text("utf-8")
+    assert page == rooms.with_table(page), "run `python -m tools.rooms`"
+    assert {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"} == {
+        room for floor in [*rooms.floors(), [rooms.OUTSIDE]] for room in floor
+    }
+    named = set(re.findall(r"`([a-z_]+/[a-z_/]+(?:\.py)?)`", page))
+    assert len(named) > 30
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_a_face_holds_no_code() -> None:
+    for path in package_files("*.py"):
+        if path.name != "__init__.py":
+            kinds = (ast.Expr, ast.ImportFrom, ast.Assign)
+            assert all(isinstance(part, kinds) for part in ast.parse(path.read_text("utf-8")).body), path

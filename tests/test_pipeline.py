@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from autograder import pipeline
-from autograder.cache import Cache, digest_of, read_secret
-from autograder.config import ConfigError
-from autograder.data import DataError
+from autograder.core.config import ConfigError
+from autograder.core.errors import SetupError
+from autograder.core.files import digest_of
+from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status
 from autograder.jail import Isolation
-from autograder.results import CellRun, CheckResult, GradeReport, NotebookRun, Status
+from autograder.judging.datasets import DataError
+from autograder.pipeline import grade, grader
+from autograder.pipeline.cache import Cache
+from autograder.pipeline.grader import open_grader
+from autograder.pipeline.secret import read_secret
 from tools.samples import ASSIGNMENT, CONFIG, ROOT
 
 
@@ -31,23 +35,23 @@ def test_without_isolation_nothing_is_graded_and_the_remedy_is_named(
     course: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = Isolation("none", problem="no user namespaces", remedy="allow them")
-    monkeypatch.setattr(pipeline, "find_isolation", lambda: missing)
-    with pytest.raises(pipeline.SetupError, match=r"no user namespaces\. Remedy: allow them\. .*--isolation=none"):
-        pipeline.open_grader(course, ASSIGNMENT)
-    unsafe = pipeline.open_grader(course, ASSIGNMENT, isolation="none")
+    monkeypatch.setattr(grader, "find_isolation", lambda: missing)
+    with pytest.raises(SetupError, match=r"no user namespaces\. Remedy: allow them\. .*--isolation=none"):
+        open_grader(course, ASSIGNMENT)
+    unsafe = open_grader(course, ASSIGNMENT, isolation="none")
     assert "the grader's own rights" in unsafe.isolation.describe()
 
 
 def test_without_a_release_the_command_that_makes_one_is_named(course: Path) -> None:
     shutil.rmtree(course / "release")
-    with pytest.raises(pipeline.SetupError, match="nbgrader generate_assignment cnn"):
-        pipeline.open_grader(course, ASSIGNMENT)
+    with pytest.raises(SetupError, match="nbgrader generate_assignment cnn"):
+        open_grader(course, ASSIGNMENT)
 
 
 def test_a_release_without_a_graded_notebook_is_refused(course: Path) -> None:
     (course / "release" / ASSIGNMENT / "02_deeper_cnn.ipynb").unlink()
     with pytest.raises(ConfigError, match="grades '02_deeper_cnn', but the release has"):
-        pipeline.open_grader(course, ASSIGNMENT)
+        open_grader(course, ASSIGNMENT)
 
 
 def test_grading_never_falls_back_to_the_offline_set(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +59,7 @@ def test_grading_never_falls_back_to_the_offline_set(course: Path, monkeypatch: 
     config.write_text(config.read_text().replace("'offline'", "'cifar10'"))
     monkeypatch.delenv("CIFAR10_ROOT", raising=False)
     with pytest.raises(DataError, match="Grading never uses the built-in offline set"):
-        pipeline.open_grader(course, ASSIGNMENT)
+        open_grader(course, ASSIGNMENT)
 
 
 def test_the_secret_is_one_for_all_and_for_the_owner_only(tmp_path: Path) -> None:
@@ -92,10 +96,10 @@ def test_a_broken_cache_entry_counts_as_absent(tmp_path: Path, content: str) -> 
 
 @pytest.mark.parametrize("status", [Status.INTERNAL, Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CRASHED])
 def test_what_a_second_run_could_change_is_not_kept(status: Status) -> None:
-    assert pipeline.is_settled(report())
-    assert pipeline.is_settled(report(Status.FAILED, Status.ERROR))
-    assert not pipeline.is_settled(report(status))
-    assert not pipeline.is_settled(report(cell=status))
+    assert grade.is_settled(report())
+    assert grade.is_settled(report(Status.FAILED, Status.ERROR))
+    assert not grade.is_settled(report(status))
+    assert not grade.is_settled(report(cell=status))
 
 
 def test_digests_of_different_parts_differ() -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from autograder.batch import open_course
-from autograder.feedback import exporter as feedback_exporter
-from autograder.feedback.generate import generate_feedback
-from autograder.feedback.markdown import render_markdown
-from autograder.published import is_checkpoint
-from autograder.report.places import student_page
-from autograder.reports import load_report
-from autograder.results import CellRun, NotebookRun, Status
-from autograder.shown_outputs import LEFT_OUT, MOST_PICTURES, MOST_TEXT, bound_outputs
+from autograder.core.grade_report import CellRun, NotebookRun, Status
+from autograder.course.folder import open_course
+from autograder.course.published import is_checkpoint
+from autograder.course.report_store import load_report
+from autograder.pipeline.shown_outputs import LEFT_OUT, MOST_PICTURES, MOST_TEXT, bound_outputs
+from autograder.review.feedback import exporter as feedback_exporter
+from autograder.review.feedback.generate import generate_feedback
+from autograder.review.feedback.markdown import render_markdown
+from autograder.review.staff_report.page_names import student_page
 from tests import tiny_course
 from tests.conftest import nbgrader
 

@@ -16,15 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autograder import finder, limited, reading, repair
-from autograder.config import Limits
-from autograder.finder import MOST_CANDIDATES, MOST_ENTRIES, walk
-from autograder.notebook_bounds import MOST_CELL, MOST_PICTURES, MOST_TEXT
-from autograder.notebook_file import Notebook, UnreadableNotebook, read_notebook, read_released
-from autograder.notebook_stream import NOTEBOOK, fitted, parse_stream
-from autograder.reading import Reading, look_into, notebook_in
-from autograder.remarks import MOST_REMARK, MOST_REMARKS
-from autograder.submission import read_in_place, read_submission
+from autograder.core import limited
+from autograder.core.config import Limits
+from autograder.core.remarks import MOST_REMARK, MOST_REMARKS
+from autograder.handin import finder, reading, repair
+from autograder.handin.cells import grade_id_of, source_of
+from autograder.handin.finder import MOST_CANDIDATES, MOST_ENTRIES
+from autograder.handin.notebook_bounds import MOST_CELL, MOST_PICTURES, MOST_TEXT
+from autograder.handin.notebook_file import Notebook, UnreadableNotebook, read_notebook, read_released
+from autograder.handin.notebook_stream import NOTEBOOK, fitted, parse_stream
+from autograder.handin.reading import Reading, look_into, notebook_in
+from autograder.handin.submission import read_in_place, read_submission
+from autograder.handin.walk import walk
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASE = ROOT / "release" / "cnn"
@@ -156,7 +159,7 @@ def test_repairing_counts_as_reading(folder: Path, monkeypatch: pytest.MonkeyPat
     whole = repair.repair
 
     def stumble(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[str]]:
-        if any("deeper-cnn" in repair.grade_id_of(cell) for cell in template["cells"]):
+        if any("deeper-cnn" in grade_id_of(cell) for cell in template["cells"]):
             die()
         return whole(submitted, template)
 
@@ -167,7 +170,7 @@ def test_repairing_counts_as_reading(folder: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_file_beside_the_notebooks_is_left_out_likewise(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from autograder import staging
+    from autograder.handin import staging
 
     whole = staging._digest
 
@@ -432,8 +435,8 @@ def test_a_stream_keeps_what_reading_the_whole_keeps(value: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_of_a_released_notebook_all_that_matters_is_kept(name: str) -> None:
     whole, kept = read_released(RELEASE / f"{name}.ipynb"), read_notebook(RELEASE / f"{name}.ipynb")
-    assert [(c["cell_type"], repair.source_of(c), repair.grade_id_of(c)) for c in whole["cells"]] == [
-        (c["cell_type"], repair.source_of(c), repair.grade_id_of(c)) for c in kept["cells"]
+    assert [(c["cell_type"], source_of(c), grade_id_of(c)) for c in whole["cells"]] == [
+        (c["cell_type"], source_of(c), grade_id_of(c)) for c in kept["cells"]
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autograder.remarks import MOST_REMARK, MOST_REMARKS, clipped, few, in_words
+from autograder.core.remarks import MOST_REMARK, MOST_REMARKS, clipped, few, in_words
 
 
 def test_short_lists_stay_as_they_are() -> None:

@@ -13,11 +13,12 @@ from typing import Any
 import nbformat
 import pytest
 
-from autograder.config import Limits
-from autograder.finder import MOST_CANDIDATES, find_notebooks, notebook_in
-from autograder.notebook_file import UnreadableNotebook, read_notebook
-from autograder.repair import defined_names, is_run, repair, unread_answers, work_of
-from autograder.submission import Submission, load_notebook, read_submission
+from autograder.core.config import Limits
+from autograder.handin.cells import is_run
+from autograder.handin.finder import MOST_CANDIDATES, find_notebooks, notebook_in
+from autograder.handin.notebook_file import UnreadableNotebook, read_notebook
+from autograder.handin.repair import defined_names, repair, unread_answers, work_of
+from autograder.handin.submission import Submission, load_notebook, read_submission
 
 STUB = "class Net:\n    size = None\n\n\nraise NotImplementedError()"
 ANSWER = "class Net(Base):\n    size = 7"
@@ -595,7 +596,7 @@ def test_a_large_notebook_is_read_in_little_memory(tmp_path: Path, chunk: str, c
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from autograder.notebook_file import read_notebook\n"
+        "from autograder.handin.notebook_file import read_notebook\n"
         "pages = int(Path('/proc/self/statm').read_text().split()[0])\n"
         "most = pages * resource.getpagesize() + (200 << 20)\n"
         "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"

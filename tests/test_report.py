@@ -12,12 +12,11 @@ from urllib.parse import unquote
 import pytest
 from example_reports import HOSTILE, broken, check, everyone, failing, hostile, marks_for, report, undecided
 
-from autograder.gradebook import Mark, Standing
-from autograder.outputs import readable
-from autograder.overview import Row, rows_of
-from autograder.report import Site, render_pages, write_report
-from autograder.report.places import STUDENT_PAGE, student_page
-from autograder.results import AnswerCell, CellRun, Flag, Layer, ManualMark, Model, NotebookRun, Status
+from autograder.core.grade_report import AnswerCell, CellRun, Flag, Layer, ManualMark, Model, NotebookRun, Status
+from autograder.core.rows import Mark, Row, Standing, rows_of
+from autograder.core.text import readable
+from autograder.review.staff_report.page_names import STUDENT_PAGE, student_page
+from autograder.review.staff_report.site import Site, render_pages, write_report
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=timezone.utc)
 VOID = {"meta", "img", "br", "link", "input", "hr", "base", "source", "embed", "wbr"}

@@ -10,11 +10,11 @@ import pytest
 from bs4 import BeautifulSoup, Tag
 from nbgrader.api import Gradebook
 
-from autograder.batch import open_course
-from autograder.commands.shared import report_folder
-from autograder.config import load_course
-from autograder.course_report import write_course_report
-from autograder.report.places import student_page
+from autograder.cli.shared import report_folder
+from autograder.core.config import load_course
+from autograder.course.folder import open_course
+from autograder.review.staff_report.page_names import student_page
+from autograder.review.staff_report.write import write_course_report
 from tools.sample_class import make_class
 
 

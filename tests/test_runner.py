@@ -19,10 +19,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from autograder.config import Limits
-from autograder.graph import ModelGraph, bind_tensors
+from autograder.core.config import Limits
+from autograder.graphs.model_graph import ModelGraph, bind_tensors
+from autograder.graphs.runner import Runner, RunnerFault, RunnerProblem
 from autograder.jail import Isolation, JailedProcess, find_isolation, start
-from autograder.runner import Runner, RunnerFault, RunnerProblem
 from autograder.worker.graph_costs import estimate
 from autograder.worker.interpreter import Graph, GraphError, execute
 from tests.graph_models import DEEPER, Functional, conv, export, reference

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from autograder.batch import open_course
-from autograder.gradebook import Standings, read_marks, read_standings
-from autograder.overview import Row, rows_of
-from autograder.reports import load_reports
-from autograder.results import Status
+from autograder.core.grade_report import Status
+from autograder.core.rows import Row, Standings, rows_of
+from autograder.course.folder import open_course
+from autograder.course.gradebook import read_marks, read_standings
+from autograder.course.report_store import load_reports
 from tools.sample_class import ALIKE, COMMON_MISTAKE, DEEPER, FOURTEEN, TRICKS, WEIGHTS_FILE, class_reports, make_class
 
 SIZE = 24

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from nbgrader.api import Gradebook
 
-from autograder.results import Status
+from autograder.core.grade_report import Status
 from tests.conftest import GradedCourse
 from tools.samples import ASSIGNMENT, read_expected, sample_names
 

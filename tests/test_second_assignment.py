@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from autograder import pipeline
+from autograder.core.config import ConfigError
+from autograder.core.grade_report import Status
 from autograder.jail import find_isolation
-from autograder.results import Status
+from autograder.pipeline import grade
+from autograder.pipeline.grader import open_grader
 from tests.conftest import nbgrader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,8 +91,8 @@ def hand_in(course: Path, student: str, answer: str) -> Path:
 def test_the_new_exercise_is_graded(
     course: Path, student: str, answer: str, earned: float, statuses: list[Status]
 ) -> None:
-    grader = pipeline.open_grader(course, "squares")
-    report = pipeline.grade_submission(grader, student, hand_in(course, student, answer))
+    grader = open_grader(course, "squares")
+    report = grade.grade_submission(grader, student, hand_in(course, student, answer))
     assert [check.status for check in report.checks] == statuses, report.checks
     assert report.earned == earned
     assert report.maximum == 3.0
@@ -110,8 +112,8 @@ def test_a_test_cell_that_nobody_checks_stops_the_grading(course: Path, tmp_path
     released = json.loads((course / "release" / "squares" / "01_square.ipynb").read_text())
     released["cells"][1]["metadata"]["nbgrader"]["points"] = 5
     (tmp_path / "01_square.ipynb").write_text(json.dumps(released))
-    with pytest.raises(pipeline.ConfigError, match=r"release's test cells are .*5.0.* says .*3.0"):
-        pipeline.open_grader(course, "squares", release=tmp_path)
+    with pytest.raises(ConfigError, match=r"release's test cells are .*5.0.* says .*3.0"):
+        open_grader(course, "squares", release=tmp_path)
 
 
 def test_the_engine_knows_neither_the_course_nor_an_exercise() -> None:

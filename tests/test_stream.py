@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from autograder.cache import Cache
-from autograder.config import AnswerProbe, Assignment, Exercise, Limits
-from autograder.evidence import Problem
+from autograder.core.config import AnswerProbe, Assignment, Exercise, Limits
+from autograder.core.grade_report import Status
+from autograder.core.strict_json import MOST_DEPTH, BadJson, count_values, parse_json
+from autograder.graphs.tensor_file import BadTensors, load_arrays, read_header
+from autograder.handin.submission import Submission
 from autograder.jail import Frame, StreamProblem, decode_frames, encode_frames, find_isolation
 from autograder.jail.stream import HEADER_BYTES, MOST_VALUES, FrameParser
-from autograder.plan import Plan, make_plan
-from autograder.results import Status
-from autograder.run import IMPORT_SECONDS, run_plan, summarise
-from autograder.strict_json import MOST_DEPTH, BadJson, count_values, parse_json
-from autograder.submission import Submission
-from autograder.tensor_file import BadTensors, load_arrays, read_header
+from autograder.judging.evidence import Problem
+from autograder.pipeline.cache import Cache
+from autograder.pipeline.jail_run import IMPORT_SECONDS, run_plan, summarise
+from autograder.pipeline.plan import Plan, make_plan
 from tests.fuzzing import reader_of
 
 MIB = 1 << 20

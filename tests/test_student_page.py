@@ -13,12 +13,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autograder.gradebook import Mark
-from autograder.overview import Row
-from autograder.report.anonymous import anonymised
-from autograder.report.code_view import code_lines, plain_lines
-from autograder.report.pages import Site
-from autograder.report.student import (
+from autograder.core.grade_report import (
+    AnswerCell,
+    CellRun,
+    Evaluation,
+    GradeReport,
+    HandedIn,
+    Mistake,
+    NotebookRun,
+    Status,
+)
+from autograder.core.rows import Mark, Row
+from autograder.review.staff_report.anonymous import anonymised
+from autograder.review.staff_report.code_view import code_lines, plain_lines
+from autograder.review.staff_report.pages import Site
+from autograder.review.staff_report.student import (
     LEFT_OUT,
     MOST_PAGE_PICTURES,
     MOST_PAGE_TEXT,
@@ -27,7 +36,6 @@ from autograder.report.student import (
     render_student,
     shown_output,
 )
-from autograder.results import AnswerCell, CellRun, Evaluation, GradeReport, HandedIn, Mistake, NotebookRun, Status
 from tests.example_reports import HOSTILE, broken, check, everyone, failing, hostile, marks_for, report, undecided
 from tests.test_report import Page, words
 

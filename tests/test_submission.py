@@ -9,16 +9,9 @@ from typing import Any
 
 import pytest
 
-from autograder.config import Limits
-from autograder.quarantine import read_list
-from autograder.submission import (
-    UnreadableNotebook,
-    load_notebook,
-    quarantine,
-    read_notebook,
-    repair,
-    stage,
-)
+from autograder.core.config import Limits
+from autograder.handin.quarantine import read_list
+from autograder.handin.submission import UnreadableNotebook, load_notebook, quarantine, read_notebook, repair, stage
 
 LIMITS = Limits()
 

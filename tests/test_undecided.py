@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-from autograder.config import Exercise
-from autograder.grading import run_graders
-from autograder.outputs import checks_output, describe_check, undecided_points
-from autograder.results import CheckResult, GradeReport, Status
+from autograder.core.config import Exercise
+from autograder.core.grade_report import CheckResult, GradeReport, Status
+from autograder.core.wording import describe_check, undecided_points
+from autograder.course.score_cells import checks_output
+from autograder.judging.hidden_tests import run_graders
 
 GRADER = '''
 from autograder.checks import expect, points, requires, undecided

@@ -12,11 +12,13 @@ import pytest
 from click.testing import Result
 from nbgrader.apps.api import NbGraderAPI
 
-from autograder import batch, course_lock, finder, nbgrader_plugin, quarantine, reading
-from autograder.gradebook import read_marks
-from autograder.quarantine import TIMESTAMP
-from autograder.reports import load_report
-from autograder.submission import walk
+from autograder.course import batch, lock, nbgrader_steps
+from autograder.course.folder import open_course
+from autograder.course.gradebook import read_marks
+from autograder.course.report_store import load_report
+from autograder.handin import finder, quarantine, reading
+from autograder.handin.quarantine import TIMESTAMP
+from autograder.handin.submission import walk
 from tests import tiny_course
 from tests.conftest import nbgrader
 from tests.tiny_course import ASSIGNMENT, hand_in
@@ -132,7 +134,7 @@ def in_trouble(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
             raise error
         return whole(folder, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(nbgrader_plugin, "quarantine", stumble)
+    monkeypatch.setattr(nbgrader_steps, "quarantine", stumble)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_the_course_itself_stops_the_run(course: Path, monkeypatch: pytest.Monke
 
 def graded_by_nbgrader(course: Path) -> dict[str, object]:
     """What formgrader's button does, in this process."""
-    opened = batch.open_course(course)
+    opened = open_course(course)
     api = NbGraderAPI(coursedir=opened.app.coursedir, config=opened.app.config)
     with batch.temp_attrs(opened.app.coursedir, assignment_id=ASSIGNMENT):
         result: dict[str, object] = api.autograde(ASSIGNMENT, "*")
@@ -186,7 +188,7 @@ def test_the_button_grades_the_others_and_locks_nobody_out(course: Path) -> None
     assert not result["success"]
     assert "put the folder itself in its place" in str(result["log"])
     expect_only_eve_left_out(course)
-    assert course.resolve() not in course_lock._held
+    assert course.resolve() not in lock._held
 
 
 def test_a_name_of_control_characters_is_left_out(course: Path) -> None:

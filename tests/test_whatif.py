@@ -14,15 +14,19 @@ from typing import Any
 import pytest
 import torch
 
-from autograder import grading_process, pipeline, run, whatif
-from autograder.cache import Cache
-from autograder.changes import Changes, WrongSetting, parse_settings
-from autograder.config import Assignment, Exercise, Limits
-from autograder.evidence import Problem
+from autograder.core.config import Assignment, Exercise, Limits
+from autograder.core.config_changes import Changes, WrongSetting, parse_settings
+from autograder.core.grade_report import Status
+from autograder.core.rows import Points
+from autograder.course.compare import compare
 from autograder.jail import find_isolation
-from autograder.jobs import Work
-from autograder.plan import Plan
-from autograder.results import Status
+from autograder.judging.evidence import Problem
+from autograder.judging.job import Work
+from autograder.pipeline import grade as pipeline
+from autograder.pipeline import jail_run, judge
+from autograder.pipeline.cache import Cache
+from autograder.pipeline.grader import open_grader
+from autograder.pipeline.plan import Plan
 from tests import tiny_course
 from tests.example_reports import check, marks_for, report
 from tests.tiny_course import RIGHT, SUMS, WRONG, give_mark, grade, hand_in
@@ -112,7 +116,7 @@ def test_no_student_code_runs(course: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object) -> None:
         raise AssertionError("a jail was started")
 
-    monkeypatch.setattr(run, "start", refuse)
+    monkeypatch.setattr(jail_run, "start", refuse)
     assert "1 gain" in ask(course, "--set", "01_sums.full=45").output
 
 
@@ -122,19 +126,19 @@ def test_a_second_time_no_grader_runs_either(course: Path, monkeypatch: pytest.M
     def refuse(*_: object) -> None:
         raise AssertionError("a grading process was started")
 
-    monkeypatch.setattr(grading_process.GradingProcess, "start", refuse)
+    monkeypatch.setattr(judge.GradingProcess, "start", refuse)
     assert ask(course, "--set", "01_sums.full=45").output == first.output
 
 
 def test_one_process_grades_all(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[object] = []
-    start = grading_process.GradingProcess.start
+    start = judge.GradingProcess.start
 
-    def count(self: grading_process.GradingProcess) -> Any:
+    def count(self: judge.GradingProcess) -> Any:
         started.append(self)
         return start(self)
 
-    monkeypatch.setattr(grading_process.GradingProcess, "start", count)
+    monkeypatch.setattr(judge.GradingProcess, "start", count)
     assert "of all points" in ask(course, "--set", "01_sums.full=45").output
     assert len(started) == 1
 
@@ -162,7 +166,9 @@ def test_a_message_that_comes_with_other_points_is_shown_too(course: Path) -> No
 def test_a_changed_helper_beside_changed_graders_is_the_one_that_counts(course: Path) -> None:
     """Graders import helpers as `autograder.graders.answers`: the copy must not use the engine's own unseen."""
     graders = changed_graders(
-        course, "from autograder.checks", "from autograder.graders.answers import LIMIT\nfrom autograder.checks"
+        course,
+        "from autograder.checks",
+        "from autograder.graders.answers import LIMIT\nfrom autograder.checks",
     )
     (graders / "answers.py").write_text("LIMIT = 3\n")
     result = ask(course, "--graders", graders)
@@ -320,13 +326,13 @@ def test_cells_that_the_release_does_not_have_are_refused(course: Path) -> None:
 
 def test_totals_hold_manual_marks_and_extra_credit() -> None:
     before, after = report("ada"), report("ada", check("logits", "network-tests", 6, Status.FAILED, message="no"))
-    compared = whatif.compare(before, after, marks_for(before, manual=4.0))
-    assert (compared.before, compared.after) == (whatif.Points(34.0, 35.0), whatif.Points(28.0, 35.0))
+    compared = compare(before, after, marks_for(before, manual=4.0))
+    assert (compared.before, compared.after) == (Points(34.0, 35.0), Points(28.0, 35.0))
     assert compared.difference == -6
     assert compared.crossed([80, 90, 97.2]) == ([], [90])
     assert not compared.is_waiting
-    assert whatif.compare(before, after, marks_for(before)).is_waiting
-    assert whatif.compare(before, after, ()).before == whatif.Points(30.0, 30.0)
+    assert compare(before, after, marks_for(before)).is_waiting
+    assert compare(before, after, ()).before == Points(30.0, 30.0)
 
 
 def test_a_conversion_of_a_checkpoint_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,17 +342,17 @@ def test_a_conversion_of_a_checkpoint_is_kept(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "files").mkdir()
     torch.save({"weight": torch.ones(2, 3)}, tmp_path / "files" / "model.pt")
     plan, cache, limits = Plan([], {}, {}, "model.pt", "key"), Cache(tmp_path / "cache"), Limits()
-    first = run.run_plan(plan, tmp_path / "files", limits, isolation, cache)
+    first = jail_run.run_plan(plan, tmp_path / "files", limits, isolation, cache)
     assert isinstance(first.checkpoint, bytes)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a jail was started")
 
-    monkeypatch.setattr(run, "start", refuse)
-    kept = run.recall(plan, cache)
+    monkeypatch.setattr(jail_run, "start", refuse)
+    kept = jail_run.recall(plan, cache)
     assert kept.missing == ()
-    assert run.kept_run(plan, kept, limits).checkpoint == first.checkpoint
-    assert run.run_plan(plan, tmp_path / "files", limits, isolation, cache).checkpoint == first.checkpoint
+    assert jail_run.kept_run(plan, kept, limits).checkpoint == first.checkpoint
+    assert jail_run.run_plan(plan, tmp_path / "files", limits, isolation, cache).checkpoint == first.checkpoint
 
 
 def test_a_probe_that_timed_out_is_not_kept(course: Path) -> None:
@@ -362,11 +368,11 @@ def test_a_probe_that_timed_out_is_not_kept(course: Path) -> None:
 def test_a_grading_process_that_dies_is_replaced_at_the_next_work(course: Path, tmp_path: Path) -> None:
     """Here for an exercise whose grader ends it; tests/test_judging.py has all ways to end."""
     (course / "graders" / "test_sums.py").write_text("import os\nos._exit(1)\n")
-    grader = pipeline.open_grader(course, tiny_course.ASSIGNMENT)
+    grader = open_grader(course, tiny_course.ASSIGNMENT)
     missing = Problem(Status.FAILED, "nothing was handed in")
     probes = {e.notebook: pipeline.NotebookWork([], None, missing) for e in grader.assignment.exercises}
-    with grading_process.GradingProcess(grader.setup, tmp_path, 60) as process:
-        with pytest.raises(grading_process.GradingFault, match="gave no result"):
+    with judge.GradingProcess(grader.setup, tmp_path, 60) as process:
+        with pytest.raises(judge.GradingFault, match="gave no result"):
             process.grade(Work({"01_sums": probes["01_sums"]}))
         answer = process.grade(Work({"02_doubles": probes["02_doubles"]}))
         assert {c["notebook"] for c in answer["checks"]} == {"02_doubles"}
@@ -375,11 +381,11 @@ def test_a_grading_process_that_dies_is_replaced_at_the_next_work(course: Path, 
 def test_a_grading_process_that_hangs_is_ended(course: Path, tmp_path: Path) -> None:
     graders = course / "graders" / "test_sums.py"
     graders.write_text("import time\ntime.sleep(600)\n")
-    grader = pipeline.open_grader(course, tiny_course.ASSIGNMENT)
+    grader = open_grader(course, tiny_course.ASSIGNMENT)
     missing = Problem(Status.FAILED, "nothing was handed in")
     work = Work({e.notebook: pipeline.NotebookWork([], None, missing) for e in grader.assignment.exercises}, {})
     with (
-        grading_process.GradingProcess(grader.setup, tmp_path, 8) as process,
-        pytest.raises(grading_process.GradingFault, match="TimeoutError"),
+        judge.GradingProcess(grader.setup, tmp_path, 8) as process,
+        pytest.raises(judge.GradingFault, match="TimeoutError"),
     ):
         process.grade(work)

@@ -9,7 +9,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 from nbgrader.api import Gradebook
 
-from autograder import cli
+from autograder.cli import main
 from tests.conftest import nbgrader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,7 +125,7 @@ def hand_in(root: Path, student: str, total: str, double: str | None = RIGHT, wh
 
 def run(*arguments: object) -> Result:
     """The command `autograder`, in this process."""
-    result = CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(main.main, [str(argument) for argument in arguments])
     assert "Traceback" not in result.output, result.output
     return result
 

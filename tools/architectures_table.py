@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from autograder.graph import ModelGraph
-from autograder.graph_analysis import batch_norms, convolutions, head, residual_additions
-from autograder.model_facts import layers_of
-from autograder.results import Layer
+from autograder.core.grade_report import Layer
+from autograder.graphs.analysis import batch_norms, convolutions, head, residual_additions
+from autograder.graphs.model_graph import ModelGraph
+from autograder.judging.model_summary import layers_of
 from autograder.worker.exporter import ExportProblem, TensorPool, export_graph
 from autograder.worker.graph_costs import estimate
 from autograder.worker.interpreter import Graph, execute

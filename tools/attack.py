@@ -32,11 +32,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autograder import data, reports
-from autograder.evidence import clean_text
-from autograder.gradebook import read_marks
-from autograder.report.places import STUDENTS, student_page
-from autograder.results import GradeReport, Status
+from autograder.core.grade_report import GradeReport, Status
+from autograder.core.text import clean_text
+from autograder.course import report_store
+from autograder.course.gradebook import read_marks
+from autograder.judging import datasets
+from autograder.review.staff_report.page_names import STUDENTS, student_page
 from tools import published
 from tools.costs import Cost, run_and_watch
 from tools.flagged import build_flagged, flagged_names, read_flagged
@@ -225,7 +226,7 @@ def attack(root: Path, attacks: Sequence[Attack], kind: str) -> Result:
 
 def _harm_to_others(course: Course) -> list[str]:
     """What the one honest student among all these lost."""
-    report = reports.load_report(course.root, ASSIGNMENT, VICTIM)
+    report = report_store.load_report(course.root, ASSIGNMENT, VICTIM)
     if report is None:
         return ["the honest student was not graded"]
     lost = [check for check in report.checks if check.status is not Status.PASSED]
@@ -387,7 +388,7 @@ def find_published(course: Course) -> list[tuple[str, str]]:
 
 
 def _outcome(course: Course, attack: Attack, effects: Sequence[tuple[str, str]]) -> Outcome:
-    report = reports.load_report(course.root, ASSIGNMENT, attack.name)
+    report = report_store.load_report(course.root, ASSIGNMENT, attack.name)
     own = tuple(f"{what}: {path}" for path, what in effects if attack.name in re.split(r"[/.]", path))
     if report is None:
         return Outcome(attack, 0.0, ("was not graded",), own)
@@ -467,7 +468,7 @@ def grade_flagged(root: Path, kind: str) -> list[Flagged]:
         subprocess.run([executable("nbgrader"), command, ASSIGNMENT], cwd=root, capture_output=True, check=True)
     found = []
     for name in [*flagged_names(), VICTIM]:
-        report = reports.load_report(root, ASSIGNMENT, name)
+        report = report_store.load_report(root, ASSIGNMENT, name)
         flags = report.flags if report is not None else ()
         pages = [p.read_text() for step in ("autograded", "feedback") for p in _regular_files(root / step / name)
                  if p.suffix in (".ipynb", ".html")]  # fmt: skip
@@ -529,7 +530,7 @@ def table_of(outcomes: Sequence[Outcome]) -> Table:
 def main(only: Sequence[str], jobs: int, keep: bool, place: Path) -> None:
     """Attack the grader, and print a table of what came of it."""
     console = Console()
-    source = data.find_source(allow_offline=True)
+    source = datasets.find_source(allow_offline=True)
     kind = "offline" if source.form == "offline" else "cifar10"
     if kind == "cifar10" and source.path is not None:
         os.environ["CIFAR10_ROOT"] = str(source.path.resolve())

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
-from autograder.offline_images import render_all
+from autograder.judging.offline_images import render_all
 
 BATCH_SIZE = 128
 MAX_LR = 0.25

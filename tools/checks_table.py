@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.config import Assignment, load_course
-from autograder.proof import ProvedCase, read_proof
+from autograder.core.config import Assignment, load_course
+from autograder.judging.proof import ProvedCase, read_proof
 from tools.samples import ASSIGNMENT, ROOT
 
 PAGE = ROOT / "docs" / "checks.md"

@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from autograder import data, reports
-from autograder.results import GradeReport, Status
+from autograder.core.grade_report import GradeReport, Status
+from autograder.course import report_store
+from autograder.judging import datasets
 from tools.samples import ASSIGNMENT, ROOT, executable, make_course, read_sample
 
 PLACE = ROOT / ".demo"
@@ -33,8 +34,8 @@ def main() -> int:
     console = Console()
     began = time.monotonic()
     try:
-        source = data.find_source(allow_offline=True)
-    except data.DataError as error:
+        source = datasets.find_source(allow_offline=True)
+    except datasets.DataError as error:
         console.print(f"[red]{error}[/red]")
         return 1
     kind = "offline" if source.form == "offline" else "cifar10"
@@ -46,7 +47,7 @@ def main() -> int:
     make_course(PLACE, STUDENTS, kind)
     console.print(f"Course: {PLACE}, with {len(STUDENTS)} submissions. Running `nbgrader autograde {ASSIGNMENT}` …")
     status = autograde(console)
-    graded = reports.load_reports(PLACE, ASSIGNMENT)
+    graded = report_store.load_reports(PLACE, ASSIGNMENT)
     console.print(summary(graded))
     for command, *options in (("feedback",), ("integrity", "--no-models"), ("report",)):
         quiet = command == "feedback"

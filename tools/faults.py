@@ -40,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autograder import reports
+from autograder.course import report_store
 from autograder.jail import find_isolation
 from tests import tiny_course
 from tests.tiny_course import ASSIGNMENT, RIGHT, WRONG
@@ -191,7 +191,7 @@ def outcome(root: Path) -> Outcome:
         marks = {s.student.id: dict(_marks(s)) for s in gradebook.find_assignment(ASSIGNMENT).submissions}
     kept = {
         path.stem: _lasting(json.loads(path.read_text()))
-        for path in reports.reports_folder(root, ASSIGNMENT).glob("*.json")
+        for path in report_store.reports_folder(root, ASSIGNMENT).glob("*.json")
     }
     autograded = root / "autograded"
     shown = {
@@ -370,7 +370,7 @@ def die_at(step: int) -> None:
     """
     import sqlalchemy
 
-    from autograder.cli import main
+    from autograder.cli.main import main
 
     taken = 0
     root = sys.argv[sys.argv.index("--course") + 1]
@@ -417,7 +417,7 @@ def kill_the_runner(scene: Scene) -> Seen:
 
 def kill_the_hidden_graders(scene: Scene) -> Seen:
     """SIGKILL of the process with the hidden graders"""
-    return _kill_helpers(scene, "autograder.grading", after="launcher as m")
+    return _kill_helpers(scene, "autograder.pipeline.judge_main", after="launcher as m")
 
 
 def _kill_helpers(scene: Scene, words: str, *, child: bool = False, above_child: bool = False, after: str = "") -> Seen:
@@ -705,7 +705,7 @@ def corrupt_reports(scene: Scene) -> Seen:
     )
     for damage in damages:
         root = scene.copy()
-        folder = reports.reports_folder(root, ASSIGNMENT)
+        folder = report_store.reports_folder(root, ASSIGNMENT)
         contents = {path: path.read_bytes() for path in folder.glob("*.json")}
         for path in (folder / "bo.json", folder / "cy.json"):  # ada's alone knows which answer her mark was given for
             path.write_bytes(damage(contents[path], contents[folder / "ada.json"]))

@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from autograder import data
-from autograder.normalisation import DEFAULT
+from autograder.judging import datasets
+from autograder.judging.normalisation import DEFAULT
 from tools.samples import ASSIGNMENT, ROOT, SAMPLES, build_sample
 from tools.train_checkpoints import COURSE, RECIPES, solution_names
 
@@ -96,8 +96,8 @@ def write_memory(cell: str, path: Path, kind: str) -> None:
 
 def normalised_test_images(kind: str) -> tuple[torch.Tensor, torch.Tensor]:
     """All test images (N, 3, 32, 32) as the kit normalises them, and their labels."""
-    source = data.Source("offline") if kind == "offline" else data.find_source(allow_offline=False)
-    test_set = data.load(source, "test")
+    source = datasets.Source("offline") if kind == "offline" else datasets.find_source(allow_offline=False)
+    test_set = datasets.load(source, "test")
     scale, shift = (torch.tensor(values).view(3, 1, 1) for values in (DEFAULT.scale, DEFAULT.shift))
     images = torch.from_numpy(test_set.images.copy()).float() / 255 * scale + shift
     return images, torch.from_numpy(test_set.labels.copy())

@@ -30,10 +30,10 @@ from typing import Any, NoReturn
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from autograder.cache import Cache
-from autograder.config import Limits
+from autograder.core.config import Limits
+from autograder.graphs.runner import Runner
 from autograder.jail import Frame, find_isolation, start
-from autograder.runner import Runner
+from autograder.pipeline.cache import Cache
 from tests import fuzzing
 from tests.fuzz_kinds import KINDS, Kind
 from tools.samples import ROOT, build_sample
@@ -170,9 +170,9 @@ def record() -> int:
     import torch
     from torch import nn
 
-    from autograder.plan import make_plan
-    from autograder.run import run_plan
-    from autograder.submission import read_submission
+    from autograder.handin.submission import read_submission
+    from autograder.pipeline.jail_run import run_plan
+    from autograder.pipeline.plan import make_plan
     from tests.graph_models import DEEPER, Functional, conv, conv_norm, export
 
     with tempfile.TemporaryDirectory() as place:

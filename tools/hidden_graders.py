@@ -27,16 +27,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from autograder import data, grading, offline_images
-from autograder.checks import Graded, Submitted
-from autograder.config import Exercise, Limits, load_course
-from autograder.data import Dataset
-from autograder.evidence import Evidence, Problem, decode_evidence
+from autograder.core.config import Exercise, Limits, load_course
+from autograder.core.files import Submitted
+from autograder.core.grade_report import CheckResult, Status
+from autograder.graphs.runner import Runner
 from autograder.jail import Isolation, start
 from autograder.jail.stream import Frame
-from autograder.plan import plan_probes
-from autograder.results import CheckResult, Status
-from autograder.runner import Runner
+from autograder.judging import datasets, hidden_tests, offline_images
+from autograder.judging.check_language import Graded
+from autograder.judging.datasets import Dataset
+from autograder.judging.evidence import Evidence, Problem, decode_evidence
+from autograder.pipeline.plan import plan_probes
 from autograder.worker import collect
 from autograder.worker.cells import locate
 from autograder.worker.checkpoint import read_state_dict
@@ -160,15 +161,15 @@ def graded(notebook: str, evidence: Evidence, runner: Runner, **changed: Any) ->
 def grade(notebook: str, evidence: Evidence, runner: Runner, **changed: Any) -> dict[str, CheckResult]:
     """The results of all hidden checks of a notebook, by name."""
     subject = graded(notebook, evidence, runner, **changed)
-    results = grading.run_graders(GRADERS / subject.exercise.grader, subject)
+    results = hidden_tests.run_graders(GRADERS / subject.exercise.grader, subject)
     return {result.name: result for result in results}
 
 
 def grade_check(notebook: str, name: str, evidence: Evidence, runner: Runner, **changed: Any) -> CheckResult:
     """The result of one hidden check alone, which must not depend on others."""
     subject = graded(notebook, evidence, runner, **changed)
-    with mock.patch.object(grading, "points_problem", return_value=""):  # the others' points are missing here
-        results = grading.run_graders(GRADERS / f"{subject.exercise.grader}::{name}", subject)
+    with mock.patch.object(hidden_tests, "points_problem", return_value=""):  # the others' points are missing here
+        results = hidden_tests.run_graders(GRADERS / f"{subject.exercise.grader}::{name}", subject)
     assert [result.name for result in results] == [name], results
     return results[0]
 
@@ -227,7 +228,7 @@ def data_name() -> str:
 @cache
 def test_images() -> Dataset:
     """The test set at hand: CIFAR-10's, else the offline set's."""
-    return data.find_test_set(allow_offline=data_name() == "offline")
+    return datasets.find_test_set(allow_offline=data_name() == "offline")
 
 
 def hand_in(ran: Ran, weights: str, folder: Path) -> dict[str, Any]:

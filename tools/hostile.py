@@ -45,7 +45,7 @@ import nbformat
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from autograder.repair import grade_id_of
+from autograder.handin.cells import grade_id_of
 from tools.samples import ASSIGNMENT, ROOT, checkpoint_files, solved_cells
 
 if sys.version_info >= (3, 11):

@@ -1,4 +1,4 @@
-"""Write `autograder/flags/library_models.json`: by which weight names torchvision's classifiers are known.
+"""Write `autograder/judging/flags/library_models.json`: by which weight names torchvision's classifiers are known.
 
     python -m tools.library_models
 
@@ -16,7 +16,7 @@ import torch
 import torchvision
 from torch import nn
 
-from autograder.flags.library import FEWEST_NAMES, KNOWN, fingerprint, without_child
+from autograder.judging.flags.library import FEWEST_NAMES, KNOWN, fingerprint, without_child
 
 
 def fingerprints(model: nn.Module) -> tuple[str, ...]:

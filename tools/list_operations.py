@@ -1,4 +1,4 @@
-"""Write the table of autograder/operations.py from torch's own schemas, for the operations that the exporter supports.
+"""Write the table of graphs/operations.py from torch's own schemas, for the operations that the exporter supports.
 
 Run it after changing the list in autograder/worker/exporter.py:  python tools/list_operations.py
 """
@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from autograder.core.package import package_file
 from autograder.worker.exporter import SUPPORTED_OPERATIONS
 
-TABLE = Path(__file__).resolve().parents[1] / "autograder" / "operations.py"
+TABLE = package_file("graphs/operations.py")
 # Operations that may hand back (a view of) their argument without saying so in their schema: dropout does in eval mode.
 RETURN_THEIR_ARGUMENT = re.compile(r"aten\.(\w*dropout|rrelu|einsum|meshgrid|pad|tile|type_as)\.\w+")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from autograder.batch import open_course
-from autograder.config import load_course
-from autograder.course_report import write_course_report
-from autograder.report.places import student_page
+from autograder.core.config import load_course
+from autograder.course.folder import open_course
+from autograder.review.staff_report.page_names import student_page
+from autograder.review.staff_report.write import write_course_report
 from tools.sample_class import FOURTEEN, make_class
 from tools.samples import ROOT
 

@@ -27,10 +27,10 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from autograder.evidence import clean_text
-from autograder.proof import Proof, ProvedCase, judging_digest, write_proof
-from autograder.results import CheckResult, Status
-from autograder.runner import Runner
+from autograder.core.grade_report import CheckResult, Status
+from autograder.core.text import clean_text
+from autograder.graphs.runner import Runner
+from autograder.judging.proof import Proof, ProvedCase, judging_digest, write_proof
 from tools import checks_table
 from tools.hidden_graders import (
     GRADERS,

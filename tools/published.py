@@ -30,13 +30,13 @@ import click
 from nbgrader.api import Gradebook
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, Route, sync_playwright
 
-from autograder.config import load_course
-from autograder.feedback.exporter import MOST_PAGE
-from autograder.links import is_public
-from autograder.plan import checkpoint_names
-from autograder.published import FORMS, SECRET, is_checkpoint
-from autograder.quarantine import TIMESTAMP
-from autograder.report.places import STUDENTS, student_page
+from autograder.core.config import load_course
+from autograder.course.links import is_public
+from autograder.course.published import FORMS, SECRET, is_checkpoint
+from autograder.handin.quarantine import TIMESTAMP
+from autograder.pipeline.plan import checkpoint_names
+from autograder.review.feedback.exporter import MOST_PAGE
+from autograder.review.staff_report.page_names import STUDENTS, student_page
 
 # Stands for it: swallows all that it is asked.
 NO_MATHJAX = "MathJax = new Proxy(() => MathJax, { get: (_, name) => typeof name === 'symbol' ? undefined : MathJax });"

@@ -26,12 +26,13 @@ import numpy as np
 from nbgrader.api import Gradebook
 from safetensors.numpy import save
 
-from autograder import proof, reports
-from autograder.accuracy import Accuracy, accuracy_points
-from autograder.batch import grade_batch, open_course, open_grader
-from autograder.config import load_course
-from autograder.course_life import upkeep
-from autograder.results import CellRun, CheckResult, Curve, Evaluation, Flag, GradeReport, Model, Status
+from autograder.core.config import load_course
+from autograder.core.grade_report import CellRun, CheckResult, Curve, Evaluation, Flag, GradeReport, Model, Status
+from autograder.course import report_store, upkeep
+from autograder.course.batch import grade_batch, open_course_grader
+from autograder.course.folder import open_course
+from autograder.judging import proof
+from autograder.judging.accuracy import Accuracy, accuracy_points
 from tools.samples import ASSIGNMENT, ROOT, make_course
 
 SEEDS = ROOT / "tests" / "class_seeds.json.gz"
@@ -100,7 +101,7 @@ def refresh_seeds() -> None:
         place = Path(scratch)
         make_course(place, {name: name for name in WEIGHTS}, "offline")
         course = open_course(place)
-        done = grade_batch(course, open_grader(course, ASSIGNMENT), course.submissions(ASSIGNMENT))
+        done = grade_batch(course, open_course_grader(course, ASSIGNMENT), course.submissions(ASSIGNMENT))
         kept = [json.loads(o.report.to_json()) for o in done.outcomes if o.report is not None]
     SEEDS.write_bytes(gzip.compress(json.dumps(kept).encode(), mtime=0))
 
@@ -109,7 +110,7 @@ def refresh_seeds() -> None:
 def seeds() -> dict[str, GradeReport]:
     """The reports of the samples, by their names."""
     kept = json.loads(gzip.decompress(SEEDS.read_bytes()))
-    found = [reports.parse_report(json.dumps(each)) for each in kept]
+    found = [report_store.parse_report(json.dumps(each)) for each in kept]
     return {report.student: report for report in found}
 
 
@@ -135,7 +136,7 @@ def make_class(place: Path, size: int, seed: int = 1, *, hostile: bool = False, 
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"))
     graded = class_reports(size, seed, hostile=hostile)
     for report in graded:
-        reports.save_report(place, report)
+        report_store.save_report(place, report)
         if with_files:
             _hand_in(place, report)
     with (place / "nbgrader_config.py").open("a") as config:

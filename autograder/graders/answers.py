@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from autograder.checks import CheckEnded, Graded, fail, need
-from autograder.evidence import LINES_PER_CELL, OWN_NAMES, Problem, Result, Value, python_name
-from autograder.results import Status
+from autograder.core.grade_report import Status
+from autograder.core.source_lines import LINES_PER_CELL
+from autograder.judging.evidence import OWN_NAMES, Problem, Result, Value, python_name
 
 Found = TypeVar("Found")
 

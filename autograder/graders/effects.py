@@ -18,9 +18,9 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from autograder.graph import ModelGraph, Node
-from autograder.graph_analysis.flow import PRODUCTS, RESHAPES
-from autograder.runner import EVERY_STEP, Cut, Runner
+from autograder.graphs.analysis.flow import PRODUCTS, RESHAPES
+from autograder.graphs.model_graph import ModelGraph, Node
+from autograder.graphs.runner import EVERY_STEP, Cut, Runner
 
 Array = NDArray[Any]
 Part = TypeVar("Part")

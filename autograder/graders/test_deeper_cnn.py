@@ -6,9 +6,7 @@ import pytest
 
 from autograder.checks import Graded, expect, fail, points
 from autograder.graders.effects import everywhere
-from autograder.graders.models import (
-    Network,
-    expect_alive,
+from autograder.graders.expectations import (
     expect_dropout,
     expect_free_batch,
     expect_global_average_pooling,
@@ -17,10 +15,10 @@ from autograder.graders.models import (
     expect_own_statistics,
     expect_raw_logits,
     expect_separate_images,
-    networks,
     other_norms,
 )
-from autograder.graph_analysis import Block, blocks
+from autograder.graders.networks import Network, expect_alive, networks
+from autograder.graphs.analysis import Block, blocks
 
 CELL = "deeper-cnn-tests"
 CHANNELS = (32, 64, 128, 256)

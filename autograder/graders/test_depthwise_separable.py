@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from autograder.checks import CheckEnded, Graded, expect, fail, points, requires
+from autograder.core.grade_report import Status
 from autograder.graders.answers import expect_number, integer_answer
 from autograder.graders.effects import everywhere
-from autograder.graders.models import Array, Network, expect_learning_weights, networks, up_to
-from autograder.graph_analysis import Convolution, Linear, linears
-from autograder.results import Status
+from autograder.graders.expectations import expect_learning_weights
+from autograder.graders.networks import Array, Network, networks, up_to
+from autograder.graphs.analysis import Convolution, Linear, linears
 
 MODULE, COUNT = "depthwise-separable-tests", "depthwise-count"
 Layer = Convolution | Linear

@@ -8,30 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from autograder.accuracy import Accuracy, Evaluate, NotLogits, accuracy_points, measure_accuracy
-from autograder.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.checks import CheckEnded, Graded, award, expect, fail, points
-from autograder.data import Images as TestImages
-from autograder.evidence import EXPORTED_BATCH, Problem
-from autograder.flags.images import SUSPICIOUS_ACCURACY, USUAL_HOLDOUT_GAP, holdout_flag, image_flags
-from autograder.flags.library import library_flags
-from autograder.flags.lookups import lookup_flags
+from autograder.core.grade_report import Status
 from autograder.graders.answers import answered, evidence_for
 from autograder.graders.effects import everywhere
-from autograder.graders.models import (
-    Export,
-    Images,
-    Network,
-    expect_alive,
+from autograder.graders.expectations import (
     expect_free_batch,
     expect_global_average_pooling,
     expect_learning_weights,
     expect_logits,
     expect_own_statistics,
     expect_raw_logits,
-    networks,
     other_norms,
 )
+from autograder.graders.networks import Images, Network, expect_alive, networks
 from autograder.graders.transforms import (
     TEST,
     TRAIN,
@@ -43,18 +33,19 @@ from autograder.graders.transforms import (
     value_range,
     why_not_alike,
 )
-from autograder.graph import ModelGraph, Node
-from autograder.graph_analysis import (
-    additions,
-    batch_norms,
-    parameter_count,
-    residual_additions,
-    stored_numbers,
-)
-from autograder.graph_analysis.flow import ADDITIONS, Shapes, carries_data, references
-from autograder.model_facts import evaluation_of
-from autograder.normalisation import DEFAULT, Normalisation, NotANormalisation, recover_normalisation
-from autograder.results import Status
+from autograder.graphs.analysis import additions, batch_norms, parameter_count, residual_additions, stored_numbers
+from autograder.graphs.analysis.flow import ADDITIONS, Shapes, carries_data, references
+from autograder.graphs.model_graph import ModelGraph, Node
+from autograder.graphs.runner import Export
+from autograder.judging.accuracy import Accuracy, Evaluate, NotLogits, accuracy_points, measure_accuracy
+from autograder.judging.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint, read_checkpoint
+from autograder.judging.datasets import Images as TestImages
+from autograder.judging.evidence import EXPORTED_BATCH, Problem
+from autograder.judging.flags.images import SUSPICIOUS_ACCURACY, USUAL_HOLDOUT_GAP, holdout_flag, image_flags
+from autograder.judging.flags.library import library_flags
+from autograder.judging.flags.lookups import lookup_flags
+from autograder.judging.model_summary import evaluation_of
+from autograder.judging.normalisation import DEFAULT, Normalisation, NotANormalisation, recover_normalisation
 
 ARCHITECTURE, AUGMENTATION, ACCURACY = "modern-cnn-architecture", "modern-cnn-augmentation", "modern-cnn-accuracy"
 RESIDUAL_BLOCKS = 2

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from autograder.checks import CheckEnded, Graded, expect, fail, points, requires
-from autograder.evidence import LINES_PER_CELL, Call, Problem, Value
+from autograder.core.grade_report import Status
+from autograder.core.source_lines import LINES_PER_CELL
 from autograder.graders.answers import answered, describe, evidence_for, expect_number, integer_answer, whole_number
-from autograder.results import Status
+from autograder.judging.evidence import Call, Problem, Value
 
 WORKED, FUNCTION = "output-size-worked", "output-size-function"
 Calls = Mapping[str, Sequence[Call]]

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autograder.checks import CheckEnded, Graded, expect
-from autograder.evidence import Sample, Samples
+from autograder.core.config import COARSE, FINE
+from autograder.core.grade_report import Status
 from autograder.graders.answers import answered, evidence_for
-from autograder.probe_images import COARSE, FINE
-from autograder.results import Status
+from autograder.judging.evidence import Sample, Samples
 
 Array = NDArray[Any]
 Range = tuple[float, float]

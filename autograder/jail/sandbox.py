@@ -20,7 +20,7 @@ from typing import IO
 
 import psutil
 
-from autograder.config import Limits
+from autograder.core.config import Limits
 from autograder.core.package import ROOT, package_file
 from autograder.jail.seccomp import denied_names, is_available, open_filter
 

@@ -1,0 +1,1 @@
+"""The commands: read options, call one room, print, choose the exit status."""

@@ -1,0 +1,168 @@
+"""The command `autograder export`: marks for Canvas, Moodle, Gradescope or a spreadsheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autograder.cli.shared import NOT_ALL_GRADED, choose_assignment, complain, count, course_option, open_current
+from autograder.core.config import Course, load_course
+from autograder.core.files import write_atomically
+from autograder.core.text import one_line
+from autograder.handin.roster import Roster, read_roster
+from autograder.review import exports
+from autograder.review.exports import Classbook, Export, ExportError, Policy
+from autograder.review.exports.fill import account, stale_remarks
+
+FORMATS = ("canvas", "moodle", "csv", "gradescope")
+# Which options belong to which format: one that does nothing is a misunderstanding.
+OPTIONS = {
+    "gradebook": ("canvas",),
+    "column": ("canvas", "moodle"),
+    "worksheet": ("moodle",),
+    "by": ("moodle",),
+    "comments": ("moodle",),
+    "scale": ("canvas", "moodle"),
+    "roster": ("canvas", "moodle"),
+    "long": ("csv",),
+}
+existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the options say."""
+
+    to: str
+    gradebook: Path | None
+    column: str
+    worksheet: Path | None
+    by: str
+    comments: bool
+    scale: bool
+    roster: Path | None
+    long: bool
+    policy: Policy
+
+
+@click.command("export")
+@click.argument("assignment", required=False)
+@click.option("--to", type=click.Choice(FORMATS), required=True, help="Where the marks go; csv is for a spreadsheet.")
+@click.option("--gradebook", type=existing_file, help="canvas: the gradebook that you have exported from Canvas.")
+@click.option(
+    "--column",
+    default="",
+    metavar="TITLE",
+    help='canvas: the column, as "Task 3 (12345)", unless one alone begins with the assignment\'s name. moodle: the '
+    "grade item's name.",
+)
+@click.option("--worksheet", type=existing_file, help="moodle: fill in this offline grading worksheet.")
+@click.option(
+    "--by",
+    type=click.Choice(["email", "id-number"]),
+    default=None,
+    help="moodle: how it knows students.  [default: email]",
+)
+@click.option("--comments", is_flag=True, help="moodle: add the points of each notebook as feedback.")
+@click.option("--scale", is_flag=True, help="Multiply marks to fit the points that Canvas's or Moodle's column has.")
+@click.option(
+    "--roster", type=existing_file, help="Who is who, as for `autograder collect`, beside the gradebook's ids."
+)
+@click.option("--long", is_flag=True, help="csv: a row for each student and check, with result and message.")
+@click.option("--provisional", is_flag=True, help="Also write the points so far of those who wait for a manual mark.")
+@click.option("--zeros", is_flag=True, help="Write 0 for those who handed nothing in.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The file, for gradescope the folder, to write.  [default: exports/ASSIGNMENT-FORMAT in the course's folder]",
+)
+@course_option
+def export_command(
+    assignment: str | None, output: Path | None, root: Path | None, provisional: bool, zeros: bool, **options: Any
+) -> None:
+    """Write an assignment's marks for another system, every number as the gradebook has it.
+
+    Marks that are not final stay blank: whoever waits for a manual mark, or was not graded through the grader's own
+    fault. They are named at the end, as is whoever is in one system and not in the other.
+
+    \b
+    Exit codes: 0 everybody's mark was written; 1 nothing could be written, with the remedy; 2 wrong usage;
+    3 written, but somebody who handed in has no mark in it.
+    """
+    options["by"] = options["by"] or ("" if options["to"] != "moodle" or options["worksheet"] else "email")
+    choices = Choices(policy=Policy(provisional, zeros), **options)
+    check_options(choices)
+    root = (root or Path()).resolve()
+    course = load_course(root)
+    name = choose_assignment(course, assignment)
+    book = exports.read_class(root, open_current(root, name).db_url, name)
+    path = output or root / "exports" / f"{name}-{choices.to}{'' if choices.to == 'gradescope' else '.csv'}"
+    done = write(path, book, choices, course)
+    summarise(path, done, [*done.remarks, *stale_remarks(book)])
+    if done.left:
+        raise click.exceptions.Exit(NOT_ALL_GRADED)
+
+
+def check_options(choices: Choices) -> None:
+    """Raises click.UsageError for an option of another format, or one that is missing."""
+    for name, formats in OPTIONS.items():
+        if getattr(choices, name) and choices.to not in formats:
+            raise click.UsageError(f"--{name} is for --to {' or '.join(formats)}, not for {choices.to}")
+    if choices.to == "canvas" and choices.gradebook is None:
+        raise click.UsageError("--to canvas needs --gradebook FILE.csv: in Canvas, Gradebook > Export > Export Entire")
+    if choices.worksheet and (choices.by or choices.column):
+        raise click.UsageError("--worksheet has its own columns: leave out --by and --column")
+    if choices.to == "moodle" and not choices.worksheet and choices.scale:
+        raise click.UsageError("--scale needs to know the other system's points: give --worksheet, or leave it out")
+
+
+def write(path: Path, book: Classbook, choices: Choices, course: Course) -> Export:
+    """Write the export. Raises ExportError."""
+    if choices.to == "gradescope":
+        return exports.write_results(path, book, choices.policy, course.feedback)
+    source = choices.gradebook or choices.worksheet
+    if source is not None and path.exists() and path.samefile(source):
+        raise ExportError(f"{path} is the file to be filled in: name another --output, so that it stays")
+    done = make(book, choices, read_roster(choices.roster) if choices.roster else Roster())
+    write_atomically(path, done.content)
+    return done
+
+
+def make(book: Classbook, choices: Choices, roster: Roster) -> Export:
+    """The content of a CSV file, and who has no mark in it. Raises ExportError."""
+    policy, scale, comments = choices.policy, choices.scale, choices.comments
+    if choices.gradebook:
+        return exports.fill_canvas(choices.gradebook, book, roster, policy, column=choices.column, scale=scale)
+    if choices.worksheet:
+        return exports.fill_worksheet(choices.worksheet, book, roster, policy, scale=scale, comments=comments)
+    if choices.to == "moodle":
+        by: Any = choices.by
+        return exports.moodle_csv(book, policy, by=by, roster=roster, item=choices.column, comments=comments)
+    return account(book, policy, exports.long_csv(book) if choices.long else exports.wide_csv(book, policy))
+
+
+def summarise(path: Path, done: Export, remarks: Sequence[str]) -> None:
+    """Say what was written, and name whoever has no mark."""
+    held = f" ({len(done.changed)} changed, {done.same} as before)" if done.changed or done.same else ""
+    click.echo(f"{one_line(str(path))}: {done.marks} mark{'s' * (done.marks != 1)}{held}")
+    show("Changed", done.changed)
+    show("Nothing handed in", done.absent)
+    show("Rows that are nobody's", done.strangers)
+    for remark in remarks:
+        complain(remark)
+    if done.left:
+        complain(f"No mark was written for {count(done.left, 'student')}:")
+        for someone in done.left:
+            complain(f"  {someone}")
+
+
+def show(title: str, things: Sequence[object]) -> None:
+    """A heading and a line for each thing; nothing where there is none."""
+    if things:
+        click.echo(f"{title}:")
+        for thing in things:
+            click.echo(f"  {one_line(str(thing))}")

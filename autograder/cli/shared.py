@@ -1,0 +1,92 @@
+"""What the commands share: options, the choice of assignment and students, console and words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from autograder.core.config import CONFIG_FILE, Course
+from autograder.core.errors import SetupError
+from autograder.core.text import did_you_mean, printable
+from autograder.course import upkeep
+from autograder.course.folder import NbCourse, open_course
+
+NOTHING_GRADED, NOT_ALL_GRADED = 1, 3
+
+course_option = click.option(
+    "--course",
+    "root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The course's folder, which holds grader_config.py.  [default: the working directory]",
+)
+isolation_option = click.option(
+    "--isolation",
+    type=click.Choice(["bubblewrap", "none"]),
+    default=None,
+    help='How student code is kept apart; "none" runs it with your own rights: only for people you trust.',
+)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default=None,
+    help="Where model graphs are run.  [default: as grader_config.py says, which is a GPU where there is one]",
+)
+
+
+def complain(message: str) -> None:
+    """Say on standard error what went wrong."""
+    click.secho(printable(message), fg="red", err=True)
+
+
+def open_current(root: Path, name: str) -> NbCourse:
+    """The course with marks, dates and penalties brought in line; what had to be changed is said on standard error."""
+    course = open_course(root)
+    for remark in upkeep.bring_up_to_date(course, name):
+        complain(remark)
+    return course
+
+
+def report_folder(root: Path, assignment: str) -> Path:
+    return root / "reports" / assignment
+
+
+def choose_assignment(course: Course, wanted: str | None) -> str:
+    """The assignment that was named, or the only one there is. Raises click.UsageError."""
+    known = sorted(course.assignments)
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted is None:
+        raise click.UsageError(f"{CONFIG_FILE} has {len(known)} assignments: name one of {', '.join(known)}")
+    if wanted not in known:
+        raise click.UsageError(
+            f"no assignment {wanted!r} in {CONFIG_FILE}: it has {', '.join(known)}" + did_you_mean(wanted, known)
+        )
+    return wanted
+
+
+def choose_students(
+    found: dict[str, Path], wanted: Sequence[str], course: NbCourse, assignment: str
+) -> dict[str, Path]:
+    """The submissions to grade. Raises click.UsageError for an unknown student, SetupError where there is none."""
+    if not found:
+        place = course.folder("submitted", "STUDENT", assignment)
+        raise SetupError(f"no submissions of {assignment!r}: they belong in {place} (see `autograder collect`)")
+    for student in wanted:
+        if student not in found:
+            hint = did_you_mean(student, list(found))
+            raise click.UsageError(f"no submission of {assignment!r} by {student!r}{hint}")
+    return {student: path for student, path in found.items() if not wanted or student in wanted}
+
+
+def make_console() -> Console:
+    """A console on standard output; wide enough for tables where it goes into a file or a pipe."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=140)
+
+
+def count(things: Any, noun: str) -> str:
+    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"

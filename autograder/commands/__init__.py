@@ -1,1 +1,0 @@
-"""Commands of `autograder`, one file each; cli.py holds those that grade, and the error boundary of all."""

@@ -1,0 +1,1 @@
+"""One nbgrader course: batch, gradebook, manual marks, deadlines, groups, recorded reports."""

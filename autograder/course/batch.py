@@ -1,0 +1,298 @@
+"""Grade the submissions of an assignment one by one through nbgrader, so that no failure stops the others."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from nbgrader.converters import Autograde
+from nbgrader.converters.base import NbGraderException
+from nbgrader.utils import temp_attrs
+from sqlalchemy.exc import SQLAlchemyError
+
+from autograder.core.config import ConfigError
+from autograder.core.errors import SetupError
+from autograder.core.files import remove_parts
+from autograder.core.grade_report import GradeReport, Status
+from autograder.core.machine_faults import disk_problem, reason_of
+from autograder.core.rows import Marks
+from autograder.core.scratch import remove_abandoned, scratch_folder
+from autograder.course import upkeep
+from autograder.course.extensions import ExtensionError
+from autograder.course.folder import NbCourse, logged
+from autograder.course.gradebook import GradebookError, check_gradebook, read_marks
+from autograder.course.groups import GroupError, in_order
+from autograder.course.lock import CourseBusy, lock_course
+from autograder.course.manual_marks import decided
+from autograder.course.mark_changes import Regrade, changes_of
+from autograder.course.nbgrader_steps import WIRING_REMEDY, missing_wiring
+from autograder.course.recording import record_fault, settle, standing_report
+from autograder.course.report_store import load_report, report_path
+from autograder.judging.datasets import DataError
+from autograder.pipeline.grade import look
+from autograder.pipeline.grader import Grader, open_grader
+
+MOST_PROBLEM = 300
+OF_THE_COURSE = (ConfigError, DataError, ExtensionError, GradebookError, GroupError, SetupError, SQLAlchemyError)
+UNFIT_NAME = re.compile(r"[*?\[\]\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class State(str, Enum):
+    """What became of a submission."""
+
+    GRADED = "graded"
+    UNCHANGED = "unchanged"  # graded before, and nothing that decides its marks has changed since
+    EMPTY = "nothing to grade"  # no notebook of the assignment was handed in
+    FAULT = "not graded"  # through the grader's own fault: no score is recorded
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One submission's end. `problem` says why nothing was graded, `remarks` what the instructor should know, `change`
+    which marks are others than before."""
+
+    student: str
+    state: State
+    report: GradeReport | None = None
+    problem: str = ""
+    remarks: tuple[str, ...] = ()
+    change: Regrade | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What became of all submissions; nbgrader's own words are in the file `log`."""
+
+    outcomes: tuple[Outcome, ...]
+    log: Path
+    remarks: tuple[str, ...] = ()  # on groups and late penalties
+
+    @property
+    def faults(self) -> tuple[Outcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.state is State.FAULT)
+
+
+def check_wiring(course: NbCourse) -> None:
+    """Prove that nbgrader will grade with this engine: stock autograding runs student code unprotected.
+
+    Raises SetupError.
+    """
+    missing = missing_wiring(Autograde(coursedir=course.app.coursedir, parent=course.app))
+    if missing:
+        raise SetupError(f"nbgrader_config.py does not wire in {', '.join(missing)}: {WIRING_REMEDY}")
+
+
+def open_course_grader(
+    course: NbCourse, name: str, isolation: str = "", device: str = "", older_marks: str = ""
+) -> Grader:
+    """The grader that nbgrader's preprocessors will use too, with everything checked that grading needs.
+
+    Raises ConfigError, SetupError, DataError or GradebookError, each with its remedy.
+    """
+    release = Path(course.folder("release", ".", name))
+    root = Path(course.app.coursedir.root)
+    chosen = {"isolation": isolation, "device": device, "older_marks": older_marks}
+    grader = open_grader(root, name, release=release, **chosen)
+    check_wiring(course)
+    upkeep.check_policy(course.app)
+    check_gradebook(course.db_url, name, grader.assignment)
+    return grader
+
+
+def grade_batch(
+    course: NbCourse,
+    grader: Grader,
+    submissions: dict[str, Path],
+    *,
+    force: bool = False,
+    on_start: Callable[[str], None] = lambda student: None,
+    on_end: Callable[[Outcome], None] = lambda outcome: None,
+) -> Batch:
+    """Grade submissions one after another. Only what has changed is graded again, unless `force` says so.
+
+    Whether something changed is decided by content: the files, the engine, the graders, the configuration, the data
+    set, and the scores in the gradebook.
+    """
+    outcomes = []
+    chosen = {
+        "AUTOGRADER_ISOLATION": grader.course.isolation,
+        "AUTOGRADER_DEVICE": grader.course.device,
+        "AUTOGRADER_OLDER_MARKS": grader.course.older_marks,
+    }
+    with _alone(course), logged(course) as errors, _environment(chosen):
+        upkeep.enter_dates(course.db_url, course.root, grader.name, grader.assignment.due_at)
+        marks = read_marks(course.db_url, grader.name)
+        for student, folder in in_order(course.root, grader.name, submissions).items():
+            on_start(student)
+            errors.clear()
+            try:
+                outcome = _grade_one(course, grader, student, folder, marks, errors, force)
+            except OF_THE_COURSE:
+                raise  # whosever submission it came up with
+            except Exception as error:
+                outcome = _not_graded(course, grader, student, error)
+            outcomes.append(outcome)
+            on_end(outcome)
+        remarks = upkeep.bring_up_to_date(course, grader.name)
+    return Batch(tuple(outcomes), course.log_path, tuple(remarks))
+
+
+def _not_graded(course: NbCourse, grader: Grader, student: str, error: Exception) -> Outcome:
+    """What came up with one submission, in its files or in our own code, costs nobody else anything."""
+    problem = (disk_problem(error) if isinstance(error, OSError) else "") or reason_of(error)
+    course.app.log.error("%s was not graded: %s", student, problem, exc_info=error)
+    try:
+        report = _record_fault(course, grader, student, problem, None)
+    except (OSError, ValueError):  # not even that can be recorded: the disk is full, or no file can have this name
+        return Outcome(student, State.FAULT, problem=problem)
+    return Outcome(student, State.FAULT, report, problem)
+
+
+@contextmanager
+def _alone(course: NbCourse) -> Iterator[None]:
+    """Grade with no other grader beside, and without what killed ones have left. Raises SetupError."""
+    try:
+        lock = lock_course(course.root)
+    except (CourseBusy, OSError) as error:
+        raise SetupError(str(error)) from error
+    with lock:
+        remove_abandoned()
+        remove_parts(course.root / ".autograder")
+        yield
+
+
+def _grade_one(
+    course: NbCourse, grader: Grader, student: str, folder: Path, marks: Marks, errors: list[str], force: bool
+) -> Outcome:
+    problem, remarks = _look_over(grader, student, folder)
+    if problem:
+        return Outcome(student, State.EMPTY, problem=problem, remarks=remarks)
+    settle(grader.root, course.db_url, grader.name, student)
+    autograded = Path(course.folder("autograded", student, grader.name))
+    kept = None if force else standing_report(grader, student, folder, autograded, marks.get(student, ()))
+    if kept is not None:
+        return Outcome(student, State.UNCHANGED, kept, remarks=remarks)
+    place = report_path(grader.root, grader.name, student)
+    before, last = _stamp(place), load_report(grader.root, grader.name, student)
+    changes = changes_of(grader.root, grader.name, student)
+    failed = not _autograde(course, grader.name, student)
+    report = load_report(grader.root, grader.name, student) if _stamp(place) != before else None
+    if not failed and report is not None:
+        latest = changes_of(grader.root, grader.name, student)[-1:]
+        change = latest[0] if latest and latest != changes[-1:] else None
+        return Outcome(student, State.GRADED, report, remarks=(*remarks, *decided(report, last)), change=change)
+    if report is None or not report.is_internal:
+        report = _record_fault(course, grader, student, _explain(errors), last)
+    return Outcome(student, State.FAULT, report, _fault_in(report), remarks)
+
+
+def _fault_in(report: GradeReport) -> str:
+    """The first of the grader's own faults in one line, and how many more there are; the page has them all."""
+    faults = list(dict.fromkeys(c.message for c in report.checks if c.status is Status.INTERNAL))
+    line = " ".join(faults[0].split())
+    short = line if len(line) <= MOST_PROBLEM else f"{line[:MOST_PROBLEM]} …"
+    return short + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+
+
+def _look_over(grader: Grader, student: str, folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Why there is nothing to grade in a folder (or nothing), and remarks on how its notebooks were found."""
+    if UNFIT_NAME.search(student):
+        return "nbgrader cannot handle *, ?, [, ] or control characters in a student's name: rename the folder", ()
+    finding = look(grader, folder).finding
+    graded = {exercise.notebook for exercise in grader.assignment.exercises}
+    problem = "" if graded & set(finding.files) else "no notebook of the assignment was handed in"
+    return problem, tuple(finding.remarks)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Changes whenever a file is replaced."""
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino
+
+
+class _AutogradeAnyFolder(Autograde):  # type: ignore[misc]
+    """nbgrader's converter, for submissions whose notebooks all lie in a folder of their own, too."""
+
+    def init_notebooks(self) -> None:
+        """Raises nothing where nbgrader sees no notebook: SafeExporter looks further."""
+        with suppress(NbGraderException):
+            super().init_notebooks()
+
+    @property
+    def _input_directory(self) -> str:
+        return self._submitted if self._sanitizing else str(self.coursedir.autograded_directory)
+
+    def start(self) -> None:
+        self._submitted = str(self.coursedir.submitted_directory)
+        super().start()
+
+    def init_assignment(self, assignment_id: str, student_id: str) -> None:
+        """What nbgrader prepares, but for the 0 points that it gives at once for notebooks that it sees no file of:
+        they come with all other marks. A notebook may be there under another name, and until the new marks stand, the
+        old ones do. nbgrader looks into a folder in which every notebook is there.
+        """
+        with scratch_folder() as stand_in, temp_attrs(self.coursedir, submitted_directory=str(stand_in)):
+            folder = Path(self.coursedir.format_path(str(stand_in), student_id, assignment_id))
+            folder.mkdir(parents=True)
+            release = self.coursedir.format_path(self.coursedir.release_directory, ".", assignment_id)
+            for path in Path(release).glob("*.ipynb"):
+                (folder / path.name).touch()
+            super().init_assignment(assignment_id, student_id)
+
+
+def _autograde(course: NbCourse, assignment: str, student: str) -> bool:
+    """Whether `nbgrader autograde ASSIGNMENT --student STUDENT --force` worked; what went wrong is in the log."""
+    converter = _AutogradeAnyFolder(coursedir=course.app.coursedir, parent=course.app)
+    converter.force = True
+    converter.create_student = True
+    with temp_attrs(course.app.coursedir, assignment_id=assignment, student_id=student):
+        try:
+            converter.start()
+        except NbGraderException:
+            return False  # nbgrader has logged what it was about
+        except Exception:  # a batch goes on whatever one submission does; the fault is named at the end
+            course.app.log.exception("Grading %s ended in an error that nbgrader does not handle", student)
+            return False
+    return True
+
+
+def _explain(errors: Sequence[str]) -> str:
+    """The one line of nbgrader's errors that says most: the end of the last traceback, else the last error."""
+    if any("database is locked" in error for error in errors):
+        return "the gradebook was locked by another program for too long: close it and grade again"
+    traces = [error for error in errors if "Traceback (most recent call last)" in error]
+    lines = (traces or list(errors) or ["nbgrader failed without a word"])[-1].strip().splitlines()
+    return next((line for line in reversed(lines) if re.match(r"[\w.]+(: |$)", line)), lines[-1])[:MOST_PROBLEM]
+
+
+def _record_fault(
+    course: NbCourse, grader: Grader, student: str, problem: str, last: GradeReport | None
+) -> GradeReport:
+    """Leave no score of an earlier run standing, in the gradebook or in the reports."""
+    try:
+        return record_fault(grader, course.db_url, student, problem, last)
+    except SQLAlchemyError as error:
+        course.app.log.error("older scores of %s could not be taken back: %s", student, error)
+        report = load_report(grader.root, grader.name, student)
+        assert report is not None  # it was saved before
+        return replace(report, notes=[*report.notes, "older scores may still stand in the gradebook: grade again"])
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ[name] for name in values if name in os.environ}
+    os.environ |= values
+    try:
+        yield
+    finally:
+        for name in values:
+            os.environ.pop(name)
+        os.environ |= before

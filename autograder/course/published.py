@@ -1,0 +1,127 @@
+"""What lies in the folders that formgrader serves and that students get: graded notebooks or pages, the declared
+weights, the course's own files, and nothing else that was handed in.
+
+nbgrader copies every file of a submission to `autograded/`, and from there to `feedback/`. formgrader serves what lies
+in `autograded/` from the address at which marks are given: a page of a student's would set them, and open a terminal,
+as whoever opens it.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import glob
+import io
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from autograder.handin.quarantine import TIMESTAMP, handed_in_at
+from autograder.handin.submission import own_files, walk
+
+SECRET, MOST_SECRET = "submission_secret.txt", 1000
+FORMS = ("feedback.md", "feedback.json")  # what `autograder feedback` writes beside the pages
+MOST_HEADER = 100_000_000  # bytes of a safetensors header, as its own library has it
+# A zip, as torch.save writes it, or, as before 1.6, a pickle of protocol 2 to 5. No browser takes them for a page.
+SAVED = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
+
+
+def keep_files_out(converter: Any) -> None:
+    """Have nbgrader copy nothing of what a converter converts but notebooks.
+
+    A pattern of `CourseDirectory.ignore` is joined to the folder that is looked at; one that is a whole path leaves out
+    that folder, and no other of the course. So at no moment a student's file lies in a folder that is served.
+    """
+    course = converter.coursedir
+    for student in ("*", ".*"):
+        parts = {"nbgrader_step": converter._input_directory, "assignment_id": glob.escape(course.assignment_id)}
+        pattern = os.path.join(glob.escape(course.root), course.directory_structure.format(student_id=student, **parts))
+        if pattern not in course.ignore:  # formgrader's process has one `course` for all its commands
+            course.ignore = [*course.ignore, pattern]
+
+
+def fill_autograded(
+    folder: Path, submitted: Path, overlay: Path, weights: Sequence[str], released: Collection[str]
+) -> None:
+    """Take out of a graded folder what does not belong there (as earlier graders left it), and put in the weights and
+    the time that were handed in. `released` are the notebooks' names, `overlay` has the course's own files."""
+    own = own_files(overlay, weights)
+
+    def belongs(name: str) -> bool:
+        if name.endswith(".ipynb"):
+            return name.removesuffix(".ipynb") in released
+        return name in own and filecmp.cmp(folder / name, overlay / name, shallow=False)
+
+    _tidy(folder, belongs)
+    for name in weights:
+        with _opened(submitted / name) as file:
+            if file is not None and is_checkpoint(name, file):
+                _write(folder / name, file)
+    _write_own(folder, submitted)
+
+
+def fill_feedback(folder: Path, autograded: Path) -> None:
+    """Leave pages of graded notebooks in a folder of feedback, their other forms, and what the exchange needs."""
+    pages = {f"{path.stem}.html" for path in autograded.glob("*.ipynb")}
+    _tidy(folder, lambda name: name in pages or name in FORMS)
+    _write_own(folder, autograded)
+
+
+def is_checkpoint(name: str, file: BinaryIO) -> bool:
+    """Whether a file begins as its name says: as tensors of safetensors, or as `torch.save` writes."""
+    size, head = os.fstat(file.fileno()).st_size, file.read(9)
+    file.seek(0)
+    if not name.endswith(".safetensors"):
+        return head.startswith(SAVED)
+    length = int.from_bytes(head[:8], "little")
+    # Its first bytes are a number, which could be written so that they read as a tag; none of the library's can, since
+    # it fills up headers to eights.
+    return head[8:] == b"{" and 2 <= length <= min(size - 8, MOST_HEADER) and not head.startswith(b"<")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | None]:
+    """A regular file of a submission; nothing where it is none: a link is not followed, a pipe does not hang."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        yield None
+        return
+    with open(descriptor, "rb") as file:
+        yield file if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
+def _write(path: Path, content: BinaryIO) -> None:
+    path.unlink(missing_ok=True)  # it may be there from before, without the right to write
+    with open(path, "xb") as file:
+        shutil.copyfileobj(content, file)
+
+
+def _write_own(folder: Path, source: Path) -> None:
+    """What nbgrader itself puts into a submission: when it was handed in, by which it knows a newer one (written anew),
+    and the exchange's secret, by which its student finds the feedback."""
+    moment = handed_in_at(source)
+    if moment is not None:
+        _write(folder / TIMESTAMP, io.BytesIO(f"{moment.replace(tzinfo=None).isoformat(' ')} UTC\n".encode()))
+    with _opened(source / SECRET) as file:
+        secret = file.read(MOST_SECRET) if file is not None else b""
+    if re.fullmatch(rb"[\w.~+/=-]+\s*", secret, re.ASCII):
+        _write(folder / SECRET, io.BytesIO(secret))
+
+
+def _tidy(folder: Path, belongs: Callable[[str], bool]) -> None:
+    """Delete what does not belong in a folder: files, links, whatever else, and the folders that are empty then."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+    for name, found in list(walk(folder)):
+        if stat.S_ISDIR(found.st_mode):
+            shutil.rmtree(folder / name)
+        elif not (stat.S_ISREG(found.st_mode) and belongs(name)):
+            (folder / name).unlink()
+    for place in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+        with suppress(OSError):  # it is not empty
+            place.rmdir()

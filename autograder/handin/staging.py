@@ -1,0 +1,209 @@
+"""The files of a submission beside its notebooks: which of them the notebooks see, under which names, and their copies.
+
+Which they are is found out without copying anything, so that whether a submission has changed costs no copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.core.config import Limits
+from autograder.handin.finder import MOST_ENTRIES
+from autograder.handin.quarantine import Surroundings, blocks, hides_module, left_out, parents, refused
+from autograder.handin.walk import is_notebook_name, walk
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A regular file of a submission: its `name` there, the name under which notebooks see it, its content's digest."""
+
+    name: str
+    shown: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A regular file of the submission, copied to `path`; `name` is the one under which notebooks see it, with `/`."""
+
+    name: str
+    path: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """All that notebooks will see beside them: the submission's files, notes about what is left out, and a digest over
+    the names and contents of all of it, the course's own files included."""
+
+    files: Sequence[FoundFile] = ()
+    notes: Sequence[str] = ()
+    visible: str = ""
+
+
+def find_files(
+    folder: Path,
+    limits: Limits,
+    *,
+    overlay: Path | None = None,
+    weights: Sequence[str] = (),
+    beside: Sequence[str] = (),
+    why_not: Callable[[str], str] = lambda name: "",
+) -> FoundFiles:
+    """What of a submission its notebooks see. Notebooks themselves are left out: they are run from their repaired form.
+
+    What lies in one of the folders `beside` (a checkpoint in a folder that was handed in together with its notebook)
+    gets the name that it has there, unless another file has it. Of the course's own files, which are laid over it,
+    `weights` are left out: whoever tried the source notebooks left some there. `why_not` is asked before each file is
+    read, and gives the reason where it is not to be.
+    """
+    own = own_files(overlay, weights)
+    around = Surroundings(own=own, own_bytes=sum(map(blocks, own.values())))
+    problems = refused(folder, limits, around)
+    entries = walk(folder, MOST_ENTRIES)
+    found = {name: entry for name, entry in entries if not is_notebook_name(name) and name not in problems}
+    taken = _Taken(own, set(found))
+    files: list[FoundFile] = []
+    for name, entry in found.items():
+        shown = _shown_name(name, beside)
+        shown = shown if taken.has_room(shown) else name
+        if reason := why_not(name):
+            problems[name] = reason
+            continue
+        try:
+            files.append(FoundFile(name, shown, _digest(folder / name, entry.st_size), entry.st_size))
+        except _UnreadableFile as error:
+            problems[name] = f"cannot be read ({error})"
+            continue
+        taken.add(shown)
+    digests = {file.shown: file.sha256 for file in files}
+    for name in own:
+        assert overlay is not None
+        digests[name] = _digest(overlay / name, own[name])
+    return FoundFiles(files, left_out(problems, "left out"), _digest_of(digests))
+
+
+def copy_files(found: FoundFiles, folder: Path, target: Path, own: Mapping[str, Path]) -> dict[str, StagedFile]:
+    """Copy what was found, world-readable, to `target`, and the course's own files over it; the submission's by name.
+
+    Raises OSError where a file is not any more what it was.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for file in found.files:
+        _copy(folder / file.name, target / file.shown, file.size)
+        files[file.shown] = StagedFile(file.shown, target / file.shown, file.sha256, file.size)
+    for name, path in own.items():
+        _copy(path, target / name, path.stat().st_size)
+    for place in [target, *(p for p in target.rglob("*") if p.is_dir())]:
+        place.chmod(0o755)
+    return files
+
+
+def stage(
+    folder: Path,
+    target: Path,
+    limits: Limits,
+    *,
+    overlay: Path | None = None,
+    weights: Sequence[str] = (),
+    beside: Sequence[str] = (),
+) -> tuple[dict[str, StagedFile], list[str]]:
+    """Find and copy at once: the submission's files by name, and notes about what was left out."""
+    found = find_files(folder, limits, overlay=overlay, weights=weights, beside=beside)
+    return copy_files(found, folder, target, own_paths(overlay, weights)), list(found.notes)
+
+
+def own_files(overlay: Path | None, weights: Sequence[str] = ()) -> dict[str, int]:
+    """The course's own files that are laid over a submission, with their sizes: no notebooks, no weights."""
+    if overlay is None or not overlay.is_dir():
+        return {}
+    entries = ((name, found) for name, found in walk(overlay) if stat.S_ISREG(found.st_mode))
+    return {name: f.st_size for name, f in entries if not name.endswith(".ipynb") and name not in weights}
+
+
+def own_paths(overlay: Path | None, weights: Sequence[str] = ()) -> dict[str, Path]:
+    """The same with where they lie."""
+    return {name: overlay / name for name in own_files(overlay, weights)} if overlay is not None else {}
+
+
+def _shown_name(name: str, beside: Sequence[str]) -> str:
+    """A file's name as seen from the notebook that lies beside it."""
+    return next((name.removeprefix(folder) for folder in beside if name.startswith(folder)), name)
+
+
+class _Taken:
+    """The names that are taken where files will be laid: the course's own, those that files of the submission have as
+    they are, whether these were laid yet or not, and those given so far."""
+
+    def __init__(self, own: Collection[str], names: Collection[str]) -> None:
+        self.own = own
+        self.files = {*own, *names}
+        self.folders = {folder for name in self.files for folder in parents(name)}
+
+    def has_room(self, name: str) -> bool:
+        """Whether no file would have to be a folder, or a folder a file, for this name to be given, and none hidden."""
+        blocked = name in self.files or name in self.folders or not self.files.isdisjoint(parents(name))
+        return not blocked and not hides_module(name, self.own)
+
+    def add(self, name: str) -> None:
+        self.files.add(name)
+        self.folders |= parents(name)
+
+
+class _UnreadableFile(OSError):
+    """A file of a submission that cannot be opened; the message says why."""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A descriptor of a regular file: a link that took its place meanwhile is not followed, a pipe does not hang."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise _UnreadableFile(error.strerror) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _UnreadableFile("no regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _digest(path: Path, size: int) -> str:
+    """SHA-256 of the first `size` bytes of a file: it may still grow."""
+    digest = hashlib.sha256()
+    with _opened(path) as descriptor:
+        while size > 0 and (chunk := os.read(descriptor, min(CHUNK, size))):
+            size -= len(chunk)
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _copy(source: Path, target: Path, size: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(source) as descriptor, open(target, "wb") as writer:
+        left = size
+        while left > 0 and (chunk := os.read(descriptor, min(CHUNK, left))):
+            left -= len(chunk)
+            writer.write(chunk)
+    if left:
+        raise _UnreadableFile(f"{source} changed while it was read")
+    target.chmod(0o644)
+
+
+def _digest_of(digests: Mapping[str, str]) -> str:
+    digest = hashlib.sha256()
+    for name, content in sorted(digests.items()):
+        digest.update(f"{len(name)}:{name}:{content}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""One submission: its files staged safely, its notebooks found, read with limits and repaired against the release."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autograder.core.config import Limits
+from autograder.handin.cells import grade_id_of, is_run, is_test_cell, source_of, test_cells
+from autograder.handin.finder import Finding, find_notebooks
+from autograder.handin.notebook_file import (
+    MOST_NOTEBOOK_MIB,
+    Notebook,
+    UnreadableNotebook,
+    read_notebook,
+    read_released,
+)
+from autograder.handin.quarantine import MOST_FILES, MOST_NAME, Surroundings, describe_kind, quarantine, quarantined
+from autograder.handin.reading import Reading, look_into, notebook_in, repaired
+from autograder.handin.repair import repair, unread_answers
+from autograder.handin.staging import StagedFile, copy_files, own_files, own_paths, stage
+from autograder.handin.walk import MOST_DEPTH, is_notebook_name, walk
+
+__all__ = [
+    "MOST_DEPTH",
+    "MOST_FILES",
+    "MOST_NAME",
+    "MOST_NOTEBOOK_MIB",
+    "Finding",
+    "Notebook",
+    "Reading",
+    "StagedFile",
+    "Submission",
+    "Surroundings",
+    "UnreadableNotebook",
+    "describe_kind",
+    "find_notebooks",
+    "grade_id_of",
+    "is_notebook_name",
+    "is_run",
+    "is_test_cell",
+    "load_notebook",
+    "look_into",
+    "notebook_in",
+    "own_files",
+    "quarantine",
+    "quarantined",
+    "read_in_place",
+    "read_notebook",
+    "read_released",
+    "read_submission",
+    "repair",
+    "source_of",
+    "stage",
+    "submission_of",
+    "test_cells",
+    "unread_answers",
+    "walk",
+]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was handed in: readable notebooks by name, why others are not readable, files, and notes in words.
+
+    `visible` identifies every file that the jail will see: the submission's and the course's own over them.
+    `unreadable` holds a reason for every notebook of the assignment that is not among `notebooks`.
+    """
+
+    student: str
+    notebooks: Mapping[str, Notebook]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, StagedFile] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    visible: str = ""
+
+    @property
+    def content(self) -> str:
+        """Identifies all that can be told about the notebooks: answers for a person and repairs included."""
+        told = json.dumps([dict(self.notebooks), dict(self.unreadable), self.notes], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+def read_submission(
+    student: str,
+    folder: Path,
+    target: Path,
+    release: Path,
+    limits: Limits,
+    *,
+    overlay: Path | None = None,
+    weights: Sequence[str] = (),
+) -> Submission:
+    """Read every notebook that the release has, whatever its file is called, and copy the files beside them to
+    `target`, with the course's own over them. Raises OSError where the folder itself cannot be read."""
+    reading = look_into(folder, release, limits, overlay=overlay, weights=weights)
+    return submission_of(student, reading, copy_files(reading.files, folder, target, own_paths(overlay, weights)))
+
+
+def read_in_place(
+    student: str,
+    folder: Path,
+    release: Path,
+    limits: Limits,
+    *,
+    overlay: Path | None = None,
+    weights: Sequence[str] = (),
+) -> Submission:
+    """The same without copies, where nothing is run: the paths of its files are those in the folder."""
+    reading = look_into(folder, release, limits, overlay=overlay, weights=weights)
+    found = reading.files.files
+    files = {file.shown: StagedFile(file.shown, folder / file.name, file.sha256, file.size) for file in found}
+    return submission_of(student, reading, files)
+
+
+def submission_of(student: str, reading: Reading, files: Mapping[str, StagedFile]) -> Submission:
+    """A submission as it was read, with its files where they lie."""
+    notes = [*reading.files.notes, *reading.finding.remarks]
+    for name, repairs in reading.repairs.items():
+        notes += [f"{name}: {note}" for note in repairs]
+    return Submission(student, reading.notebooks, reading.unreadable, files, tuple(notes), reading.files.visible)
+
+
+def load_notebook(path: Path, template_path: Path) -> tuple[Notebook, list[str]]:
+    """Read one notebook of ours (nbgrader's copy of a repaired one) and repair it against the release.
+
+    Raises UnreadableNotebook.
+    """
+    return repaired(read_notebook(path), read_released(template_path))

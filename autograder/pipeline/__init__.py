@@ -1,0 +1,1 @@
+"""One submission in, one GradeReport out: plan, jail run, judge, cache."""

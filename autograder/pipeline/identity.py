@@ -1,0 +1,31 @@
+"""What a mark depends on besides the submission: the code, the hidden graders, the configuration, the libraries."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from autograder.core.files import digest_of
+from autograder.core.package import digest_of_code
+
+LIBRARIES = ("torch", "torchvision", "numpy", "safetensors", "pytest", "ipython")
+
+
+def engine_digest(graders: Path, config: Path) -> str:
+    """The identity of the engine's code, the hidden graders, the configuration and the libraries."""
+    parts = [digest_of_code("**/*.py"), digest_of_code("**/*.py", root=graders)]
+    parts += [hashlib.sha256(config.read_bytes()).hexdigest(), sys.version]
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            parts.append(f"{name}=={version(name)}")
+    return digest_of(*parts)
+
+
+def library_versions() -> Iterator[str]:
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            yield f"{name}=={version(name)}"

@@ -1,0 +1,1 @@
+"""What people read after grading: staff report, feedback, exports, integrity, what-if, explain."""

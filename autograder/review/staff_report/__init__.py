@@ -1,0 +1,1 @@
+"""The staff's report: one page for the class, one for each student, with JSON and CSV beside them."""

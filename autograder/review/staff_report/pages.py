@@ -1,0 +1,181 @@
+"""What all pages of a report share: the site, the templates, and a policy under which only the own script runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from statistics import fmean, median, pstdev
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from autograder import __version__
+from autograder.core.grade_report import KINDS, CheckResult, GradeReport, Status
+from autograder.core.package import digest_of_code, package_file
+from autograder.core.rows import Row, notebooks_of
+from autograder.core.text import readable
+from autograder.core.wording import status_words, where
+from autograder.review.figures import page_variables
+from autograder.review.html import coded, make_environment, source_of
+from autograder.review.staff_report.items import Sections
+from autograder.review.staff_report.page_names import STUDENTS, student_page
+
+SYMBOLS = {Status.PASSED: "✓", Status.SKIPPED: "–", Status.UNSUPPORTED: "?", Status.INTERNAL: "!"}  # all others: ✗
+FACT_NAMES = {"data": "test set", "gpu": "GPU"}
+OWN_FACTS = ("checkpoint",)  # of one submission, shown with it
+PAGES = (("index.html", "Overview"), ("checks.html", "Checks"), ("submissions.html", "Submissions"))
+STYLES = ("page.css", "student.css")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A report: its submissions in the order in which they are listed, and how it speaks of them.
+
+    `anonymous` pages name nobody. `formgrader` is the address where manual marks are given, without a slash at its end.
+    """
+
+    assignment: str
+    rows: Sequence[Row]
+    anonymous: bool = False
+    formgrader: str = "http://localhost:8888"
+    engine: str = __version__
+    changes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # student -> what a regrade changed, in words
+    missing: Sequence[str] = ()  # students without a graded submission
+    lesson: str = ""  # the notebook that teaches, in the release; nothing where there is none
+    sections: Sections = field(default_factory=dict)  # its headings
+    integrity: str = ""  # address of the integrity page from the report's folder, where there is one
+    notebooks: Sequence[str] = field(default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notebooks", tuple(notebooks_of(self.rows)))
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether the numbers are a gradebook's."""
+        return any(row.marks for row in self.rows)
+
+    def link(self, row: Row) -> str:
+        """The address of a submission's page, from the folder of the report."""
+        return f"{STUDENTS}/{student_page(row.report.student)}"
+
+
+def render(template: str, site: Site, *, page: str, root: str = "", **values: Any) -> str:
+    """One page as text. Nothing of a student's is markup in it: autoescape, and a policy that forbids all script but
+    the page's own, which is named by its digest."""
+    style, script = _style(), _script()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{source_of(style)}'; script-src '{source_of(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    shared = {"site": site, "page": page, "root": root, "pages": PAGES, "kinds": KINDS, "policy": policy}
+    return environment().get_template(template).render(style=Markup(style), script=Markup(script), **shared, **values)
+
+
+@lru_cache(1)
+def _style() -> str:
+    """All style sheets; a page has its own copy, so that a single file can be sent on. Paper is light."""
+    light, dark = (f":root {{ {page_variables(dark=dark)} }}" for dark in (False, True))
+    palettes = f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}"
+    return "\n".join([*(_file(name) for name in STYLES), palettes])
+
+
+@lru_cache(1)
+def _script() -> str:
+    return _file("report.js")
+
+
+def _file(name: str) -> str:
+    text = package_file(f"review/staff_report/{name}").read_text("utf-8")
+    assert "</" not in text, name  # it stands inside an element
+    return text
+
+
+def code_digest() -> str:
+    """Identifies everything that pages are made by: templates, styles, script, and all code of this package."""
+    return digest_of_code(*(f"review/staff_report/*.{kind}" for kind in ("html", "css", "js")), "**/*.py")
+
+
+@lru_cache(1)
+def environment() -> Environment:
+    """The templates' environment."""
+    filters = {"readable": readable, "coded": coded, "words": status_words, "symbol": symbol, "kind": kind}
+    filters |= {"where": where, "seconds": seconds, "number": number, "points": points, "moment": moment}
+    filters |= {"span": span, "breakable": breakable, "mean": fmean, "median": median, "deviation": pstdev}
+    return make_environment("review/staff_report", filters)
+
+
+def breakable(name: str) -> Markup:
+    """A name of a notebook that may be broken after its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
+def symbol(status: Status) -> str:
+    """A status in one character."""
+    return SYMBOLS.get(status, "✗")
+
+
+def kind(check: CheckResult) -> str:
+    """The style of a check's row: partial points look like neither a pass nor a failure."""
+    if check.status is Status.FAILED and check.earned > 0:
+        return "partial"
+    special = {Status.PASSED: "passed", Status.SKIPPED: "skipped", Status.UNSUPPORTED: "undecided"}
+    return special.get(check.status, "fault" if check.status is Status.INTERNAL else "failed")
+
+
+def seconds(value: float) -> str:
+    """A time for a reader."""
+    if value >= 3600:
+        return f"{value / 3600:.1f} h"
+    if value >= 120:
+        return f"{value / 60:.0f} min"
+    return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
+
+
+def span(value: float) -> str:
+    """How late something is."""
+    hours, minutes = divmod(round(value / 60), 60)
+    days, hours = divmod(hours, 24)
+    parts = (
+        [f"{days} d"] * bool(days) + [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * (not days and bool(minutes))
+    )
+    return " ".join(parts) or "under a minute"
+
+
+def number(value: float) -> str:
+    """A count for a reader: 391,946."""
+    return f"{value:,}"
+
+
+def points(value: float | None) -> str:
+    """Points without a rounding of our own."""
+    return "–" if value is None else f"{round(value, 4):g}"
+
+
+def moment(value: Any) -> str:
+    """A date and time."""
+    return f"{value:%-d %B %Y, %H:%M}" if value is not None else "–"
+
+
+def common_facts(reports: Sequence[GradeReport]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Facts of the runs: each name with its values and how many submissions have each."""
+    names = dict.fromkeys(
+        name for report in reports for name, value in report.facts.items() if value and name not in OWN_FACTS
+    )
+    facts = []
+    for name in names:
+        values: dict[str, int] = {}
+        for report in reports:
+            if report.facts.get(name):
+                values[report.facts[name]] = values.get(report.facts[name], 0) + 1
+        facts.append((FACT_NAMES.get(name, name), sorted(values.items(), key=lambda item: -item[1])))
+    return facts
+
+
+def checks_by_cell(report: GradeReport) -> Mapping[tuple[str, str], list[CheckResult]]:
+    """The checks of every grade cell."""
+    found: dict[tuple[str, str], list[CheckResult]] = {}
+    for check in report.checks:
+        found.setdefault((check.notebook, check.cell), []).append(check)
+    return found
