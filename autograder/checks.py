@@ -1,8 +1,8 @@
 """What hidden tests import: the package's own, and an instructor's. docs/checks.md shows how one is written."""
 
 from autograder.judging.check_language import (
+    CheckContext,
     CheckEnded,
-    Graded,
     award,
     expect,
     fail,
@@ -12,4 +12,4 @@ from autograder.judging.check_language import (
     undecided,
 )
 
-__all__ = ["CheckEnded", "Graded", "award", "expect", "fail", "need", "points", "requires", "undecided"]
+__all__ = ["CheckContext", "CheckEnded", "award", "expect", "fail", "need", "points", "requires", "undecided"]

@@ -25,7 +25,7 @@ from autograder.core.grade_report import Status
 from autograder.graphs.operations import OPERATIONS, TEXTS
 from autograder.graphs.runner import Runner
 from autograder.jail import Frame
-from autograder.judging.check_language import Graded
+from autograder.judging.check_language import CheckContext
 from autograder.judging.evidence import decode_evidence
 from autograder.judging.hidden_tests import run_graders
 from autograder.judging.model_summary import describe_curves, describe_models
@@ -405,7 +405,7 @@ def examine_evidence(case: Strange, runner: Runner) -> str:
             path = Path(folder) / "modern_cnn.safetensors"
             path.write_bytes(case.checkpoint)
             files[path.name] = Submitted(path, "0" * 64, len(case.checkpoint))
-        graded = Graded(exercise, evidence, runner, files, None, few_images, SECRET, [])
+        graded = CheckContext(exercise, evidence, runner, files, None, few_images, SECRET, [])
         results = run_graders(Path(assignment().graders) / exercise.grader, graded)
         shown = [*map(asdict, describe_models(graded)), *map(asdict, describe_curves(graded))]
     runner.forget()

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import strategies as st
 
 from autograder.core.config import Limits
-from autograder.handin.collect import IntakeError, Options, Place, State, collect
+from autograder.handin.collect import IntakeError, Options, SubmissionPlace, UploadState, collect
 from autograder.handin.quarantine import MOST_FILES, Surroundings, quarantine
 from autograder.handin.submission import own_files, read_submission
 from autograder.handin.walk import walk
@@ -97,21 +97,24 @@ def examine_archive(case: Export) -> str:
         hostile = "mallory" if case.system == "folder" else "mallory_1"
         _lay(root, root / "submitted" / hostile / "cnn", case.before)
         file = _write_export(case, Path(scratch))
-        place = Place(root, "cnn", lambda student: root / "submitted" / student / "cnn", KNOWN, scratch_mib=2)
+        place = SubmissionPlace(root, "cnn", lambda student: root / "submitted" / student / "cnn", KNOWN, scratch_mib=2)
         before = _snapshot(root / "submitted" / hostile)
         first = _collected(file, place, case, before, hostile)
         if case.dry_run:
             return f"{first} (dry run)"
         before = _snapshot(root / "submitted" / hostile)
         second = _collected(file, place, case, before, hostile)
-        settled = {State.COLLECTED.value: State.UNCHANGED.value, State.REPLACED.value: State.UNCHANGED.value}
+        settled = {
+            UploadState.COLLECTED.value: UploadState.UNCHANGED.value,
+            UploadState.REPLACED.value: UploadState.UNCHANGED.value,
+        }
         assert second == settled.get(first, first), (first, second)
         assert (root / "source" / "precious.txt").read_text() == "precious"
         assert {path.name for path in root.iterdir()} <= {"source", "submitted", ".autograder"}
         return first
 
 
-def _collected(file: Path, place: Place, case: Export, before: dict[str, str], hostile: str) -> str:
+def _collected(file: Path, place: SubmissionPlace, case: Export, before: dict[str, str], hostile: str) -> str:
     """Collect once; how it ended for the hostile student."""
     honest = "zoe" if case.system == "folder" else "zoe_1"
     try:
@@ -119,7 +122,7 @@ def _collected(file: Path, place: Place, case: Export, before: dict[str, str], h
     except IntakeError as error:
         raise AssertionError(f"one student stopped everybody: {error}") from error
     states = {outcome.student: outcome for outcome in found.outcomes}
-    assert states[honest].state in (State.COLLECTED, State.UNCHANGED), states[honest]
+    assert states[honest].state in (UploadState.COLLECTED, UploadState.UNCHANGED), states[honest]
     folder = place.folder_of(honest)
     assert case.dry_run or _files(folder) == {"01_output_size.ipynb": NOTEBOOK}
     for outcome in found.outcomes:
@@ -133,7 +136,7 @@ def _collected(file: Path, place: Place, case: Export, before: dict[str, str], h
     if own is None:
         return "nobody's"
     there = _snapshot(place.folder_of(hostile).parent)
-    if own.state in (State.COLLECTED, State.REPLACED) and not case.dry_run:
+    if own.state in (UploadState.COLLECTED, UploadState.REPLACED) and not case.dry_run:
         _expect_plain(place.folder_of(hostile))
     else:
         assert there == before, (own, before, there)

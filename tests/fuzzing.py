@@ -47,7 +47,7 @@ from autograder.handin.answers import answers_of
 from autograder.handin.hidden_data import notebook_flags
 from autograder.handin.submission import read_submission
 from autograder.jail import Frame, FrameReader, StreamProblem, decode_frames, encode_frames
-from autograder.judging.check_language import Graded
+from autograder.judging.check_language import CheckContext
 from autograder.judging.checkpoint import CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.judging.datasets import Dataset
 from autograder.judging.evidence import Evidence, Problem, decode_evidence
@@ -564,7 +564,7 @@ def examine_graded(case: tuple[str, bytes], runner: Runner) -> str:
     exercise = assignment().exercise(name)
     assert exercise is not None
     notes: list[str] = []
-    graded = Graded(exercise, evidence, runner, {}, None, few_images, SECRET, notes)
+    graded = CheckContext(exercise, evidence, runner, {}, None, few_images, SECRET, notes)
     results = run_graders(Path(assignment().graders) / exercise.grader, graded)
     runner.forget()
     faults = [result for result in results if result.status is Status.INTERNAL]

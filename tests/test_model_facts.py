@@ -23,7 +23,7 @@ from autograder.core.grade_report import Curve, Layer
 from autograder.graders.networks import Network
 from autograder.graphs.analysis import parameter_count
 from autograder.graphs.model_graph import ModelGraph
-from autograder.graphs.runner import Export, GraphShapes
+from autograder.graphs.runner import GraphShapes, LoadedGraph
 from autograder.handin.answers import MOST_CELLS, MOST_CHARACTERS, answer_cells
 from autograder.handin.submission import Submission
 from autograder.judging.accuracy import Accuracy, SureMistake, measure_accuracy
@@ -180,7 +180,7 @@ def test_a_box_points_to_the_students_line() -> None:
 
 def test_size_and_cost_are_those_that_the_checks_count() -> None:
     found = export(DEEPER["stride"]())
-    model = describe("02", "DeeperCNN", Export(found.graph, found.blob, 1, GraphShapes(found.shapes, 123, 0)))
+    model = describe("02", "DeeperCNN", LoadedGraph(found.graph, found.blob, 1, GraphShapes(found.shapes, 123, 0)))
     assert (model.notebook, model.name, model.parameters, model.macs) == ("02", "DeeperCNN", 391_946, 123)
     assert model.shortened == 0
 
@@ -199,7 +199,7 @@ def test_the_middle_of_a_long_network_is_left_out_and_edges_stay_within() -> Non
 
 def test_a_network_is_drawn_where_a_check_has_looked_at_it_and_never_with_drawn_arguments(tmp_path: Path) -> None:
     found = export(DEEPER["stride"]())
-    looked_at = Export(found.graph, found.blob, 1, GraphShapes(found.shapes, 123, 0))
+    looked_at = LoadedGraph(found.graph, found.blob, 1, GraphShapes(found.shapes, 123, 0))
     builds = (Build({"num_classes": 7}, {}, drawn=True), Build({}, {}))
     networks = [Network("DeeperCNN", build, None, b"", 32) for build in builds]  # type: ignore[arg-type]
     subject = graded("02_deeper_cnn", Evidence(), None, networks={"DeeperCNN": networks})  # type: ignore[arg-type]

@@ -103,3 +103,12 @@ def test_a_face_holds_no_code() -> None:
         if path.name != "__init__.py":
             kinds = (ast.Expr, ast.ImportFrom, ast.Assign)
             assert all(isinstance(part, kinds) for part in ast.parse(path.read_text("utf-8")).body), path
+
+
+def test_no_class_name_stands_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for path in package_files("**/*.py"):
+        for part in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(part, ast.ClassDef):
+                places.setdefault(part.name, []).append(path.relative_to(ROOT).as_posix())
+    assert not {name: found for name, found in places.items() if len(found) > 1}

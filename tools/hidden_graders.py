@@ -34,7 +34,7 @@ from autograder.graphs.runner import Runner
 from autograder.jail import Isolation, start
 from autograder.jail.stream import Frame
 from autograder.judging import datasets, hidden_tests, offline_images
-from autograder.judging.check_language import Graded
+from autograder.judging.check_language import CheckContext
 from autograder.judging.datasets import Dataset
 from autograder.judging.evidence import Evidence, Problem, decode_evidence
 from autograder.pipeline.plan import plan_probes
@@ -152,10 +152,10 @@ def no_test_set() -> Dataset:
     raise AssertionError("this check must not ask for the test set")
 
 
-def graded(notebook: str, evidence: Evidence, runner: Runner, **changed: Any) -> Graded:
+def graded(notebook: str, evidence: Evidence, runner: Runner, **changed: Any) -> CheckContext:
     """What the hidden graders look at."""
     fields: dict[str, Any] = {"files": {}, "converted": None, "test_set": no_test_set, "notes": [], "secret": SECRET}
-    return Graded(exercise=exercise(notebook), evidence=evidence, runner=runner, **{**fields, **changed})
+    return CheckContext(exercise=exercise(notebook), evidence=evidence, runner=runner, **{**fields, **changed})
 
 
 def grade(notebook: str, evidence: Evidence, runner: Runner, **changed: Any) -> dict[str, CheckResult]:
@@ -232,7 +232,7 @@ def test_images() -> Dataset:
 
 
 def hand_in(ran: Ran, weights: str, folder: Path) -> dict[str, Any]:
-    """Write a checkpoint into `folder` and return what the graders get to see of it (fields of `Graded`).
+    """Write a checkpoint into `folder` and return what the graders get to see of it (fields of `CheckContext`).
 
     `weights` names what is handed in: "own" (the network as it is initialised; the test set then has as labels what it
     predicts itself, in plain PyTorch), "reference", "partial" (trained too briefly), "offline set" (the reference

@@ -12,18 +12,18 @@ from rich.text import Text
 
 from autograder.core.remarks import in_words
 from autograder.core.text import clean_name, one_line, printable
-from autograder.handin.collect.collect import Intake, Outcome, State
-from autograder.handin.collect.lms_names import Listed
+from autograder.handin.collect.collect import Intake, UploadOutcome, UploadState
+from autograder.handin.collect.lms_names import SkippedEntry
 from autograder.handin.collect.receipts import Receipt
 
 MOST_LISTED = 200
 STYLES = {
-    State.COLLECTED: "green",
-    State.REPLACED: "green",
-    State.UNCHANGED: "dim",
-    State.LATE: "yellow",
-    State.OLDER: "yellow",
-    State.REFUSED: "bold red",
+    UploadState.COLLECTED: "green",
+    UploadState.REPLACED: "green",
+    UploadState.UNCHANGED: "dim",
+    UploadState.LATE: "yellow",
+    UploadState.OLDER: "yellow",
+    UploadState.REFUSED: "bold red",
 }
 
 
@@ -63,15 +63,15 @@ def outcomes_table(intake: Intake, zone: tzinfo | None) -> Table:
     return table
 
 
-def _shown_time(outcome: Outcome, zone: tzinfo | None) -> str:
+def _shown_time(outcome: UploadOutcome, zone: tzinfo | None) -> str:
     if outcome.submitted_at is None:
-        return "–" if outcome.state in (State.REFUSED, State.LATE) else "not in the export"
+        return "–" if outcome.state in (UploadState.REFUSED, UploadState.LATE) else "not in the export"
     return "≤ " * outcome.is_bound + outcome.submitted_at.astimezone(zone).isoformat(" ", "minutes")
 
 
 def _summary(intake: Intake) -> str:
     states = [outcome.state for outcome in intake.outcomes]
-    counts = ", ".join(f"{states.count(state)} {state.value}" for state in State if state in states)
+    counts = ", ".join(f"{states.count(state)} {state.value}" for state in UploadState if state in states)
     return f"{len(states)} student{'s' * (len(states) != 1)}: {counts}"
 
 
@@ -89,13 +89,13 @@ def _lists(intake: Intake) -> Iterator[tuple[str, list[str]]]:
         yield "In the roster, without a submission", [", ".join(clean_name(student) for student in intake.absent)]
 
 
-def _unmatched_line(listed: Listed) -> str:
+def _unmatched_line(listed: SkippedEntry) -> str:
     files = f", {len(listed.files)} file{'s' * (len(listed.files) != 1)}" if listed.files else ""
     return f"{clean_name(listed.name)}{files}: {one_line(listed.reason)}"
 
 
-def _end_of_late(outcome: Outcome) -> str:
-    return " (nothing came in time)" if outcome.state is State.LATE else ""
+def _end_of_late(outcome: UploadOutcome) -> str:
+    return " (nothing came in time)" if outcome.state is UploadState.LATE else ""
 
 
 def _receipt_line(student: str, verdict: Receipt) -> str:

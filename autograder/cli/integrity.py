@@ -27,7 +27,7 @@ from autograder.pipeline.grader import open_grader
 from autograder.review.integrity.memorised import HOLD_OUT, read_hold_out
 from autograder.review.integrity.page import integrity_folder, write_page
 from autograder.review.integrity.signals import Findings
-from autograder.review.integrity.survey import Ground, Models, survey
+from autograder.review.integrity.survey import Models, SurveySetup, survey
 
 MOST_SHOWN = 10
 
@@ -68,7 +68,7 @@ def integrity_command(
     name = choose_assignment(course, assignment)
     nb_course = open_course(root)
     submissions = choose_students(nb_course.submissions(name), (), nb_course, name)
-    ground = Ground(root, course, name, Path(nb_course.folder("release", ".", name)))
+    ground = SurveySetup(root, course, name, Path(nb_course.folder("release", ".", name)))
     models = None
     if ground.with_weights is not None and not no_models:
         models = open_models(nb_course, name, hold_out, isolation or "", device or "")

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from autograder.core.errors import AutograderError
 from autograder.core.package import package_file
 from autograder.core.text import did_you_mean
 from autograder.core.times import DueError, parse_due
@@ -33,7 +34,7 @@ TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 Arguments = Mapping[str, Any]
 
 
-class ConfigError(ValueError):
+class ConfigError(AutograderError, ValueError):
     """`grader_config.py` cannot be used; the message names the value and what would be right."""
 
 

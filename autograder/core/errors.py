@@ -1,7 +1,11 @@
-"""Errors that stop a command, each with its remedy."""
+"""Errors that stop a command: people read them as one message, without a traceback."""
 
 from __future__ import annotations
 
 
-class SetupError(RuntimeError):
-    """Nothing can be graded on this machine as it is; the message has the remedy."""
+class AutograderError(Exception):
+    """Something that a person can put right. The message says what was expected, what was found, and the remedy."""
+
+
+class SetupError(AutograderError):
+    """Nothing can be graded on this machine as it is."""

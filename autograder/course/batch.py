@@ -42,7 +42,7 @@ OF_THE_COURSE = (ConfigError, DataError, ExtensionError, GradebookError, GroupEr
 UNFIT_NAME = re.compile(r"[*?\[\]\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class State(str, Enum):
+class BatchState(str, Enum):
     """What became of a submission."""
 
     GRADED = "graded"
@@ -52,12 +52,12 @@ class State(str, Enum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SubmissionOutcome:
     """One submission's end. `problem` says why nothing was graded, `remarks` what the instructor should know, `change`
     which marks are others than before."""
 
     student: str
-    state: State
+    state: BatchState
     report: GradeReport | None = None
     problem: str = ""
     remarks: tuple[str, ...] = ()
@@ -68,13 +68,13 @@ class Outcome:
 class Batch:
     """What became of all submissions; nbgrader's own words are in the file `log`."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[SubmissionOutcome, ...]
     log: Path
     remarks: tuple[str, ...] = ()  # on groups and late penalties
 
     @property
-    def faults(self) -> tuple[Outcome, ...]:
-        return tuple(outcome for outcome in self.outcomes if outcome.state is State.FAULT)
+    def faults(self) -> tuple[SubmissionOutcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.state is BatchState.FAULT)
 
 
 def check_wiring(course: NbCourse) -> None:
@@ -111,7 +111,7 @@ def grade_batch(
     *,
     force: bool = False,
     on_start: Callable[[str], None] = lambda student: None,
-    on_end: Callable[[Outcome], None] = lambda outcome: None,
+    on_end: Callable[[SubmissionOutcome], None] = lambda outcome: None,
 ) -> Batch:
     """Grade submissions one after another. Only what has changed is graded again, unless `force` says so.
 
@@ -142,15 +142,15 @@ def grade_batch(
     return Batch(tuple(outcomes), course.log_path, tuple(remarks))
 
 
-def _not_graded(course: NbCourse, grader: Grader, student: str, error: Exception) -> Outcome:
+def _not_graded(course: NbCourse, grader: Grader, student: str, error: Exception) -> SubmissionOutcome:
     """What came up with one submission, in its files or in our own code, costs nobody else anything."""
     problem = (disk_problem(error) if isinstance(error, OSError) else "") or reason_of(error)
     course.app.log.error("%s was not graded: %s", student, problem, exc_info=error)
     try:
         report = _record_fault(course, grader, student, problem, None)
     except (OSError, ValueError):  # not even that can be recorded: the disk is full, or no file can have this name
-        return Outcome(student, State.FAULT, problem=problem)
-    return Outcome(student, State.FAULT, report, problem)
+        return SubmissionOutcome(student, BatchState.FAULT, problem=problem)
+    return SubmissionOutcome(student, BatchState.FAULT, report, problem)
 
 
 @contextmanager
@@ -168,15 +168,15 @@ def _alone(course: NbCourse) -> Iterator[None]:
 
 def _grade_one(
     course: NbCourse, grader: Grader, student: str, folder: Path, marks: Marks, errors: list[str], force: bool
-) -> Outcome:
+) -> SubmissionOutcome:
     problem, remarks = _look_over(grader, student, folder)
     if problem:
-        return Outcome(student, State.EMPTY, problem=problem, remarks=remarks)
+        return SubmissionOutcome(student, BatchState.EMPTY, problem=problem, remarks=remarks)
     settle(grader.root, course.db_url, grader.name, student)
     autograded = Path(course.folder("autograded", student, grader.name))
     kept = None if force else standing_report(grader, student, folder, autograded, marks.get(student, ()))
     if kept is not None:
-        return Outcome(student, State.UNCHANGED, kept, remarks=remarks)
+        return SubmissionOutcome(student, BatchState.UNCHANGED, kept, remarks=remarks)
     place = report_path(grader.root, grader.name, student)
     before, last = _stamp(place), load_report(grader.root, grader.name, student)
     changes = changes_of(grader.root, grader.name, student)
@@ -185,10 +185,12 @@ def _grade_one(
     if not failed and report is not None:
         latest = changes_of(grader.root, grader.name, student)[-1:]
         change = latest[0] if latest and latest != changes[-1:] else None
-        return Outcome(student, State.GRADED, report, remarks=(*remarks, *decided(report, last)), change=change)
+        return SubmissionOutcome(
+            student, BatchState.GRADED, report, remarks=(*remarks, *decided(report, last)), change=change
+        )
     if report is None or not report.is_internal:
         report = _record_fault(course, grader, student, _explain(errors), last)
-    return Outcome(student, State.FAULT, report, _fault_in(report), remarks)
+    return SubmissionOutcome(student, BatchState.FAULT, report, _fault_in(report), remarks)
 
 
 def _fault_in(report: GradeReport) -> str:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
 
+from autograder.core.errors import AutograderError
 from autograder.core.files import write_atomically
 from autograder.core.text import clean_text
 from autograder.core.times import TimeError, parse_deadline
@@ -23,7 +24,7 @@ COLUMNS = ("student", "until", "days", "hours")
 MOST_DAYS = 3650
 
 
-class ExtensionError(ValueError):
+class ExtensionError(AutograderError, ValueError):
     """A list of extensions that cannot be used, or a record of them that cannot be read; the message has the remedy."""
 
 
@@ -45,14 +46,14 @@ class Extension:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ExtensionTable:
     """The extensions of a file, by student; `assumed` says which zone was taken for times without one."""
 
     extensions: Mapping[str, Extension]
     assumed: str = ""
 
 
-def read_extensions(path: Path, zone: tzinfo | None, due: datetime) -> Listed:
+def read_extensions(path: Path, zone: tzinfo | None, due: datetime) -> ExtensionTable:
     """Read a CSV file: `student`, and `until` or `days` and `hours`. Raises ExtensionError or TableError.
 
     Times without a zone are in `zone`, None for this machine's. 0 days take an extension back.
@@ -73,7 +74,7 @@ def read_extensions(path: Path, zone: tzinfo | None, due: datetime) -> Listed:
         found[student], assumed = (extension, line), assumed or said
     if not found:
         raise ExtensionError(f"{path.name} lists nobody")
-    return Listed({student: extension for student, (extension, _) in found.items()}, assumed)
+    return ExtensionTable({student: extension for student, (extension, _) in found.items()}, assumed)
 
 
 def _extension(row: Mapping[str, str], where: str, zone: tzinfo | None, due: datetime) -> tuple[Extension, str]:

@@ -15,13 +15,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
 from autograder.core.config import Assignment
+from autograder.core.errors import AutograderError
 from autograder.core.rows import Mark, Marks, Standing, Standings
 
 LOCK_WAIT_SECONDS = 5.0
 LOCKED = "is locked by another program: let formgrader finish, close database browsers, and run again"
 
 
-class GradebookError(RuntimeError):
+class GradebookError(AutograderError):
     """The gradebook is missing, locked or does not fit the course; the message has the remedy."""
 
 

@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from autograder.core.config import Limits
+from autograder.core.errors import AutograderError
 from autograder.core.files import digest_of, write_atomically
 from autograder.core.grade_report import GradeReport
 from autograder.core.machine_faults import reason_of, stops_a_run
@@ -36,7 +37,7 @@ NOT_SHARED = ("submission_secret.txt",)  # the key to one student's feedback on 
 Folder = Callable[[str], Path]  # the submitted folder of a student
 
 
-class GroupError(ValueError):
+class GroupError(AutograderError, ValueError):
     """A list of groups that cannot be used, or a record of them that cannot be read; the message has the remedy."""
 
 
@@ -111,7 +112,7 @@ def save_groups(root: Path, assignment: str, groups: Groups) -> None:
 
 
 @dataclass(frozen=True)
-class Work:
+class MemberWork:
     """What a member has handed in: the folder, a digest of its files, and when (UTC), as far as that is known."""
 
     student: str
@@ -174,17 +175,17 @@ class _Sharing:
             if member != source.student:
                 self._give(source, member, next((work for work in found if work.student == member), None))
 
-    def _work(self, student: str) -> Work | None:
+    def _work(self, student: str) -> MemberWork | None:
         folder = self.folder_of(student)
         if folder.is_symlink() or not folder.is_dir():
             return None
-        return Work(student, folder, _digest(folder, self.limits), _time(folder))
+        return MemberWork(student, folder, _digest(folder, self.limits), _time(folder))
 
-    def _is_copy(self, work: Work) -> bool:
+    def _is_copy(self, work: MemberWork) -> bool:
         copy = self.copies.get(work.student)
         return copy is not None and copy.digest == work.digest
 
-    def _choose(self, group: str, own: Sequence[Work]) -> Work:
+    def _choose(self, group: str, own: Sequence[MemberWork]) -> MemberWork:
         latest = max(own, key=lambda work: (work.time, work.student))
         same = [work for work in own if work.digest == latest.digest]
         source = min(same, key=lambda work: (work.time, work.student))
@@ -198,7 +199,7 @@ class _Sharing:
             )
         return source
 
-    def _give(self, source: Work, member: str, there: Work | None) -> None:
+    def _give(self, source: MemberWork, member: str, there: MemberWork | None) -> None:
         """Make a member's folder a copy of the group's submission."""
         if (
             there is not None
@@ -255,7 +256,7 @@ def _digest(folder: Path, limits: Limits) -> str:
     return digest_of(*parts)
 
 
-def _are_same(one: Work, other: Work) -> bool:
+def _are_same(one: MemberWork, other: MemberWork) -> bool:
     return one.digest == other.digest and read_timestamp(one.folder) == read_timestamp(other.folder)
 
 

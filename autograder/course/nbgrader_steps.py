@@ -93,7 +93,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         keep_files_out(self.parent)
         self.graded: dict[str, GradeReport] = {}  # by student, for the notebooks after the first
         self._lock, self.marks = _begin(self)  # marks as they were before nbgrader touched any
-        self.converted: dict[str, recording.Converted] = {}  # by notebook, of the present student
+        self.converted: dict[str, recording.ScoredNotebook] = {}  # by notebook, of the present student
         self._texts: dict[str, str] = {}
         self._last = ""  # the last student whose submission nbgrader converts
         self._left_out: list[str] = []  # submissions that cannot be taken, each with the reason
@@ -453,7 +453,7 @@ class RecordSubmission(AssignLatePenalties):  # type: ignore[misc]
         name = own["notebook"]
         released = read_released(exporter.grader.release / f"{name}.ipynb")
         unread = unread_answers(notebook.cells, released)
-        exporter.converted[name] = recording.Converted(notebook.cells, unread)
+        exporter.converted[name] = recording.ScoredNotebook(notebook.cells, unread)
         if is_last(exporter.parent, name):
             self.init_plugin()
             mark_changes.remember_engine(exporter.grader)

@@ -51,7 +51,7 @@ class _TooSlow(BaseException):
 
 
 @dataclass
-class _Left:
+class _PageRoom:
     """What is left for the page of a notebook."""
 
     seconds: float = PAGE_SECONDS
@@ -72,7 +72,7 @@ def clean_cells(cells: Sequence[Cell]) -> list[Cell]:
     that a student added and that have no room are left out, and a last cell says how many.
     """
     shorten([cell for cell in cells if not cell["is_own"]])
-    left, room = _Left(), Room()
+    left, room = _PageRoom(), Room()
     shown = [_try(cell, left, room) for cell in cells]
     return _with_remark([cell for cell in shown if cell is not None], shown.count(None))
 
@@ -113,7 +113,7 @@ def shorten(cells: Iterable[Any]) -> None:
 # One cell
 
 
-def _try(cell: Cell, left: _Left, room: Room) -> Cell | None:
+def _try(cell: Cell, left: _PageRoom, room: Room) -> Cell | None:
     """The cell as it may be shown, the best first; nothing where it has no room and nbgrader does not need it."""
     _bound_pictures(cell, left)
     ways = WAYS[cell["cell_type"]] if left.seconds > 0 else ()
@@ -240,7 +240,7 @@ def _output_as_page(output: Cell) -> Iterator[str]:
 # Pictures
 
 
-def _bound_pictures(cell: Cell, left: _Left) -> None:
+def _bound_pictures(cell: Cell, left: _PageRoom) -> None:
     """Take out of a cell the pictures that have no room: of its text, attached to it, and shown by it."""
 
     def judge(found: re.Match[str]) -> str:
@@ -257,13 +257,13 @@ def _bound_pictures(cell: Cell, left: _Left) -> None:
         cell["attachments"] = {name: bundle for name, bundle in fitting.items() if bundle}
 
 
-def _fitting(bundle: Any, left: _Left) -> dict[str, str]:
+def _fitting(bundle: Any, left: _PageRoom) -> dict[str, str]:
     """Of the forms of an attached picture, the first that may be shown."""
     given = bundle.items() if isinstance(bundle, dict) else ()
     return dict([(m, t) for m, t in given if m in KNOWN and isinstance(t, str) and left.picture_fits(m, t)][:1])
 
 
-def _bound_output(output: Cell, left: _Left) -> Cell:
+def _bound_output(output: Cell, left: _PageRoom) -> Cell:
     pictures = {mime: text for mime, text in output.get("data", {}).items() if mime in PICTURES}
     if all(left.picture_fits(mime, text) for mime, text in pictures.items()):
         return output

@@ -42,7 +42,7 @@ NO_MARK = (None, True)  # automatic score and flag of a cell of which nothing is
 
 
 @dataclass(frozen=True)
-class Converted:
+class ScoredNotebook:
     """A graded notebook as nbgrader will show it, and the cells whose released text stands where an answer was due."""
 
     cells: Sequence[Any]
@@ -50,7 +50,12 @@ class Converted:
 
 
 def record_submission(
-    root: Path, db_url: str, report: GradeReport, notebooks: Mapping[str, Converted], penalties: Penalties, log: Logger
+    root: Path,
+    db_url: str,
+    report: GradeReport,
+    notebooks: Mapping[str, ScoredNotebook],
+    penalties: Penalties,
+    log: Logger,
 ) -> None:
     """Write every mark of a submission to the gradebook, all or none, and make its report the latest.
 
@@ -77,7 +82,7 @@ def record_submission(
     _confirm(root, report, change)
 
 
-def _write_scores(gradebook: Gradebook, report: GradeReport, name: str, notebook: Converted, log: Logger) -> None:
+def _write_scores(gradebook: Gradebook, report: GradeReport, name: str, notebook: ScoredNotebook, log: Logger) -> None:
     """What nbgrader's SaveAutoGrades would write for one notebook, and the flags for a person."""
     place = (name, report.assignment, report.student)
     for cell in notebook.cells:

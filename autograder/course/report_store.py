@@ -9,11 +9,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from autograder.core.errors import AutograderError
 from autograder.core.files import write_atomically
 from autograder.core.grade_report import GradeReport
 
 
-class BrokenReport(ValueError):
+class BrokenReport(AutograderError, ValueError):
     """A file among the reports that cannot be read as one; the message has the remedy."""
 
 

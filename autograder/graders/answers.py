@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from autograder.checks import CheckEnded, Graded, fail, need
+from autograder.checks import CheckContext, CheckEnded, fail, need
 from autograder.core.grade_report import Status
 from autograder.core.source_lines import LINES_PER_CELL
 from autograder.judging.evidence import OWN_NAMES, Problem, Result, Value, python_name
@@ -36,7 +36,7 @@ def evidence_for(kind: Mapping[str, Found], name: str) -> Found:
     return kind[name]
 
 
-def integer_answer(graded: Graded, name: str) -> int:
+def integer_answer(graded: CheckContext, name: str) -> int:
     """A whole number that the notebook stores in a variable. A float that equals one will do, a truth value not."""
     value = answered(name, evidence_for(graded.evidence.answers, name))
     number = whole_number(value)

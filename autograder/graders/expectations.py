@@ -32,7 +32,7 @@ from autograder.graphs.analysis import (
 from autograder.graphs.analysis.flow import COPIES, NORMS, REDUCTIONS, RESHAPES, carries_data
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.operations import WEIGHT_STARTS
-from autograder.graphs.runner import Export, RunnerProblem
+from autograder.graphs.runner import LoadedGraph, RunnerProblem
 from autograder.judging.accuracy import depends_on_others
 from autograder.judging.evidence import EXPORTED_BATCH, Problem
 
@@ -265,7 +265,7 @@ def why_untrained(layer: Convolution | Linear) -> str:
 LEAST_GRADIENT = 1e-9
 
 
-def expect_gradients(network: Network, export: Export, loss: str) -> None:
+def expect_gradients(network: Network, export: LoadedGraph, loss: str) -> None:
     """Kernels and matrices (two or more axes) must move; biases and norm parameters may have no gradient at all."""
     gradients = relative_gradients(network, export, loss)
     stopped = detached(export.graph)
@@ -286,7 +286,7 @@ def expect_gradients(network: Network, export: Export, loss: str) -> None:
         )
 
 
-def relative_gradients(network: Network, export: Export, loss: str) -> dict[str, float | None]:
+def relative_gradients(network: Network, export: LoadedGraph, loss: str) -> dict[str, float | None]:
     """For each kernel and matrix: the largest entry of its gradient times its own largest entry, as a part of the loss;
     None where it is not finite. A number without a unit: it is the same in whatever scale a layer computes."""
     count = export.graph.batch or EXPORTED_BATCH

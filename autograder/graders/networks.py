@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from autograder.checks import CheckEnded, Graded, fail
+from autograder.checks import CheckContext, CheckEnded, fail
 from autograder.core.grade_report import Status
 from autograder.graders.answers import answered, evidence_for
 from autograder.graders.effects import (
@@ -30,7 +30,7 @@ from autograder.graphs.analysis import (
 )
 from autograder.graphs.model_graph import GraphRefused, ModelGraph, Node, Ref, check_tensors, state_differences
 from autograder.graphs.operations import WEIGHT_STARTS
-from autograder.graphs.runner import Export, Runner, RunnerProblem
+from autograder.graphs.runner import LoadedGraph, Runner, RunnerProblem
 from autograder.judging.evidence import EXPORTED_BATCH, Build, Problem
 
 Images = NDArray[np.float32]
@@ -82,7 +82,7 @@ class Network:
     runner: Runner
     secret: bytes
     size: int  # of the images of the first export
-    _exports: dict[tuple[bool, int], Export] = field(default_factory=dict)
+    _exports: dict[tuple[bool, int], LoadedGraph] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.is_drawn:
@@ -99,7 +99,7 @@ class Network:
         return int(self.build.arguments.get("num_classes", DEFAULT_CLASSES))
 
     @property
-    def evaluation(self) -> Export:
+    def evaluation(self) -> LoadedGraph:
         """The graph in eval mode, as it is judged and evaluated, with noise switched off.
 
         Noise that stays on is one mistake and costs one check: everything else is judged without it.
@@ -107,7 +107,7 @@ class Network:
         return self.export(training=False)
 
     @property
-    def training(self) -> Export:
+    def training(self) -> LoadedGraph:
         """The graph in training mode; it must be the same model."""
         export = self.export(training=True)
         differences = state_differences(self.graph(False, self.size), export.graph)
@@ -116,11 +116,11 @@ class Network:
         return export
 
     @property
-    def looked_at(self) -> Export | None:
+    def looked_at(self) -> LoadedGraph | None:
         """The graph in eval mode where a check has asked for it already; nothing is loaded for it."""
         return self._exports.get((False, self.size))
 
-    def export(self, *, training: bool, size: int | None = None) -> Export:
+    def export(self, *, training: bool, size: int | None = None) -> LoadedGraph:
         """The export of a mode and image size, loaded. Ends the check where there is none."""
         key = (training, self.size if size is None else size)
         if key not in self._exports:
@@ -129,7 +129,7 @@ class Network:
                 graph = without_noise(graph)
             handle = self.runner.load(graph, self.build.tensors)
             info = self.runner.shapes(handle, graph.input_shape)
-            self._exports[key] = Export(graph, self.build.tensors, handle, info)
+            self._exports[key] = LoadedGraph(graph, self.build.tensors, handle, info)
         return self._exports[key]
 
     def graph(self, training: bool, size: int) -> ModelGraph:
@@ -186,7 +186,7 @@ class Network:
                 raise
             return False
 
-    def logits(self, images: Images, export: Export | None = None) -> Array:
+    def logits(self, images: Images, export: LoadedGraph | None = None) -> Array:
         """What the network computes in eval mode."""
         return self.runner.run((export or self.evaluation).handle, images)
 
@@ -241,7 +241,7 @@ def random_state(secret: bytes, words: str) -> np.random.RandomState:
     return np.random.RandomState(np.frombuffer(hmac.new(secret, words.encode(), hashlib.sha256).digest(), "<u4"))
 
 
-def networks(graded: Graded, name: str) -> list[Network]:
+def networks(graded: CheckContext, name: str) -> list[Network]:
     """All builds of a module, the same objects each time."""
     if name not in graded.networks:
         size = next(probe.image_sizes[0] for probe in graded.exercise.modules if probe.name == name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autograder.checks import Graded, expect, fail, points
+from autograder.checks import CheckContext, expect, fail, points
 from autograder.graders.effects import everywhere
 from autograder.graders.expectations import (
     expect_dropout,
@@ -25,7 +25,7 @@ CHANNELS = (32, 64, 128, 256)
 
 
 @pytest.fixture(scope="module")
-def builds(graded: Graded) -> list[Network]:
+def builds(graded: CheckContext) -> list[Network]:
     """`DeeperCNN` with the default and with another number of classes."""
     return networks(graded, "DeeperCNN")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pytest
 
-from autograder.checks import CheckEnded, Graded, expect, fail, points, requires
+from autograder.checks import CheckContext, CheckEnded, expect, fail, points, requires
 from autograder.core.grade_report import Status
 from autograder.graders.answers import expect_number, integer_answer
 from autograder.graders.effects import everywhere
@@ -22,7 +22,7 @@ SIGNATURE = {"kernel_size": 3, "stride": 1, "padding": 1}
 
 
 @pytest.fixture(scope="module")
-def builds(graded: Graded) -> list[Network]:
+def builds(graded: CheckContext) -> list[Network]:
     """`DepthwiseSeparableConv` with several channels, kernel sizes, strides and paddings."""
     return networks(graded, "DepthwiseSeparableConv")
 
@@ -257,7 +257,7 @@ def test_trains(builds: list[Network]) -> None:
 
 
 @points(2, cell=COUNT, hint="Every output channel has a k×k kernel for every input channel.")
-def test_standard_weights(graded: Graded) -> None:
+def test_standard_weights(graded: CheckContext) -> None:
     """The weights of the standard convolution, 64 → 128, k = 3"""
     misconceptions = {
         73_856: "That includes the 128 biases: count the convolution's weights only",
@@ -273,7 +273,7 @@ def test_standard_weights(graded: Graded) -> None:
 
 
 @points(3, cell=COUNT, hint="C_in kernels of k×k, plus one weight for each pair of input and output channel.")
-def test_separable_weights(graded: Graded) -> None:
+def test_separable_weights(graded: CheckContext) -> None:
     """The weights of the depthwise and the pointwise convolution together"""
     misconceptions = {
         9_152: "That includes batch norm: count the two convolutions' weights only",

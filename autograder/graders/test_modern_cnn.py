@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from autograder.checks import CheckEnded, Graded, award, expect, fail, points
+from autograder.checks import CheckContext, CheckEnded, award, expect, fail, points
 from autograder.core.grade_report import Status
 from autograder.graders.answers import answered, evidence_for
 from autograder.graders.effects import everywhere
@@ -36,7 +36,7 @@ from autograder.graders.transforms import (
 from autograder.graphs.analysis import additions, batch_norms, parameter_count, residual_additions, stored_numbers
 from autograder.graphs.analysis.flow import ADDITIONS, Shapes, carries_data, references
 from autograder.graphs.model_graph import ModelGraph, Node
-from autograder.graphs.runner import Export
+from autograder.graphs.runner import LoadedGraph
 from autograder.judging.accuracy import Accuracy, Evaluate, NotLogits, accuracy_points, measure_accuracy
 from autograder.judging.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.judging.datasets import Images as TestImages
@@ -52,7 +52,7 @@ RESIDUAL_BLOCKS = 2
 
 
 @pytest.fixture(scope="module")
-def builds(graded: Graded) -> list[Network]:
+def builds(graded: CheckContext) -> list[Network]:
     """`ModernCNN` with the default and with another number of classes."""
     found = networks(graded, "ModernCNN")
     graph = found[0].problem_or_graph(False, found[0].size)
@@ -251,7 +251,7 @@ def with_batch_momentum(graph: ModelGraph, momentum: float) -> ModelGraph:
 
 
 @points(2, cell=AUGMENTATION, hint="v2.RandomHorizontalFlip(), v2.RandomCrop(32, padding=4)")
-def test_training_varies(graded: Graded) -> None:
+def test_training_varies(graded: CheckContext) -> None:
     """`train_transform` varies an image from draw to draw"""
     found = arrays_of(TRAIN, transformed(graded, TRAIN))
     expect_image_shows(graded, TRAIN)
@@ -262,14 +262,14 @@ def test_training_varies(graded: Graded) -> None:
 
 
 @points(1, cell=AUGMENTATION, hint="End with v2.ToDtype(torch.float32, scale=True) and v2.Normalize; crop to 32.")
-def test_training_gives_float(graded: Graded) -> None:
+def test_training_gives_float(graded: CheckContext) -> None:
     """`train_transform` gives a float tensor (3, 32, 32)"""
     expect_float_images(TRAIN, transformed(graded, TRAIN).outputs)
     expect_image_shows(graded, TRAIN)
 
 
 @points(1, cell=AUGMENTATION, hint="Leave every random step to train_transform.")
-def test_testing_does_not_vary(graded: Graded) -> None:
+def test_testing_does_not_vary(graded: CheckContext) -> None:
     """`test_transform` does not vary"""
     for kind in evidence_for(graded.evidence.samples, TEST):
         found = arrays_of(TEST, transformed(graded, TEST, kind))
@@ -281,7 +281,7 @@ def test_testing_does_not_vary(graded: Graded) -> None:
 
 
 @points(1, cell=AUGMENTATION, hint="The same v2.Normalize(mean, std) ends both transforms.")
-def test_both_normalise_alike(graded: Graded) -> None:
+def test_both_normalise_alike(graded: CheckContext) -> None:
     """Both transforms normalise alike"""
     expect_image_shows(graded, TRAIN)
     expect_image_shows(graded, TEST)
@@ -325,7 +325,7 @@ class Measured:
 
 
 @points(20, cell=ACCURACY, hint="Aim at 77 % on the validation images; the rule stands in part c) of the notebook.")
-def test_accuracy(graded: Graded, modern_cnn: Network) -> None:
+def test_accuracy(graded: CheckContext, modern_cnn: Network) -> None:
     """Test accuracy of the handed-in weights reaches 75 %"""
     settings = graded.exercise.settings
     graph = modern_cnn.graph(False, modern_cnn.size)
@@ -369,7 +369,7 @@ def advice(checkpoint: Checkpoint, accuracy: Accuracy, test_set: str) -> str:
     return "Train longer, or look at where training and validation accuracy part"
 
 
-def expect_within_budget(graph: ModelGraph, export: Export, most_parameters: int, most_macs: int) -> None:
+def expect_within_budget(graph: ModelGraph, export: LoadedGraph, most_parameters: int, most_macs: int) -> None:
     """The published budgets. Every stored number counts: a buffer holds as much as a weight does."""
     numbers, parameters = stored_numbers(graph), parameter_count(graph)
     expect(
@@ -385,7 +385,7 @@ def expect_within_budget(graph: ModelGraph, export: Export, most_parameters: int
     )
 
 
-def normalisation_of(graded: Graded) -> Normalisation:
+def normalisation_of(graded: CheckContext) -> Normalisation:
     """The student's own, as `test_transform` shows it; the kit's where there is no such transform."""
     samples = evidence_for(graded.evidence.samples, TEST)
     for sample in samples.values():
@@ -400,7 +400,7 @@ def normalisation_of(graded: Graded) -> Normalisation:
         fail(f"the test images cannot be normalised as you do it: {problem}")
 
 
-def bound_checkpoint(graded: Graded, graph: ModelGraph, tensors: bytes) -> tuple[Checkpoint, bytes]:
+def bound_checkpoint(graded: CheckContext, graph: ModelGraph, tensors: bytes) -> tuple[Checkpoint, bytes]:
     """The handed-in weights, and the graph's tensors with them in place."""
     probe = graded.exercise.checkpoint
     if probe is None:
@@ -415,7 +415,12 @@ def bound_checkpoint(graded: Graded, graph: ModelGraph, tensors: bytes) -> tuple
 
 
 def evaluate(
-    graded: Graded, graph: ModelGraph, tensors: bytes, normalisation: Normalisation, batch_size: int | None, macs: int
+    graded: CheckContext,
+    graph: ModelGraph,
+    tensors: bytes,
+    normalisation: Normalisation,
+    batch_size: int | None,
+    macs: int,
 ) -> Measured:
     """Accuracy of the graph as it was handed in, on all test images and on the private ones where there are any; the
     staff are told where it looks odd."""
@@ -443,7 +448,9 @@ def evaluate(
         graded.runner.release(handle)
 
 
-def add_image_flags(graded: Graded, logits: Evaluate, measured: Measured, batch_size: int | None, macs: int) -> None:
+def add_image_flags(
+    graded: CheckContext, logits: Evaluate, measured: Measured, batch_size: int | None, macs: int
+) -> None:
     """Tell the staff where the weights seem to know the test images. No points depend on it."""
     settings = graded.exercise.settings
     if measured.private is not None:

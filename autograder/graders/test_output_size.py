@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from autograder.checks import CheckEnded, Graded, expect, fail, points, requires
+from autograder.checks import CheckContext, CheckEnded, expect, fail, points, requires
 from autograder.core.grade_report import Status
 from autograder.core.source_lines import LINES_PER_CELL
 from autograder.graders.answers import answered, describe, evidence_for, expect_number, integer_answer, whole_number
-from autograder.judging.evidence import Call, Problem, Value
+from autograder.judging.evidence import CallEvidence, Problem, Value
 
 WORKED, FUNCTION = "output-size-worked", "output-size-function"
-Calls = Mapping[str, Sequence[Call]]
+Calls = Mapping[str, Sequence[CallEvidence]]
 Formula = Callable[[Mapping[str, Any]], float]
 
 
 @pytest.fixture(scope="module")
-def calls(graded: Graded) -> Calls:
+def calls(graded: CheckContext) -> Calls:
     """The results of `conv_output_size`, by group."""
     return evidence_for(graded.evidence.calls, "conv_output_size")
 
@@ -53,7 +53,7 @@ def formula(
     return mistaken
 
 
-def number(call: Call) -> float:
+def number(call: CallEvidence) -> float:
     """What a call returned, as a number. Ends the check where it raised, or returned none."""
     value = answered("conv_output_size", call.result, drawn=True)
     if value.kind not in ("int", "float") or not isinstance(value.value, (int, float)):
@@ -61,14 +61,14 @@ def number(call: Call) -> float:
     return value.value
 
 
-def are_right(calls: Sequence[Call]) -> bool:
+def are_right(calls: Sequence[CallEvidence]) -> bool:
     """Whether all calls returned the right number, be it an int or a float."""
     return all(
         isinstance(call.result, Value) and whole_number(call.result) == output_size(call.arguments) for call in calls
     )
 
 
-def expect_right(calls: Sequence[Call], misconceptions: Mapping[str, Formula], otherwise: str) -> None:
+def expect_right(calls: Sequence[CallEvidence], misconceptions: Mapping[str, Formula], otherwise: str) -> None:
     """Fail unless all results are right, with the misconception that explains them all, or the way they are off."""
     found = [number(call) for call in calls]
     if all(value == output_size(call.arguments) for value, call in zip(found, calls, strict=True)):
@@ -86,7 +86,7 @@ def expect_right(calls: Sequence[Call], misconceptions: Mapping[str, Formula], o
 
 
 @points(2, cell=WORKED, hint="Put the numbers into floor((n + 2p − d(k−1) − 1)/s) + 1, and round down.")
-def test_worked_output_size(graded: Graded) -> None:
+def test_worked_output_size(graded: CheckContext) -> None:
     """The output size for a 64×64 input, kernel 5, stride 2, padding 2"""
     misconceptions = {
         31: "Count the place where the kernel starts as well: steps plus 1; and padding is added on both sides",
@@ -100,7 +100,7 @@ def test_worked_output_size(graded: Graded) -> None:
 
 
 @points(1, cell=WORKED, hint="How many pixels does the kernel span? Half of what it would cut off goes on each side.")
-def test_worked_same_padding(graded: Graded) -> None:
+def test_worked_same_padding(graded: CheckContext) -> None:
     """The padding that keeps the size for kernel 5, dilation 2, stride 1"""
     misconceptions = {
         2: "That is right without dilation, which here widens the kernel",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autograder.checks import CheckEnded, Graded, expect
+from autograder.checks import CheckContext, CheckEnded, expect
 from autograder.core.config import COARSE, FINE
 from autograder.core.grade_report import Status
 from autograder.graders.answers import answered, evidence_for
@@ -22,7 +22,7 @@ TRAIN, TEST = "train_transform", "test_transform"
 LEAST_SEPARATION = 0.75
 
 
-def transformed(graded: Graded, name: str, image: str = "natural") -> Samples:
+def transformed(graded: CheckContext, name: str, image: str = "natural") -> Samples:
     """What a transform made of a probe image. Ends the check where it is missing or raised."""
     samples = evidence_for(graded.evidence.samples, name)[image]
     if samples.problem is not None:
@@ -55,7 +55,7 @@ def expect_float_images(name: str, outputs: Sequence[Sample]) -> None:
         expect(finite, f"`{name}` gives NaN or infinite values: is the standard deviation in Normalize 0?")
 
 
-def expect_image_shows(graded: Graded, name: str) -> None:
+def expect_image_shows(graded: CheckContext, name: str) -> None:
     """What the transform gives depends on the image: fine detail stays finer than coarse, however it was turned, cut,
     coloured or blurred. Noise that takes the image's place shows neither."""
     samples = evidence_for(graded.evidence.samples, name)

@@ -496,7 +496,7 @@ def _batch(images: Images, labels: Labels) -> dict[str, NDArray[Any]]:
 
 
 @dataclass(frozen=True, repr=False)  # pytest describes what a failing check was given, weights and all
-class Export:
+class LoadedGraph:
     """One graph of a build, loaded into the runner."""
 
     graph: ModelGraph

@@ -37,7 +37,7 @@ class BadTensors(ValueError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """One tensor: its dtype as safetensors spells it, and where its bytes lie in the file."""
 
     dtype: str
@@ -50,7 +50,7 @@ class Entry:
 class Header:
     """What a file says it holds; `metadata` is what it says besides."""
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, TensorEntry]
     metadata: Mapping[str, str]
 
 
@@ -78,7 +78,7 @@ def read_header(blob: bytes) -> Header:
     return Header(entries, metadata)
 
 
-def _entry(entry: object, data: int) -> Entry:
+def _entry(entry: object, data: int) -> TensorEntry:
     """One tensor's claim; `data` is where the tensors begin."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise BadTensors("a tensor needs dtype, shape and data_offsets, and nothing else")
@@ -95,14 +95,14 @@ def _entry(entry: object, data: int) -> Entry:
     start, end = offsets
     if end - start != math.prod(shape) * np.dtype(FORMATS[dtype]).itemsize:
         raise BadTensors("a tensor whose bytes do not have its shape")
-    return Entry(dtype, tuple(shape), data + start, data + end)
+    return TensorEntry(dtype, tuple(shape), data + start, data + end)
 
 
 def _is_size(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**40
 
 
-def _expect_full(entries: Mapping[str, Entry], start: int, end: int) -> None:
+def _expect_full(entries: Mapping[str, TensorEntry], start: int, end: int) -> None:
     for entry in sorted(entries.values(), key=lambda entry: (entry.start, entry.end)):
         if entry.start != start:
             raise BadTensors("tensors that overlap, or a gap between them")
@@ -111,7 +111,7 @@ def _expect_full(entries: Mapping[str, Entry], start: int, end: int) -> None:
         raise BadTensors("incomplete: the file ends before its tensors" if start > end else "bytes after the tensors")
 
 
-def array_of(blob: bytes, entry: Entry) -> Array:
+def array_of(blob: bytes, entry: TensorEntry) -> Array:
     """One tensor as an array over the file's own bytes; bfloat16 as the upper halves of float32, in uint16."""
     count = math.prod(entry.shape)
     form = FORMATS[entry.dtype]

@@ -29,7 +29,7 @@ MOST_STRANGERS = 100  # that are named
 
 
 @dataclass(frozen=True)
-class Finding:
+class FoundNotebooks:
     """Where the notebooks of an assignment are: `files` by notebook, names relative to the submission.
 
     `notes` say in words what a student should know, by notebook; `strangers` are files that belong to no notebook,
@@ -79,14 +79,14 @@ class _Copy:
 
 
 @dataclass(frozen=True)
-class Found:
+class ReadNotebooks:
     """A finding, and what was read of the file that was chosen for each notebook: its content, or why there is none."""
 
-    finding: Finding
+    finding: FoundNotebooks
     contents: Mapping[str, Notebook | UnreadableNotebook]
 
 
-def find_notebooks(folder: Path, release: Path) -> Finding:
+def find_notebooks(folder: Path, release: Path) -> FoundNotebooks:
     """Find the notebooks of a release in a folder that was handed in, and choose where there are copies."""
     return look_for_notebooks(folder, templates_of(release)).finding
 
@@ -101,7 +101,7 @@ def look_for_notebooks(
     templates: Mapping[str, Notebook],
     *,
     why_not: Callable[[str], str] = lambda name: "",
-) -> Found:
+) -> ReadNotebooks:
     """Read each candidate once, and choose. `why_not` is asked before each is read, and gives the reason where it is
     not to be."""
     candidates = _candidates(folder, templates)
@@ -122,7 +122,7 @@ def look_for_notebooks(
         ranked = sorted(found, key=_rank)
         files[notebook] = ranked[0].name
         notes[notebook] = tuple(_describe(ranked[0], ranked[1:]))
-    return Found(Finding(files, notes, strangers, candidates.more), contents)
+    return ReadNotebooks(FoundNotebooks(files, notes, strangers, candidates.more), contents)
 
 
 def _unknown(name: str, templates: Mapping[str, Notebook]) -> str:

@@ -38,7 +38,7 @@ ASK = "Look at the cell, and ask what the text is and where it comes from."
 
 
 @dataclass(frozen=True)
-class Block:
+class DataBlock:
     """What looks like data in one cell: its size in characters, and its entropy in bits per character."""
 
     place: str
@@ -70,7 +70,7 @@ def notebook_flags(notebooks: Mapping[str, Notebook]) -> list[Flag]:
     return flags
 
 
-def blocks_of(notebook: Notebook) -> Iterator[Block]:
+def blocks_of(notebook: Notebook) -> Iterator[DataBlock]:
     """What looks like data in each cell, however little."""
     for number, cell in enumerate(notebook["cells"], 1):
         place = f"the cell {grade_id_of(cell)}" if grade_id_of(cell) else f"cell {number}"
@@ -78,10 +78,10 @@ def blocks_of(notebook: Notebook) -> Iterator[Block]:
         yield from _blocks_in_attachments(place, cell.get("attachments", {}))
     everything = "\n".join(cell["source"] for cell in notebook["cells"])[:MOST_SCANNED]
     if _packed(everything) > MOST_PACKED_IN_ALL:
-        yield Block("all cells together", _described(everything), len(everything), entropy(everything))
+        yield DataBlock("all cells together", _described(everything), len(everything), entropy(everything))
 
 
-def _blocks_in_text(place: str, text: str) -> Iterator[Block]:
+def _blocks_in_text(place: str, text: str) -> Iterator[DataBlock]:
     found = {
         "long words as of base64 or hexadecimal digits": [w for w in _WORDS.findall(text) if _is_data(w)],
         "long lists of numbers": [n for n in _NUMBERS.findall(text) if _is_row(n)],
@@ -90,9 +90,9 @@ def _blocks_in_text(place: str, text: str) -> Iterator[Block]:
     what, parts = max(found.items(), key=lambda item: sum(map(len, item[1])))
     joined = "".join(parts)
     if joined:
-        yield Block(place, what, len(joined), entropy(joined))
+        yield DataBlock(place, what, len(joined), entropy(joined))
     elif _packed(text) > MOST_PACKED:
-        yield Block(place, _described(text), len(text), entropy(text))
+        yield DataBlock(place, _described(text), len(text), entropy(text))
 
 
 def _packed(text: str) -> int:
@@ -118,7 +118,7 @@ def entropy(text: str) -> float:
     return -sum(n / total * math.log2(n / total) for n in counts.values())
 
 
-def _blocks_in_attachments(place: str, attachments: Mapping[str, Mapping[str, Any]]) -> Iterator[Block]:
+def _blocks_in_attachments(place: str, attachments: Mapping[str, Mapping[str, Any]]) -> Iterator[DataBlock]:
     """Attachments that are no whole pictures, and very large ones; pasted pictures of ordinary size are usual."""
     for name, bundle in attachments.items():
         for text in bundle.values():
@@ -128,7 +128,7 @@ def _blocks_in_attachments(place: str, attachments: Mapping[str, Mapping[str, An
                 content = b""
             what = "a very large picture" if _is_picture(content) else "which is no whole picture"
             if not _is_picture(content) or len(content) > MOST_PICTURE:
-                yield Block(place, f"attachment {clean_name(name)}, {what}", len(text), entropy(text))
+                yield DataBlock(place, f"attachment {clean_name(name)}, {what}", len(text), entropy(text))
 
 
 def _is_picture(content: bytes) -> bool:

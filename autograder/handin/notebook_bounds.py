@@ -22,7 +22,7 @@ INLINE_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif);base64,[A-Za-z0-9+/=]+
 
 
 @dataclass
-class _Room:
+class _NotebookRoom:
     """How many characters of text and of pictures, and how many attachments, a notebook may still hold."""
 
     text: int = MOST_TEXT
@@ -39,12 +39,12 @@ class _Room:
 
 def bounded_cells(cells: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
     """Cells with type, text, metadata and pictures, the last three bounded, and notes about what was left out."""
-    room = _Room()
+    room = _NotebookRoom()
     kept = [_bounded_cell(number, cell, room) for number, cell in enumerate(cells, 1)]
     return kept, few(room.notes, MOST_REMARKS)
 
 
-def _bounded_cell(number: int, cell: Mapping[str, Any], room: _Room) -> dict[str, Any]:
+def _bounded_cell(number: int, cell: Mapping[str, Any], room: _NotebookRoom) -> dict[str, Any]:
     text, kind = joined(cell.get("source")), cell.get("cell_type")
     if kind == "markdown":
         text = _with_few_pictures(number, text, room)
@@ -72,7 +72,7 @@ def joined(source: object) -> str:
     return source if isinstance(source, str) else ""
 
 
-def _with_few_pictures(number: int, text: str, room: _Room) -> str:
+def _with_few_pictures(number: int, text: str, room: _NotebookRoom) -> str:
     """Markdown without the pictures in it, as Colab pastes them, that are too many."""
     left_out = 0
 
@@ -88,7 +88,7 @@ def _with_few_pictures(number: int, text: str, room: _Room) -> str:
     return kept
 
 
-def _few_attachments(number: int, attachments: object, room: _Room) -> dict[str, Any]:
+def _few_attachments(number: int, attachments: object, room: _NotebookRoom) -> dict[str, Any]:
     """The pictures that a cell carries with it, without those that are too many."""
     kept: dict[str, Any] = {}
     found = attachments if isinstance(attachments, dict) else {}

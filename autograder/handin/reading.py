@@ -24,7 +24,7 @@ from autograder.core.config import Limits
 from autograder.core.limited import Bounds, TooMuch, run_limited
 from autograder.core.remarks import clipped, few
 from autograder.core.text import clean_name
-from autograder.handin.finder import MOST_ENTRIES, Finding, Found, look_for_notebooks, templates_of
+from autograder.handin.finder import MOST_ENTRIES, FoundNotebooks, ReadNotebooks, look_for_notebooks, templates_of
 from autograder.handin.finder import notebook_in as find_notebook_in
 from autograder.handin.notebook_file import CLEAR, Notebook, UnreadableNotebook
 from autograder.handin.repair import repair, work_of
@@ -47,7 +47,7 @@ class Reading:
     each, why others are not readable (a reason for every notebook of the assignment that is not there), and the files
     that its notebooks see."""
 
-    finding: Finding
+    finding: FoundNotebooks
     notebooks: Mapping[str, Notebook] = field(default_factory=dict)
     repairs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Reading:
         """What `to_json` gave."""
         files = data["files"]
         found = FoundFiles([FoundFile(**file) for file in files["files"]], files["notes"], files["visible"])
-        finding = Finding(**data["finding"])
+        finding = FoundNotebooks(**data["finding"])
         return cls(finding, data["notebooks"], data["repairs"], data["unreadable"], found)
 
 
@@ -167,7 +167,7 @@ def _read_in_tries(asked: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
 def _nothing(asked: Mapping[str, Any], reason: str) -> dict[str, Any]:
     names = [path.stem for path in sorted(Path(asked["release"]).glob("*.ipynb"))]
     files = FoundFiles((), (f"no file of it was read: {reason}",), hashlib.sha256(reason.encode()).hexdigest())
-    return Reading(Finding({}), unreadable=dict.fromkeys(names, reason), files=files).to_json()
+    return Reading(FoundNotebooks({}), unreadable=dict.fromkeys(names, reason), files=files).to_json()
 
 
 @contextmanager
@@ -254,7 +254,7 @@ def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
     return Reading(found.finding, notebooks, repairs, unreadable, files).to_json()
 
 
-def _repaired(name: str, found: Found, template: Notebook) -> tuple[Notebook, list[str]]:
+def _repaired(name: str, found: ReadNotebooks, template: Notebook) -> tuple[Notebook, list[str]]:
     """The notebook that was found for one of the release. Raises UnreadableNotebook."""
     content = found.contents.get(name)
     if content is None:

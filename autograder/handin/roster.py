@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autograder.core.errors import AutograderError
 from autograder.core.text import FORMULA_SIGNS, clean_text, did_you_mean
 
 COLUMNS = {
@@ -29,7 +30,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 PARTICIPANT = re.compile(r"\D*(\d+)")
 
 
-class TableError(ValueError):
+class TableError(AutograderError, ValueError):
     """A roster or a list of receipts that cannot be used; the message names file, line and remedy."""
 
 
@@ -155,18 +156,18 @@ def _key(column: str, value: str) -> str:
 
 
 @dataclass(frozen=True)
-class Held:
+class StudentReceipt:
     """A receipt that a student holds: who, and the SHA-256 of the archive they packed."""
 
     student: str
     sha256: str
 
 
-def read_receipts(path: Path, roster: Roster) -> list[Held]:
+def read_receipts(path: Path, roster: Roster) -> list[StudentReceipt]:
     """Read what students hold: columns `student` (an id, or a key of the roster) and `sha256`. Raises TableError."""
     header, rows = read_table(path)
     check_columns(path, header, ["student", "sha256"], ["student", "sha256"])
-    held: dict[Held, int] = {}
+    held: dict[StudentReceipt, int] = {}
     for line, row in rows:
         digest = row["sha256"].lower().removeprefix("sha-256").strip(" :")
         if not SHA256.fullmatch(digest):
@@ -176,7 +177,7 @@ def read_receipts(path: Path, roster: Roster) -> list[Held]:
             student = student_of(Person("folder", row["student"], row["student"]), roster)
         except Unmatched as error:
             raise TableError(f"{path.name}, line {line}: {clean_text(row['student'])!r} {error}") from error
-        held.setdefault(Held(student, digest), line)
+        held.setdefault(StudentReceipt(student, digest), line)
     if not held:
         raise TableError(f"{path.name} lists no receipt")
     return list(held)

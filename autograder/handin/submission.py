@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autograder.core.config import Limits
 from autograder.handin.cells import grade_id_of, is_run, is_test_cell, source_of, test_cells
-from autograder.handin.finder import Finding, find_notebooks
+from autograder.handin.finder import FoundNotebooks, find_notebooks
 from autograder.handin.notebook_file import (
     MOST_NOTEBOOK_MIB,
     Notebook,
@@ -29,7 +29,7 @@ __all__ = [
     "MOST_FILES",
     "MOST_NAME",
     "MOST_NOTEBOOK_MIB",
-    "Finding",
+    "FoundNotebooks",
     "Notebook",
     "Reading",
     "StagedFile",

@@ -21,6 +21,7 @@ from typing import IO
 import psutil
 
 from autograder.core.config import Limits
+from autograder.core.errors import AutograderError
 from autograder.core.package import ROOT, package_file
 from autograder.jail.seccomp import denied_names, is_available, open_filter
 
@@ -31,7 +32,7 @@ WATCH_SECONDS = 0.25
 KERNEL_MIB = 1024  # of a jail's control group, for page cache and the kernel's own
 
 
-class SandboxFault(RuntimeError):
+class SandboxFault(AutograderError):
     """The jail itself cannot work here: the grader's fault, never the student's. The message has the remedy."""
 
 

@@ -71,7 +71,7 @@ def need(found: Found | Problem) -> Found:
 
 
 @dataclass(frozen=True)
-class Graded:
+class CheckContext:
     """What a hidden test may look at, the fixture `graded`.
 
     `files` are the submission's other files by name; `converted` is what the jail made of a `.pt` checkpoint: the

@@ -12,7 +12,7 @@ from autograder.core.files import Submitted
 from autograder.core.grade_report import Status
 from autograder.core.text import clean_text
 from autograder.graphs.model_graph import ModelGraph, WeightsDoNotFit, bind_tensors
-from autograder.graphs.tensor_file import Array, BadTensors, Entry, array_of, read_header
+from autograder.graphs.tensor_file import Array, BadTensors, TensorEntry, array_of, read_header
 from autograder.judging.evidence import Problem
 
 REMEDY = "end the training cell with cnn_kit.save_checkpoint(model)"
@@ -98,7 +98,7 @@ def _parse(name: str, blob: bytes) -> tuple[dict[str, Array], dict[str, str], li
     return arrays, shown, [{"F16": "float16", "BF16": "bfloat16"}[dtype] for dtype in reduced]
 
 
-def _array(blob: bytes, entry: Entry) -> Array:
+def _array(blob: bytes, entry: TensorEntry) -> Array:
     """One tensor, of float32 where it is of less."""
     array = array_of(blob, entry)
     if entry.dtype == "BF16":

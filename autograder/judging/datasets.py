@@ -33,6 +33,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
+from autograder.core.errors import AutograderError
 from autograder.core.package import package_file
 from autograder.judging import offline_images
 
@@ -66,7 +67,7 @@ _WHAT_TO_DO = (
 )
 
 
-class DataError(ValueError):
+class DataError(AutograderError, ValueError):
     """The data set is missing, incomplete or unreadable; the message says what was looked at and what to do."""
 
 

@@ -58,7 +58,7 @@ Result = Value | Problem
 
 
 @dataclass(frozen=True)
-class Call:
+class CallEvidence:
     """One call of a student's function: the arguments (the grader's own) and what came back."""
 
     arguments: Mapping[str, Any]
@@ -105,7 +105,7 @@ class Evidence:
     """Everything a notebook left: by name, and for calls by group, builds by index, samples by image."""
 
     answers: Mapping[str, Result] = field(default_factory=dict)
-    calls: Mapping[str, Mapping[str, Sequence[Call]]] = field(default_factory=dict)
+    calls: Mapping[str, Mapping[str, Sequence[CallEvidence]]] = field(default_factory=dict)
     modules: Mapping[str, Sequence[Build]] = field(default_factory=dict)
     samples: Mapping[str, Mapping[str, Samples]] = field(default_factory=dict)
 
@@ -124,7 +124,7 @@ def decode_evidence(
     for it (`in_words`). `fallback` says in the grader's own words why a record is absent, and is told.
     """
     answers: dict[str, Result] = {}
-    calls: dict[str, dict[str, list[Call]]] = {}
+    calls: dict[str, dict[str, list[CallEvidence]]] = {}
     modules: dict[str, list[Build]] = {}
     samples: dict[str, dict[str, Samples]] = {}
     chosen = _choose(frames, {probe_key(probe) for probe in probes})
@@ -294,10 +294,10 @@ def decode_value(record: object) -> Value:
     raise BadRecord("a value of unknown kind")
 
 
-def _decode_calls(probe: Mapping[str, Any], frame: Frame | None, problem: Problem | None) -> list[Call]:
+def _decode_calls(probe: Mapping[str, Any], frame: Frame | None, problem: Problem | None) -> list[CallEvidence]:
     arguments = probe["arguments"]
     if problem is not None:
-        return [Call(a, problem) for a in arguments]
+        return [CallEvidence(a, problem) for a in arguments]
     results = _header(frame).get("results")
     if not isinstance(results, list) or len(results) != len(arguments):
         raise BadRecord(f"expected {len(arguments)} results")
@@ -306,7 +306,9 @@ def _decode_calls(probe: Mapping[str, Any], frame: Frame | None, problem: Proble
         if not isinstance(record, dict):
             raise BadRecord("a result is no record")
         failed = "problem" in record
-        calls.append(Call(given, decode_problem(record["problem"]) if failed else decode_value(record.get("value"))))
+        calls.append(
+            CallEvidence(given, decode_problem(record["problem"]) if failed else decode_value(record.get("value")))
+        )
     return calls
 
 

@@ -25,7 +25,7 @@ from autograder.core.source_lines import LINES_PER_CELL
 from autograder.core.text import clean_text
 from autograder.graphs.model_graph import GraphRefused
 from autograder.graphs.runner import RunnerFault, RunnerProblem
-from autograder.judging.check_language import CheckEnded, Graded
+from autograder.judging.check_language import CheckContext, CheckEnded
 
 ARGUMENTS = ["--assert=plain", "--noconftest", "--strict-markers", "--import-mode=importlib"]
 ARGUMENTS += ["--disable-plugin-autoload"]
@@ -42,7 +42,7 @@ def silent(**_: Any) -> None:
     """Where nobody listens."""
 
 
-def run_graders(path: Path, graded: Graded, only: str = "", tell: Tell = silent) -> list[CheckResult]:
+def run_graders(path: Path, graded: CheckContext, only: str = "", tell: Tell = silent) -> list[CheckResult]:
     """Run one hidden grader file with pytest and return one result per check, in the file's order.
 
     With `only` that check runs and those that it requires. A file that cannot be collected, or whose points do not add
@@ -87,7 +87,7 @@ def own_fault(problem: str) -> str:
 class GraderPlugin:
     """Collects marks and outcomes of one hidden grader file."""
 
-    def __init__(self, graded: Graded, only: str = "", tell: Tell = silent) -> None:
+    def __init__(self, graded: CheckContext, only: str = "", tell: Tell = silent) -> None:
         self._graded, self._only, self._tell = graded, only, tell
         self.results: list[CheckResult] = []
         self.problem = ""
@@ -95,7 +95,7 @@ class GraderPlugin:
         self._started = 0.0
 
     @pytest.fixture(scope="session")
-    def graded(self) -> Graded:
+    def graded(self) -> CheckContext:
         """What the hidden tests look at."""
         return self._graded
 

@@ -15,7 +15,7 @@ from autograder.core.files import Submitted
 from autograder.core.grade_report import Flag, Status
 from autograder.jail import Isolation, JailedProcess, decode_frames, start
 from autograder.judging import datasets
-from autograder.judging.check_language import Graded
+from autograder.judging.check_language import CheckContext
 from autograder.judging.evidence import Problem, decode_evidence
 from autograder.judging.holdout import place_of, read_holdout
 
@@ -98,13 +98,13 @@ class Job:
         place = place_of(self.root, exercise)
         return _holdout(place, self.test_set.classes) if place is not None else None
 
-    def graded(self, exercise: Exercise, runner: Any, notes: list[str], flags: list[Flag]) -> Graded:
+    def graded(self, exercise: Exercise, runner: Any, notes: list[str], flags: list[Flag]) -> CheckContext:
         """What the hidden tests of one exercise look at."""
         notebook = self.work.notebooks[exercise.notebook]
         frames = decode_frames(notebook.frames.read_bytes()) if notebook.frames else []
         evidence = decode_evidence(notebook.probes, frames, notebook.fallback)
         converted = self.work.converted
-        return Graded(
+        return CheckContext(
             exercise=exercise,
             evidence=evidence,
             runner=runner,

@@ -37,21 +37,21 @@ from autograder.graphs.analysis.flow import (
     RESHAPES,
     Shape,
     Shapes,
-    as_read,
     carries_data,
     names,
     tensor_masks,
     users_of,
+    without_in_place_writes,
 )
 from autograder.graphs.model_graph import ModelGraph, Node
 from autograder.graphs.operations import DROPOUTS, GETITEM
 from autograder.graphs.tensor_file import BadTensors, read_header
 from autograder.judging.accuracy import Accuracy
-from autograder.judging.check_language import Graded
+from autograder.judging.check_language import CheckContext
 from autograder.judging.datasets import Dataset
 
 if TYPE_CHECKING:  # the grading process must not import graders' helpers before it knows whose they are
-    from autograder.graphs.runner import Export
+    from autograder.graphs.runner import LoadedGraph
 
 MOST_LAYERS = 400  # boxes; of more, the middle is left out
 MOST_EPOCHS = 1000
@@ -114,7 +114,7 @@ KINDS = {"activation": ACTIVATIONS, "norm": NORMS, "dropout": DROPOUTS, "concat"
 Weighted = Convolution | Linear | BatchNorm
 
 
-def describe_models(graded: Graded) -> list[Model]:
+def describe_models(graded: CheckContext) -> list[Model]:
     """Every network of the exercise whose eval graph a check has looked at, as its build without arguments.
 
     A build with drawn arguments is not shown: they come from the course's secret, and every size would tell them.
@@ -129,7 +129,7 @@ def describe_models(graded: Graded) -> list[Model]:
     return found
 
 
-def describe(notebook: str, name: str, export: Export) -> Model:
+def describe(notebook: str, name: str, export: LoadedGraph) -> Model:
     """A network as a list of boxes, in the order in which it computes."""
     layers, left_out = shortened(layers_of(export.graph, export.shapes))
     return Model(notebook, name, parameter_count(export.graph), export.info.macs_per_image, layers, left_out)
@@ -143,7 +143,7 @@ def layers_of(graph: ModelGraph, shapes: Shapes) -> list[Layer]:
 
     A parameter counts in the first box that uses it.
     """
-    graph, shapes = as_read(graph, shapes)
+    graph, shapes = without_in_place_writes(graph, shapes)
     carries, users, weighted = carries_data(graph), users_of(graph), _weighted(graph, shapes)
     layers: list[Layer] = []
     boxes: dict[int, int] = {}  # node -> the box that shows its value
@@ -334,7 +334,7 @@ def as_png(image: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
 # The curve that the file tells
 
 
-def describe_curves(graded: Graded) -> list[Curve]:
+def describe_curves(graded: CheckContext) -> list[Curve]:
     """The learning curve in the metadata of the checkpoint that was handed in, whether its weights fit or not.
 
     A `.pt` file has no metadata.

@@ -35,7 +35,7 @@ IMPORT_TORCH = (
 )
 
 
-class State(str, Enum):
+class Health(str, Enum):
     """Whether something is as it should be: `MISSING` means that grading cannot work."""
 
     OK = "ok"
@@ -48,7 +48,7 @@ class Finding:
     """One thing that was looked at: what was found, and what to do where it is not `ok`."""
 
     name: str
-    state: State
+    state: Health
     found: str
     remedy: str = ""
 
@@ -79,8 +79,8 @@ def examine(root: Path, *, course_expected: bool) -> Iterator[Finding]:
 def check_python() -> Finding:
     found = f"{platform.python_version()} ({sys.executable}), autograder {__version__}"
     if sys.version_info[:2] < OLDEST_PYTHON:
-        return Finding("Python", State.MISSING, found, "install Python 3.10 or newer, and make a new environment")
-    return Finding("Python", State.OK, found)
+        return Finding("Python", Health.MISSING, found, "install Python 3.10 or newer, and make a new environment")
+    return Finding("Python", Health.OK, found)
 
 
 def check_torch() -> list[Finding]:
@@ -92,7 +92,7 @@ def check_torch() -> list[Finding]:
             versions[name] = version(name)
     found = ", ".join(f"{name} {number}" for name, number in versions.items())
     if len(versions) < 2:
-        return [Finding("torch", State.MISSING, found or "not installed", "pip install 'autograder' (make install)")]
+        return [Finding("torch", Health.MISSING, found or "not installed", "pip install 'autograder' (make install)")]
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-c", IMPORT_TORCH],
@@ -103,20 +103,20 @@ def check_torch() -> list[Finding]:
         )
         answer = json.loads(done.stdout.strip().splitlines()[-1])
     except subprocess.TimeoutExpired:
-        return [Finding("torch", State.WARN, f"{found}; not imported within {IMPORT_SECONDS} s", "is the disk busy?")]
+        return [Finding("torch", Health.WARN, f"{found}; not imported within {IMPORT_SECONDS} s", "is the disk busy?")]
     except (subprocess.CalledProcessError, OSError, ValueError, IndexError) as error:
         lines = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
         remedy = "install the pair that belongs together, as pyproject.toml names it"
-        return [Finding("torch", State.MISSING, f"{found}; importing fails: {lines[-1] if lines else error}", remedy)]
+        return [Finding("torch", Health.MISSING, f"{found}; importing fails: {lines[-1] if lines else error}", remedy)]
     device = answer["cuda"] or f"CPU, {answer['threads']} thread{'s' * (answer['threads'] != 1)}"
-    return [Finding("torch", State.OK, f"{found}; they import together"), Finding("device", State.OK, device)]
+    return [Finding("torch", Health.OK, f"{found}; they import together"), Finding("device", Health.OK, device)]
 
 
 def check_nbgrader() -> Finding:
     try:
-        return Finding("nbgrader", State.OK, version("nbgrader"))
+        return Finding("nbgrader", Health.OK, version("nbgrader"))
     except PackageNotFoundError:
-        return Finding("nbgrader", State.MISSING, "not installed", "pip install nbgrader")
+        return Finding("nbgrader", Health.MISSING, "not installed", "pip install nbgrader")
 
 
 def check_isolation(isolation: Isolation, course: Course | None) -> Finding:
@@ -125,10 +125,10 @@ def check_isolation(isolation: Isolation, course: Course | None) -> Finding:
         found = f"bubblewrap {isolation.version} ({isolation.bwrap})"
         if course is not None and course.isolation == "none":
             remedy = f'the course does without: set Course.isolation to "bubblewrap" in {CONFIG_FILE}'
-            return Finding("isolation", State.WARN, f"{found}, but it is switched off", remedy)
-        return Finding("isolation", State.OK, found)
+            return Finding("isolation", Health.WARN, f"{found}, but it is switched off", remedy)
+        return Finding("isolation", Health.OK, found)
     own = "submissions of people you trust can be graded with --isolation=none"
-    return Finding("isolation", State.MISSING, isolation.problem, f"{isolation.remedy} ({own})")
+    return Finding("isolation", Health.MISSING, isolation.problem, f"{isolation.remedy} ({own})")
 
 
 def check_jail(isolation: Isolation, limits: Limits) -> Finding:
@@ -145,18 +145,18 @@ def check_jail(isolation: Isolation, limits: Limits) -> Finding:
                     frames[frame.header.get("kind")] = frame.header
             trouble = jail.stderr_tail().splitlines()
     except SandboxFault as error:
-        return Finding("jail", State.MISSING, str(error), isolation.remedy or "see docs/security.md")
+        return Finding("jail", Health.MISSING, str(error), isolation.remedy or "see docs/security.md")
     said = trouble[-1] if trouble else "it ended without a word"
     if "ready" not in frames:
-        return Finding("jail", State.MISSING, f"it does not start: {said}", "report this with the line above")
+        return Finding("jail", Health.MISSING, f"it does not start: {said}", "report this with the line above")
     if "done" not in frames:
         remedy = "torch must be importable in the jail: is it installed outside the Python environment's folder?"
-        return Finding("jail", State.MISSING, f"it starts, but importing torch in it fails: {said}", remedy)
+        return Finding("jail", Health.MISSING, f"it starts, but importing torch in it fails: {said}", remedy)
     own = [f"as uid {frames['ready'].get('uid')}", f"started in {time.monotonic() - began:.0f} s"]
     found = ", ".join([*isolation.protections[1:], *own])
     if not is_available():
-        return Finding("jail", State.WARN, found, "pip install pyseccomp, and libseccomp (apt install libseccomp2)")
-    return Finding("jail", State.OK, found)
+        return Finding("jail", Health.WARN, found, "pip install pyseccomp, and libseccomp (apt install libseccomp2)")
+    return Finding("jail", Health.OK, found)
 
 
 def check_limits(limits: Limits) -> Finding:
@@ -167,30 +167,30 @@ def check_limits(limits: Limits) -> Finding:
         f"file, {limits.scratch_files:,} files; {limits.output_kib} KiB and {limits.outputs} displays a cell; "
         f"{limits.reading_seconds:g} s and {limits.reading_mib:,} MiB to read a submission"
     )
-    return Finding("limits", State.OK, found)
+    return Finding("limits", Health.OK, found)
 
 
 def check_memory() -> Finding:
     gib = psutil.virtual_memory().available / 2**30
     found = f"{gib:.1f} GiB available, {os.cpu_count()} cores"
     if gib < MEMORY_NEEDED_GIB:
-        return Finding("memory", State.WARN, found, f"grading is comfortable from {MEMORY_NEEDED_GIB} GiB on")
-    return Finding("memory", State.OK, found)
+        return Finding("memory", Health.WARN, found, f"grading is comfortable from {MEMORY_NEEDED_GIB} GiB on")
+    return Finding("memory", Health.OK, found)
 
 
 def check_data(course: Course | None, root: Path) -> Finding:
     """The test set that models are judged on: where it lies, and its identity."""
     if course is not None and not any(a.needs_test_set for a in course.assignments.values()):
-        return Finding("test set", State.OK, "none needed")
+        return Finding("test set", Health.OK, "none needed")
     if course is not None and course.data == "offline":
         identity = datasets.load(datasets.Source("offline"), "test").identity
-        return Finding("test set", State.WARN, identity, f"for demonstrations only (Course.data in {CONFIG_FILE})")
+        return Finding("test set", Health.WARN, identity, f"for demonstrations only (Course.data in {CONFIG_FILE})")
     try:
         source = datasets.find_source(allow_offline=False, folder=root / "data")
-        return Finding("test set", State.OK, f"{datasets.load(source, 'test').identity}: {source}")
+        return Finding("test set", Health.OK, f"{datasets.load(source, 'test').identity}: {source}")
     except datasets.DataError as error:
         problem, _, remedy = str(error).partition("Set CIFAR10_ROOT")
-        return Finding("test set", State.MISSING, problem.strip(), f"Set CIFAR10_ROOT{remedy}" if remedy else "")
+        return Finding("test set", Health.MISSING, problem.strip(), f"Set CIFAR10_ROOT{remedy}" if remedy else "")
 
 
 def check_holdouts(course: Course | None, root: Path) -> Iterator[Finding]:
@@ -208,30 +208,30 @@ def check_one_holdout(title: str, place: Path, course: Course | None, root: Path
         )
         found = check_holdout(root.resolve(), place, public)
     except datasets.DataError as error:
-        return Finding(title, State.MISSING, str(error), "no submission is graded until this is mended")
+        return Finding(title, Health.MISSING, str(error), "no submission is graded until this is mended")
     seen = f"{found.identity}: {place}"
     count = len(found.labels)
     if count < COMFORTABLE_IMAGES:
         error_of = 100 * math.sqrt(0.75 * 0.25 / count)
         more = f"an accuracy of 75 % has a standard error of {error_of:.1f} points, with {COMFORTABLE_IMAGES:,} of 1.0"
-        return Finding(title, State.WARN, seen, more)
-    return Finding(title, State.OK, seen)
+        return Finding(title, Health.WARN, seen, more)
+    return Finding(title, Health.OK, seen)
 
 
 def check_configuration(root: Path, expected: bool) -> tuple[Course | None, Finding]:
     """The course's configuration, loaded: it checks itself, hidden graders included."""
     if not (root / CONFIG_FILE).is_file():
-        state = State.MISSING if expected else State.WARN
+        state = Health.MISSING if expected else Health.WARN
         remedy = "run this in the course's folder, or name it with --course"
         return None, Finding("course", state, f"no {CONFIG_FILE} in {root}", remedy)
     try:
         course = load_course(root)
     except ConfigError as error:
-        return None, Finding("course", State.MISSING, str(error), f"correct {root / CONFIG_FILE}")
+        return None, Finding("course", Health.MISSING, str(error), f"correct {root / CONFIG_FILE}")
     if not course.assignments:
-        return course, Finding("course", State.MISSING, f"{CONFIG_FILE} has no assignment", "add one")
+        return course, Finding("course", Health.MISSING, f"{CONFIG_FILE} has no assignment", "add one")
     summary = [f"{name}: {describe(assignment)}" for name, assignment in course.assignments.items()]
-    return course, Finding("course", State.OK, "; ".join(summary))
+    return course, Finding("course", Health.OK, "; ".join(summary))
 
 
 def describe(assignment: Assignment) -> str:
@@ -247,9 +247,9 @@ def check_release(root: Path, name: str, assignment: Assignment) -> Finding:
     title, remedy = f"release of {name}", f"nbgrader generate_assignment {name} --force"
     count = len(list(folder.glob("*.ipynb")))
     if not count:
-        return Finding(title, State.MISSING, f"no notebooks in {folder}", remedy)
+        return Finding(title, Health.MISSING, f"no notebooks in {folder}", remedy)
     try:
         check_points(assignment, folder)
     except ValueError as error:
-        return Finding(title, State.MISSING, str(error), remedy)
-    return Finding(title, State.OK, f"{count} notebooks, points as configured")
+        return Finding(title, Health.MISSING, str(error), remedy)
+    return Finding(title, Health.OK, f"{count} notebooks, points as configured")

@@ -61,7 +61,7 @@ class _Received:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedRun:
     """What the cache has of a plan: frames by notebook, the checkpoint's conversion, and what would have to run."""
 
     frames: Mapping[str, Sequence[Frame]]
@@ -75,14 +75,14 @@ class Kept:
         return tuple(str(notebook["name"]) for notebook in self.waiting) + (("the checkpoint",) * self.converts)
 
 
-def recall(plan: Plan, cache: Cache) -> Kept:
+def recall(plan: Plan, cache: Cache) -> CachedRun:
     """What an identical run has left."""
     found = {name: cache.load_frames(key) for name, key in plan.keys.items()}
     frames = {name: kept for name, kept in found.items() if kept is not None}
     converted = cache.load_frames(plan.checkpoint_key) if plan.checkpoint else None
     checkpoint = converted[0] if converted else None
     waiting = [notebook for notebook in plan.notebooks if notebook["name"] not in frames]
-    return Kept(frames, checkpoint, waiting, plan.checkpoint is not None and checkpoint is None)
+    return CachedRun(frames, checkpoint, waiting, plan.checkpoint is not None and checkpoint is None)
 
 
 def run_plan(plan: Plan, files: Path, limits: Limits, isolation: Isolation, cache: Cache) -> JailRun:
@@ -102,7 +102,7 @@ def run_plan(plan: Plan, files: Path, limits: Limits, isolation: Isolation, cach
     return JailRun(runs, frames, _checkpoint(plan, received.checkpoint))
 
 
-def kept_run(plan: Plan, kept: Kept, limits: Limits) -> JailRun:
+def kept_run(plan: Plan, kept: CachedRun, limits: Limits) -> JailRun:
     """The run of a plan of which everything is kept: no code runs."""
     runs = {name: _summary(plan, name, own, EARLY, limits) for name, own in kept.frames.items()}
     return JailRun(runs, kept.frames, _checkpoint(plan, kept.checkpoint))
@@ -113,7 +113,7 @@ def _summary(plan: Plan, name: str, frames: Sequence[Frame], end: Problem, limit
     return summarise(planned, frames, end, limits)
 
 
-def _run_jails(plan: Plan, kept: Kept, files: Path, limits: Limits, isolation: Isolation) -> _Received:
+def _run_jails(plan: Plan, kept: CachedRun, files: Path, limits: Limits, isolation: Isolation) -> _Received:
     """Run what is missing, in a jail. Whoever ends the whole jail costs itself, and what is left runs in another one.
 
     A notebook's process can do that: by killing the launcher, which has the same uid, or by taking the memory that is

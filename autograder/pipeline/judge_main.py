@@ -19,7 +19,7 @@ from autograder import graders
 from autograder.core.config_changes import Changes
 from autograder.core.grade_report import CheckResult, Curve, Evaluation, Flag, Model
 from autograder.graphs.runner import Runner
-from autograder.judging.check_language import Graded
+from autograder.judging.check_language import CheckContext
 from autograder.judging.hidden_tests import Tell, run_graders, silent
 from autograder.judging.job import Job, read_job
 from autograder.judging.model_summary import describe_curves, describe_models
@@ -84,7 +84,7 @@ def limit_this_process() -> None:
 
 
 @dataclass
-class Found:
+class CheckOutcomes:
     """What the hidden graders say of a submission, and what figures show of it."""
 
     checks: list[CheckResult] = field(default_factory=list)
@@ -95,9 +95,9 @@ class Found:
     curves: list[Curve] = field(default_factory=list)
 
 
-def grade(job: Job, runner: Runner, tell: Tell = silent) -> Found:
+def grade(job: Job, runner: Runner, tell: Tell = silent) -> CheckOutcomes:
     """Run the hidden graders of the exercises that are asked for on their evidence."""
-    found = Found()
+    found = CheckOutcomes()
     for exercise in job.asked:
         graded = job.graded(exercise, runner, found.notes, found.flags)
         found.checks += run_graders(Path(job.assignment.graders) / exercise.grader, graded, job.work.only, tell)
@@ -107,7 +107,7 @@ def grade(job: Job, runner: Runner, tell: Tell = silent) -> Found:
     return found
 
 
-def add_figures(found: Found, graded: Graded) -> None:
+def add_figures(found: CheckOutcomes, graded: CheckContext) -> None:
     """Add what figures show. No mark hangs on them: one that cannot be made is left out, and its reason is logged."""
     try:
         found.models += describe_models(graded)

@@ -19,7 +19,7 @@ LEFT_OUT = "[left out: the outputs of this notebook are too many or too large]\n
 
 
 @dataclass
-class _Left:
+class _OutputRoom:
     text: int = MOST_TEXT
     pictures: int = MOST_PICTURES
 
@@ -39,10 +39,10 @@ class _Left:
 
 def bound_outputs(run: NotebookRun) -> NotebookRun:
     """The run with as many outputs as a notebook may keep; in the place of others of a cell stands one line."""
-    left = _Left()
+    left = _OutputRoom()
     return replace(run, cells=[_bound(cell, left) for cell in run.cells])
 
 
-def _bound(cell: CellRun, left: _Left) -> CellRun:
+def _bound(cell: CellRun, left: _OutputRoom) -> CellRun:
     kept: Sequence[Mapping[str, Any]] = [output for output in cell.outputs if left.take(output)]
     return cell if len(kept) == len(cell.outputs) else replace(cell, outputs=[*kept, stream(LEFT_OUT)])

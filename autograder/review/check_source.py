@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Place:
+class CheckPlace:
     """A function in a file of hidden graders; lines count from 1."""
 
     file: str
@@ -20,10 +20,10 @@ class Place:
         return f"{self.file}, line {self.line}"
 
 
-def place_of(path: Path, test: str) -> Place | None:
+def place_of(path: Path, test: str) -> CheckPlace | None:
     """Where a check is defined, None where it is not."""
     part = _parts(path).get(test)
-    return Place(path.name, part.lineno) if isinstance(part, ast.FunctionDef) else None
+    return CheckPlace(path.name, part.lineno) if isinstance(part, ast.FunctionDef) else None
 
 
 def words_of(path: Path, test: str) -> frozenset[str]:

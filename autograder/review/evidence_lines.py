@@ -19,7 +19,7 @@ from autograder.core.wording import status_words
 from autograder.graphs.model_graph import ModelGraph
 from autograder.handin.staging import StagedFile
 from autograder.judging.checkpoint import CheckpointProblem, read_checkpoint
-from autograder.judging.evidence import Build, Call, Evidence, Problem, Result, Samples
+from autograder.judging.evidence import Build, CallEvidence, Evidence, Problem, Result, Samples
 
 MOST_LAYERS = 60
 MOST_METADATA = 200  # characters of a checkpoint's own word
@@ -35,7 +35,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Seen:
+class EvidenceQuery:
     """What there is to show: `words` are the names that the check uses, `converted` is what the jail made of a `.pt`
     checkpoint, `secret` says whether drawn inputs are shown."""
 
@@ -48,7 +48,7 @@ class Seen:
     secret: bool
 
 
-def pieces(seen: Seen) -> list[Piece]:
+def pieces(seen: EvidenceQuery) -> list[Piece]:
     """The evidence that a check looks at; all of its exercise where its source names none of it."""
     found = list(_pieces(seen, seen.words))
     exercise = seen.exercise
@@ -58,7 +58,7 @@ def pieces(seen: Seen) -> list[Piece]:
     return [*(found or _pieces(seen, frozenset([*names, "checkpoint"]))), *_settings(seen)]
 
 
-def _pieces(seen: Seen, words: frozenset[str]) -> Iterator[Piece]:
+def _pieces(seen: EvidenceQuery, words: frozenset[str]) -> Iterator[Piece]:
     evidence = seen.evidence
     for name, result in evidence.answers.items():
         if name in words:
@@ -83,7 +83,7 @@ def _named(groups: Mapping[str, Any], words: frozenset[str]) -> list[str]:
     return [group for group in groups if group in words] or list(groups)
 
 
-def _settings(seen: Seen) -> Iterator[Piece]:
+def _settings(seen: EvidenceQuery) -> Iterator[Piece]:
     used = {name: value for name, value in seen.exercise.settings.items() if name in seen.words}
     if used:
         yield Piece("Settings in grader_config.py", [f"{name} = {value!r}" for name, value in used.items()])
@@ -108,7 +108,7 @@ def problem_words(problem: Problem, *, brief: bool = False) -> str:
     return f"{words}{place}" + ("" if brief or not problem.message else f": {problem.message}")
 
 
-def _calls(calls: Sequence[Call], secret: bool) -> Iterator[str]:
+def _calls(calls: Sequence[CallEvidence], secret: bool) -> Iterator[str]:
     if secret:
         for call in calls:
             given = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
@@ -121,12 +121,12 @@ def _calls(calls: Sequence[Call], secret: bool) -> Iterator[str]:
     yield f"Arguments and results are secret: {NOT_SHOWN}"
 
 
-def _kind(call: Call) -> str:
+def _kind(call: CallEvidence) -> str:
     assert not isinstance(call.result, Problem)
     return "an object" if call.result.kind == "other" else call.result.kind
 
 
-def _builds(name: str, builds: Sequence[Build], seen: Seen) -> Iterator[Piece]:
+def _builds(name: str, builds: Sequence[Build], seen: EvidenceQuery) -> Iterator[Piece]:
     models = [m for m in seen.report.models if m.name == name]
     for number, build in enumerate(builds, 1):
         is_told = seen.secret or not build.drawn
@@ -189,7 +189,7 @@ def _samples(samples: Samples) -> Iterator[str]:
         yield f"values from {low:.4g} to {high:.4g}, mean {mean:.4g}; {alike}"
 
 
-def _checkpoint(seen: Seen) -> Iterator[str]:
+def _checkpoint(seen: EvidenceQuery) -> Iterator[str]:
     probe = seen.exercise.checkpoint
     assert probe is not None
     names = (f"{probe.stem}.safetensors", f"{probe.stem}.pt")

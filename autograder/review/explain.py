@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.core.config import Exercise
+from autograder.core.errors import AutograderError
 from autograder.core.grade_report import CheckResult, GradeReport, NotebookRun, Status
 from autograder.core.text import did_you_mean
 from autograder.core.wording import remedy, status_words
@@ -19,11 +20,11 @@ from autograder.handin.submission import Submission
 from autograder.judging.evidence import Evidence, Problem, decode_evidence
 from autograder.pipeline.grade import grade_run, read_folder
 from autograder.pipeline.grader import Grader
-from autograder.pipeline.jail_run import JailRun, Kept, kept_run, recall
+from autograder.pipeline.jail_run import CachedRun, JailRun, kept_run, recall
 from autograder.pipeline.judge import GradingProcess
 from autograder.pipeline.plan import Plan
-from autograder.review.check_source import Place, place_of, words_of
-from autograder.review.evidence_lines import Piece, Seen, pieces
+from autograder.review.check_source import CheckPlace, place_of, words_of
+from autograder.review.evidence_lines import EvidenceQuery, Piece, pieces
 from autograder.review.whatif import why_not_kept
 
 AROUND = 2  # lines of code shown before and after the one that a message speaks of
@@ -33,7 +34,7 @@ class UnknownCheck(ValueError):
     """No check, or more than one, goes by a name; the message has those that come near."""
 
 
-class NotKept(RuntimeError):
+class NotKept(AutograderError):
     """There is nothing from which a verdict could be derived again; the message says why, and what would help."""
 
 
@@ -47,7 +48,7 @@ class Explanation:
 
     recorded: CheckResult
     found: CheckResult
-    place: Place
+    place: CheckPlace
     run: NotebookRun | None
     code: Mapping[int, str]
     evidence: Sequence[Piece]
@@ -115,7 +116,9 @@ def explain(
         if found is None or found.status is Status.INTERNAL:
             raise NotKept(" ".join(report.checks[0].message.split()) if report.checks else "the check gave no result")
         ran = run.notebooks.get(check.notebook)
-        seen = Seen(exercise, words, _evidence(plan, run, exercise), submission.files, run.checkpoint, report, secret)
+        seen = EvidenceQuery(
+            exercise, words, _evidence(plan, run, exercise), submission.files, run.checkpoint, report, secret
+        )
         return Explanation(
             recorded=check,
             found=found,
@@ -145,7 +148,7 @@ def _kept(grader: Grader, exercise: Exercise, recorded: GradeReport, plan: Plan)
     return kept_run(plan, _only(kept, exercise.notebook), grader.course.limits)
 
 
-def _only(kept: Kept, notebook: str) -> Kept:
+def _only(kept: CachedRun, notebook: str) -> CachedRun:
     return replace(kept, frames={name: frames for name, frames in kept.frames.items() if name == notebook})
 
 

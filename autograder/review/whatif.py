@@ -179,7 +179,7 @@ def _run_of(grader: Grader, exercise: Exercise) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ComparisonSummary:
     """All comparisons in numbers; means are of points. `crossings` has (boundary, how many up, how many down)."""
 
     compared: int
@@ -192,11 +192,11 @@ class Summary:
     other_message: int
 
 
-def summarise(comparisons: Sequence[Comparison], boundaries: Sequence[float]) -> Summary:
+def summarise(comparisons: Sequence[Comparison], boundaries: Sequence[float]) -> ComparisonSummary:
     """Count over the students that could be compared."""
     known = [c for c in comparisons if not c.problem]
     crossed = [c.crossed(boundaries) for c in known]
-    return Summary(
+    return ComparisonSummary(
         compared=len(known),
         gain=sum(c.difference > 0 for c in known),
         lose=sum(c.difference < 0 for c in known),

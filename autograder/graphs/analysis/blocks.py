@@ -7,7 +7,15 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autograder.graphs.analysis.flow import POOLS, REDUCTIONS, Shape, Shapes, as_read, data_path, trunk_of
+from autograder.graphs.analysis.flow import (
+    POOLS,
+    REDUCTIONS,
+    Shape,
+    Shapes,
+    data_path,
+    trunk_of,
+    without_in_place_writes,
+)
 from autograder.graphs.analysis.layers import BatchNorm, Convolution, batch_norms, convolutions
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.operations import CONVOLUTIONS
@@ -52,7 +60,7 @@ class Cutter:
     """Finds the best way to cut a trunk into blocks."""
 
     def __init__(self, graph: ModelGraph, shapes: Shapes, channels: tuple[int, ...]) -> None:
-        graph, shapes = as_read(graph, shapes)
+        graph, shapes = without_in_place_writes(graph, shapes)
         self.graph, self.shapes, self.channels = graph, shapes, channels
         path = data_path(graph)
         on_path = set(path)

@@ -97,7 +97,7 @@ class _Readings:
     wholes: Mapping[int, int]
 
 
-def as_read(graph: ModelGraph, shapes: Shapes) -> tuple[ModelGraph, Shapes]:
+def without_in_place_writes(graph: ModelGraph, shapes: Shapes) -> tuple[ModelGraph, Shapes]:
     """The graph in which a reader refers to the last write into what it reads, and the shapes of its values.
 
     After `y[:, :8] = x` the graph that runs goes on with y, which does not say that x has become part of it; here it

@@ -15,10 +15,10 @@ from autograder.graphs.analysis.flow import (
     REDUCTIONS,
     Shape,
     Shapes,
-    as_read,
     data_path,
     reach,
     trunk_of,
+    without_in_place_writes,
 )
 from autograder.graphs.analysis.layers import Convolution, Dropout, Linear, convolutions, dropouts, linears
 from autograder.graphs.model_graph import ModelGraph
@@ -53,7 +53,7 @@ def head(graph: ModelGraph, shapes: Shapes) -> Head:
     or one after the other, adaptive pooling to 1×1, pooling over the full extent, maximum, a flattened map averaged, a
     sum by einsum).
     """
-    graph, shapes = as_read(graph, shapes)
+    graph, shapes = without_in_place_writes(graph, shapes)
     path = data_path(graph)
     trunk = trunk_of(graph, path)
     cutter = Cutter(graph, shapes, ())

@@ -11,7 +11,6 @@ from autograder.graphs.analysis.flow import (
     RESHAPES,
     Shape,
     Shapes,
-    as_read,
     carries_data,
     first,
     kind_masks,
@@ -19,6 +18,7 @@ from autograder.graphs.analysis.flow import (
     passes_gradient,
     references,
     tensor_masks,
+    without_in_place_writes,
 )
 from autograder.graphs.model_graph import ModelGraph, Node, Ref, TensorInfo, Value
 from autograder.graphs.operations import CONVOLUTIONS, DROPOUTS
@@ -157,7 +157,7 @@ def _is_counter(tensor: TensorInfo) -> bool:
 
 def convolutions(graph: ModelGraph, shapes: Shapes) -> tuple[Convolution, ...]:
     """All convolutions of values that carry data, in the order in which they run."""
-    graph, shapes = as_read(graph, shapes)
+    graph, shapes = without_in_place_writes(graph, shapes)
     carries = carries_data(graph)
     found = [node for node in graph.nodes if node.operation in CONVOLUTIONS and carries[first(node)]]
     return tuple(_convolution(graph, shapes, node) for node in found)
@@ -165,7 +165,7 @@ def convolutions(graph: ModelGraph, shapes: Shapes) -> tuple[Convolution, ...]:
 
 def linears(graph: ModelGraph, shapes: Shapes) -> tuple[Linear, ...]:
     """All linear layers (linear, matrix products, einsum with a weight) in the order in which they run."""
-    graph, shapes = as_read(graph, shapes)
+    graph, shapes = without_in_place_writes(graph, shapes)
     carries = carries_data(graph)
     layers = []
     for node in graph.nodes:
@@ -179,7 +179,7 @@ def linears(graph: ModelGraph, shapes: Shapes) -> tuple[Linear, ...]:
 
 def batch_norms(graph: ModelGraph, shapes: Shapes) -> tuple[BatchNorm, ...]:
     """All batch normalisations of values that carry data. One written out by hand is not recognised as one."""
-    graph, shapes = as_read(graph, shapes)
+    graph, shapes = without_in_place_writes(graph, shapes)
     carries = carries_data(graph)
     found = []
     for node in graph.nodes:

@@ -18,7 +18,6 @@ from autograder.graphs.analysis.flow import (
     Reach,
     Shapes,
     TooTangled,
-    as_read,
     carries_data,
     convolution_mask,
     first,
@@ -27,6 +26,7 @@ from autograder.graphs.analysis.flow import (
     reach,
     references,
     users_of,
+    without_in_place_writes,
 )
 from autograder.graphs.model_graph import ModelGraph, Node
 from autograder.graphs.operations import CONVOLUTIONS, DROPOUTS
@@ -71,7 +71,7 @@ def additions(graph: ModelGraph, shapes: Shapes) -> tuple[Addition, ...]:
 
     Raises TooTangled beyond MOST_STEPS.
     """
-    return _judge_all(_Search(graph, *as_read(graph, shapes)))
+    return _judge_all(_Search(graph, *without_in_place_writes(graph, shapes)))
 
 
 def _judge_all(search: _Search) -> tuple[Addition, ...]:
@@ -96,7 +96,7 @@ def _judge_all(search: _Search) -> tuple[Addition, ...]:
 
 def steps_taken(graph: ModelGraph, shapes: Shapes) -> int:
     """How many of MOST_STEPS the search for shortcuts takes, for a benchmark. Raises TooTangled."""
-    search = _Search(graph, *as_read(graph, shapes))
+    search = _Search(graph, *without_in_place_writes(graph, shapes))
     _judge_all(search)
     return MOST_STEPS - search.left
 

@@ -75,7 +75,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Copied:
+class FileDigest:
     """What was really copied."""
 
     sha256: str
@@ -83,13 +83,13 @@ class Copied:
 
 
 @dataclass(frozen=True)
-class Source:
+class UploadSource:
     """A zip or folder that is open for reading: its files, without what operating systems leave behind."""
 
     members: tuple[Member, ...]
     opener: Callable[[Member], IO[bytes]]
 
-    def copy(self, member: Member, target: Path, room: int) -> Copied:
+    def copy(self, member: Member, target: Path, room: int) -> FileDigest:
         """Copy one file to a new place. Raises BadFile where it is unreadable, or larger than `room` bytes."""
         if member.problem:
             raise BadFile(member.problem)
@@ -100,7 +100,7 @@ class Source:
             target.unlink(missing_ok=True)
             raise
 
-    def _copy(self, member: Member, target: Path, room: int) -> Copied:
+    def _copy(self, member: Member, target: Path, room: int) -> FileDigest:
         digest, size = hashlib.sha256(), 0
         with open(target, "xb") as writer:
             for chunk in self._chunks(member):
@@ -109,7 +109,7 @@ class Source:
                     raise TooLarge(f"does not fit into the {room / 2**20:.0f} MiB that are left for this submission")
                 digest.update(chunk)
                 writer.write(chunk)
-        return Copied(digest.hexdigest(), size)
+        return FileDigest(digest.hexdigest(), size)
 
     def _chunks(self, member: Member) -> Iterator[bytes]:
         try:
@@ -127,7 +127,7 @@ class Source:
 @contextmanager
 def open_source(
     path: Path, zone: tzinfo | None, *, most_files: int = MOST_FILES, export: bool = False
-) -> Iterator[Source]:
+) -> Iterator[UploadSource]:
     """Open a zip or a folder. Times without a zone are taken to be in `zone`, None for this machine's.
 
     Raises BadArchive where it cannot be read, or holds more than `most_files` files.
@@ -136,7 +136,7 @@ def open_source(
     if path.is_dir():
         entries = _walk_folder(path)
         entries = _of_each(entries, _is_wrapped_folder(path)) if export else entries
-        yield Source(_checked(_bounded(entries, most_files), most_name), partial(_open_file, path))
+        yield UploadSource(_checked(_bounded(entries, most_files), most_name), partial(_open_file, path))
         return
     with open(path, "rb") as file:
         _check_directory(file, most_files)
@@ -150,7 +150,7 @@ def open_source(
             infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
             listed = list(_bounded((_member_of(info, i, zone) for i, info in enumerate(infos)), most_files))
             listed = list(_of_each(listed, _is_wrapped(listed))) if export else listed
-            yield Source(_checked(listed, most_name), lambda member: archive.open(infos[member.index]))
+            yield UploadSource(_checked(listed, most_name), lambda member: archive.open(infos[member.index]))
 
 
 def _bounded(members: Iterable[Member], most_files: int) -> Iterator[Member]:

@@ -14,10 +14,10 @@ from autograder.core.text import clean_name
 from autograder.handin.collect.archive import (
     BadArchive,
     BadFile,
-    Copied,
+    FileDigest,
     Member,
-    Source,
     TooLarge,
+    UploadSource,
     fold,
     name_problem,
     open_source,
@@ -56,12 +56,12 @@ class Rules:
 
 
 @dataclass
-class Arrived:
+class ReceivedFile:
     """An upload, and what became of it: `which` says "2 of 3" of several archives, `verdict` and `remark` the rest."""
 
     upload: Upload
     path: Path
-    copied: Copied | None = None
+    copied: FileDigest | None = None
     is_archive: bool = False
     which: str = ""
     verdict: str = ""
@@ -80,20 +80,20 @@ class Arrived:
 
 
 @dataclass(frozen=True)
-class Placed:
+class SubmissionFile:
     """A file of the submission: where its content lies for now, and what arrived it belongs to."""
 
     path: Path
-    copied: Copied
-    origin: Arrived
+    copied: FileDigest
+    origin: ReceivedFile
 
 
 @dataclass
-class Assembled:
+class SubmissionDraft:
     """A submission, ready to be put into its place. With a `refusal` or without files there is nothing to put."""
 
-    arrived: list[Arrived]
-    files: dict[str, Placed] = field(default_factory=dict)
+    arrived: list[ReceivedFile]
+    files: dict[str, SubmissionFile] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     refusal: str = ""
 
@@ -101,11 +101,11 @@ class Assembled:
         self.remarks.append(f"{clean_name(name)} {remark}")
 
     @property
-    def taken(self) -> list[Arrived]:
+    def taken(self) -> list[ReceivedFile]:
         return [item for item in self.arrived if item.verdict == "taken"]
 
     @property
-    def late(self) -> list[Arrived]:
+    def late(self) -> list[ReceivedFile]:
         return [item for item in self.arrived if item.verdict == "late"]
 
     @property
@@ -120,13 +120,15 @@ def has_time(upload: Upload) -> bool:
     return upload.person.system != "canvas" or upload.marked_late
 
 
-def assemble(source: Source, uploads: Sequence[Upload], scratch: Path, rules: Rules, scratch_mib: int) -> Assembled:
+def assemble(
+    source: UploadSource, uploads: Sequence[Upload], scratch: Path, rules: Rules, scratch_mib: int
+) -> SubmissionDraft:
     """What a student's submission consists of, with every file copied to `scratch`.
 
     Everything that was handed in is copied and hashed, what is late or older too: a receipt may be for it.
     """
     room = scratch_mib << 20
-    done = Assembled(_receive(source, uploads, scratch, room * UPLOADS_FACTOR))
+    done = SubmissionDraft(_receive(source, uploads, scratch, room * UPLOADS_FACTOR))
     _judge(done.arrived, rules)
     _take_last_archive(done, scratch, room)
     _take_loose_files(done)
@@ -135,7 +137,7 @@ def assemble(source: Source, uploads: Sequence[Upload], scratch: Path, rules: Ru
     return done
 
 
-def write_files(done: Assembled, target: Path) -> None:
+def write_files(done: SubmissionDraft, target: Path) -> None:
     """Move the files of a submission to a new folder."""
     for name, placed in done.files.items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -143,12 +145,12 @@ def write_files(done: Assembled, target: Path) -> None:
         (target / name).chmod(0o644)
 
 
-def _receive(source: Source, uploads: Sequence[Upload], scratch: Path, room: int) -> list[Arrived]:
+def _receive(source: UploadSource, uploads: Sequence[Upload], scratch: Path, room: int) -> list[ReceivedFile]:
     """Copy what was handed in under numbers for names, and recognise packed submissions. Notebooks first: a student's
     virtual environment must not push them beyond the number of files."""
     arrived = []
     for index, upload in enumerate(sorted(uploads, key=lambda upload: not NOTEBOOK.fullmatch(upload.name))):
-        item = Arrived(upload, scratch / f"upload-{index}")
+        item = ReceivedFile(upload, scratch / f"upload-{index}")
         arrived.append(item)
         if index >= MOST_FILES:
             _refuse(item, f"is one of more than {MOST_FILES} files")
@@ -164,11 +166,11 @@ def _receive(source: Source, uploads: Sequence[Upload], scratch: Path, room: int
     return arrived
 
 
-def _refuse(item: Arrived, reason: str) -> None:
+def _refuse(item: ReceivedFile, reason: str) -> None:
     item.verdict, item.remark = "refused", clipped(reason)
 
 
-def _recognise(item: Arrived) -> None:
+def _recognise(item: ReceivedFile) -> None:
     """A zip with a notebook or the kit's receipt in it is a packed submission."""
     try:
         with open_source(item.path, None) as archive:
@@ -179,7 +181,7 @@ def _recognise(item: Arrived) -> None:
         _refuse(item, f"{error}: ask the student for it again")
 
 
-def _judge(arrived: Sequence[Arrived], rules: Rules) -> None:
+def _judge(arrived: Sequence[ReceivedFile], rules: Rules) -> None:
     """Number the archives in the order in which they were handed in, and mark what is late."""
     archives = sorted((item for item in arrived if item.is_archive), key=lambda item: item.order)
     for index, item in enumerate(archives if len(archives) > 1 else ()):
@@ -189,10 +191,10 @@ def _judge(arrived: Sequence[Arrived], rules: Rules) -> None:
             item.verdict = "late"
 
 
-def _take_last_archive(done: Assembled, scratch: Path, room: int) -> None:
+def _take_last_archive(done: SubmissionDraft, scratch: Path, room: int) -> None:
     """Unpack the last archive that is whole; those before it are left."""
     archives = sorted((item for item in done.arrived if item.is_archive), key=lambda item: item.order, reverse=True)
-    last: Arrived | None = None
+    last: ReceivedFile | None = None
     for item in archives:
         if item.verdict:
             continue
@@ -211,16 +213,16 @@ def _take_last_archive(done: Assembled, scratch: Path, room: int) -> None:
             done.note(item.upload.member.name, f"{item.remark}; the one before it was taken")
 
 
-def _unpack(done: Assembled, item: Arrived, scratch: Path, room: int) -> dict[str, Placed]:
+def _unpack(done: SubmissionDraft, item: ReceivedFile, scratch: Path, room: int) -> dict[str, SubmissionFile]:
     """The files of an archive, checked against its receipt. Raises BadArchive where it cannot be taken."""
-    files: dict[str, Placed] = {}
+    files: dict[str, SubmissionFile] = {}
     remarks: list[str] = []
     most = room
     with open_source(item.path, None) as archive:
         for number, (member, name) in enumerate(unwrapped(archive.members)):
             path = scratch / f"{item.path.name}-{number}"
             try:
-                files[name] = Placed(path, archive.copy(member, path, room), item)
+                files[name] = SubmissionFile(path, archive.copy(member, path, room), item)
             except TooLarge as error:
                 raise BadArchive(f"unpacks to more than {most >> 20} MiB") from error
             except BadFile as error:
@@ -253,7 +255,7 @@ def common_folder(names: Sequence[str]) -> str:
 
 
 @dataclass
-class _Taken:
+class _NamesInUse:
     """The names that are taken, as file systems compare them, and how many files lie in each folder. Kept beside the
     files: looking through them for each of 2,000 loose files would take a minute."""
 
@@ -261,7 +263,7 @@ class _Taken:
     folders: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> _Taken:
+    def of(cls, names: Iterable[str]) -> _NamesInUse:
         taken = cls()
         for name in names:
             taken.add(name)
@@ -280,16 +282,16 @@ class _Taken:
         return self.folders[fold(name)] > 0 or any(folder in self.names for folder in parents(fold(name)))
 
 
-def _take_loose_files(done: Assembled) -> None:
+def _take_loose_files(done: SubmissionDraft) -> None:
     """Add what was handed in on its own, in the order in which it was."""
     around = common_folder([item.upload.name for item in done.arrived if item.copied is not None])
-    taken = _Taken.of(done.files)
+    taken = _NamesInUse.of(done.files)
     for item in sorted(done.arrived, key=lambda item: item.order):
         if not item.verdict and not item.is_archive:
             _take_loose(done, item, item.upload.name.removeprefix(around), taken)
 
 
-def _take_loose(done: Assembled, item: Arrived, name: str, taken: _Taken) -> None:
+def _take_loose(done: SubmissionDraft, item: ReceivedFile, name: str, taken: _NamesInUse) -> None:
     """Add one file. Of two with one name the later one counts, an archive's if in doubt."""
     problem = name_problem(name.split("/"))
     if not problem and taken.is_in_the_way(name):
@@ -306,11 +308,11 @@ def _take_loose(done: Assembled, item: Arrived, name: str, taken: _Taken) -> Non
         taken.remove(other)
         del done.files[other]
     taken.add(name)
-    done.files[name] = Placed(item.path, item.copied, item)
+    done.files[name] = SubmissionFile(item.path, item.copied, item)
     item.verdict = "taken"
 
 
-def _is_outdone(done: Assembled, item: Arrived, other: str, name: str) -> bool:
+def _is_outdone(done: SubmissionDraft, item: ReceivedFile, other: str, name: str) -> bool:
     """Whether the file that has a name already gives way to another of that name; what is said about it."""
     if done.files[other].copied == item.copied:
         return True
@@ -325,7 +327,7 @@ def _is_outdone(done: Assembled, item: Arrived, other: str, name: str) -> bool:
     return True
 
 
-def _set_aside_reserved(done: Assembled) -> None:
+def _set_aside_reserved(done: SubmissionDraft) -> None:
     """Take out the kit's receipt, once checked, and what nbgrader would take for its own words."""
     receipt = done.files.pop(RECEIPT, None)
     if receipt is not None:
@@ -338,7 +340,7 @@ def _set_aside_reserved(done: Assembled) -> None:
             _refuse(origin, "is nbgrader's own to write")
 
 
-def _look_over(done: Assembled, room: int) -> None:
+def _look_over(done: SubmissionDraft, room: int) -> None:
     """Say what a person should know before grading, and refuse what is too large or empty."""
     for item in done.arrived:
         if item.verdict == "refused" and not item.is_archive and item.copied is None:

@@ -16,16 +16,32 @@ from enum import Enum
 from pathlib import Path
 
 from autograder.core.config import Assignment
+from autograder.core.errors import AutograderError
 from autograder.core.machine_faults import reason_of, stops_a_run
 from autograder.core.remarks import clipped, few, in_words
 from autograder.core.text import clean_name
-from autograder.handin.collect.archive import MOST_EXPORT_FILES, BadArchive, Member, Source, open_source
-from autograder.handin.collect.assemble import RESERVED, Arrived, Assembled, Rules, assemble, has_time, write_files
+from autograder.handin.collect.archive import MOST_EXPORT_FILES, BadArchive, Member, UploadSource, open_source
+from autograder.handin.collect.assemble import (
+    RESERVED,
+    ReceivedFile,
+    Rules,
+    SubmissionDraft,
+    assemble,
+    has_time,
+    write_files,
+)
 from autograder.handin.collect.journal import Record, open_record, stamp, unused
-from autograder.handin.collect.lms_names import Listed, Sorted, Upload, sort_canvas, sort_folder, sort_moodle
+from autograder.handin.collect.lms_names import (
+    SkippedEntry,
+    Upload,
+    UploadsByPerson,
+    sort_canvas,
+    sort_folder,
+    sort_moodle,
+)
 from autograder.handin.collect.receipts import RECEIPT, CheckedReceipt, check_held
 from autograder.handin.quarantine import handed_in_at
-from autograder.handin.roster import Held, Person, Roster, Unmatched, student_of
+from autograder.handin.roster import Person, Roster, StudentReceipt, Unmatched, student_of
 from autograder.handin.walk import walk
 
 SYSTEMS = ("canvas", "moodle", "folder")
@@ -36,11 +52,11 @@ MOST_REMARKS = 12  # of one student, on the screen
 MOST_RECORDED = 200  # of one student, in the record
 
 
-class IntakeError(RuntimeError):
+class IntakeError(AutograderError):
     """Nothing, or nothing more, can be collected; the message has the remedy."""
 
 
-class State(str, Enum):
+class UploadState(str, Enum):
     """What became of a student's submission."""
 
     COLLECTED = "collected"
@@ -52,7 +68,7 @@ class State(str, Enum):
 
 
 @dataclass(frozen=True)
-class Place:
+class SubmissionPlace:
     """An assignment of a course: where its submissions belong, and the names of its files."""
 
     root: Path
@@ -81,18 +97,18 @@ class Options:
 
     system: str
     roster: Roster = field(default_factory=Roster)
-    receipts: Sequence[Held] = ()
+    receipts: Sequence[StudentReceipt] = ()
     rules: Rules = field(default_factory=Rules)
     zone: tzinfo | None = None
     dry_run: bool = False
 
 
 @dataclass(frozen=True)
-class Outcome:
+class UploadOutcome:
     """One student's end. `late` names what came after the deadline; with `is_bound` the time is the latest possible."""
 
     student: str
-    state: State
+    state: UploadState
     files: int = 0
     submitted_at: datetime | None = None
     remarks: tuple[str, ...] = ()
@@ -104,9 +120,9 @@ class Outcome:
 class Intake:
     """What became of an export. `record` is None after a dry run."""
 
-    outcomes: tuple[Outcome, ...]
-    unmatched: tuple[Listed, ...]
-    ignored: tuple[Listed, ...]
+    outcomes: tuple[UploadOutcome, ...]
+    unmatched: tuple[SkippedEntry, ...]
+    ignored: tuple[SkippedEntry, ...]
     receipts: tuple[CheckedReceipt, ...]
     absent: tuple[str, ...]
     notes: tuple[str, ...]
@@ -115,7 +131,7 @@ class Intake:
     @property
     def is_whole(self) -> bool:
         """Whether everything that was handed in found its place, or was left out by rule."""
-        return not self.unmatched and not any(outcome.state is State.REFUSED for outcome in self.outcomes)
+        return not self.unmatched and not any(outcome.state is UploadState.REFUSED for outcome in self.outcomes)
 
 
 @dataclass
@@ -125,7 +141,7 @@ class _Archives:
     arrived: dict[str, set[str]] = field(default_factory=dict)
     taken: dict[str, set[str]] = field(default_factory=dict)
 
-    def add(self, student: str, item: Arrived) -> None:
+    def add(self, student: str, item: ReceivedFile) -> None:
         if item.is_archive and item.copied is not None:
             self.arrived.setdefault(student, set()).add(item.copied.sha256)
             if item.verdict == "taken":
@@ -133,7 +149,10 @@ class _Archives:
 
 
 def collect(
-    file: Path, place: Place, options: Options, on_student: Callable[[str, int], None] = lambda student, total: None
+    file: Path,
+    place: SubmissionPlace,
+    options: Options,
+    on_student: Callable[[str, int], None] = lambda student, total: None,
 ) -> Intake:
     """Collect everything in an export. A bad submission stops nobody else's; it is listed with its reason.
 
@@ -152,9 +171,9 @@ def collect(
 
 
 def _collect_from(
-    source: Source,
+    source: UploadSource,
     file: Path,
-    place: Place,
+    place: SubmissionPlace,
     options: Options,
     now: datetime,
     on_student: Callable[[str, int], None],
@@ -196,7 +215,7 @@ def _collect_from(
     )
 
 
-def _sort(members: Sequence[Member], place: Place, options: Options, *, zipped: bool) -> Sorted:
+def _sort(members: Sequence[Member], place: SubmissionPlace, options: Options, *, zipped: bool) -> UploadsByPerson:
     if options.system == "canvas":
         return sort_canvas(members, place.known.__contains__, options.roster.ids("canvas_id"))
     if options.system == "moodle":
@@ -211,7 +230,9 @@ def _sort(members: Sequence[Member], place: Place, options: Options, *, zipped: 
     return sort_folder(members, place.assignment, knows, zipped=zipped)
 
 
-def _nothing_in(file: Path, found: Sorted, members: Sequence[Member], place: Place, options: Options) -> str:
+def _nothing_in(
+    file: Path, found: UploadsByPerson, members: Sequence[Member], place: SubmissionPlace, options: Options
+) -> str:
     """Why an export holds nothing, with the form that it seems to have instead."""
     if not members:
         return f"{file.name} is empty: download the export again"
@@ -220,11 +241,11 @@ def _nothing_in(file: Path, found: Sorted, members: Sequence[Member], place: Pla
             other = Options(system, options.roster)
             if _sort(members, place, other, zipped=not file.is_dir()).uploads:
                 return f"{file.name} is no export of the form {options.system!r}: try --from {system}"
-    first = (found.unmatched or found.ignored or [Listed(members[0].name, members[0].problem)])[0]
+    first = (found.unmatched or found.ignored or [SkippedEntry(members[0].name, members[0].problem)])[0]
     return f"{file.name} holds no submission of the form {options.system!r}: {clean_name(first.name)} {first.reason}"
 
 
-def _match(found: Sorted, roster: Roster) -> dict[str, list[Upload]]:
+def _match(found: UploadsByPerson, roster: Roster) -> dict[str, list[Upload]]:
     """Uploads by student, in order of their ids; people who fit nobody, or one student together, become unmatched."""
     people: dict[str, list[Person]] = {}
     for person in list(found.uploads):
@@ -244,22 +265,22 @@ def _match(found: Sorted, roster: Roster) -> dict[str, list[Upload]]:
 
 
 def _collect_one(
-    source: Source,
+    source: UploadSource,
     student: str,
     uploads: Sequence[Upload],
-    place: Place,
+    place: SubmissionPlace,
     options: Options,
     now: datetime,
     record: Record | None,
     archives: _Archives,
-) -> Outcome:
+) -> UploadOutcome:
     with _scratch(place, options) as scratch:
         done = assemble(source, uploads, scratch, options.rules, place.scratch_mib)
         state = _settle(student, done, place, options, scratch, now)
     for item in done.arrived:
         archives.add(student, item)
         _note_arrived(record, student, item, state)
-    if state in (State.COLLECTED, State.REPLACED, State.UNCHANGED):
+    if state in (UploadState.COLLECTED, UploadState.REPLACED, UploadState.UNCHANGED):
         for name, placed in sorted(done.files.items()):
             copied = placed.copied
             row = {"student": student, "original": name, "sha256": copied.sha256, "verdict": state.value}
@@ -273,38 +294,40 @@ def _collect_one(
     for remark in few(remarks, MOST_RECORDED):
         _note(record, "remark", student=student, remark=remark)
     late = tuple(clean_name(item.upload.member.name) for item in done.late)
-    return Outcome(student, state, len(done.files), done.submitted_at, _shown(remarks), late, is_bound=marked)
+    return UploadOutcome(student, state, len(done.files), done.submitted_at, _shown(remarks), late, is_bound=marked)
 
 
 def _shown(remarks: Sequence[str]) -> tuple[str, ...]:
     return tuple(few(remarks, MOST_REMARKS, "more, see the record"))
 
 
-def _refuse(student: str, uploads: Sequence[Upload], error: Exception, record: Record | None) -> Outcome:
+def _refuse(student: str, uploads: Sequence[Upload], error: Exception, record: Record | None) -> UploadOutcome:
     """One student's end where something came up that is not the machine's: an error in their own files or folder, or a
     slip of ours on them. What lay in the folder before is still there."""
     reason = reason_of(error)
     for upload in uploads:
         row = {"student": student, "person": upload.person.label, "original": upload.member.name}
-        _note(record, "upload", verdict=State.REFUSED.value, remark=reason, **row)
+        _note(record, "upload", verdict=UploadState.REFUSED.value, remark=reason, **row)
     _note(record, "remark", student=student, remark=reason)
-    return Outcome(student, State.REFUSED, remarks=(reason,))
+    return UploadOutcome(student, UploadState.REFUSED, remarks=(reason,))
 
 
-def _settle(student: str, done: Assembled, place: Place, options: Options, scratch: Path, now: datetime) -> State:
+def _settle(
+    student: str, done: SubmissionDraft, place: SubmissionPlace, options: Options, scratch: Path, now: datetime
+) -> UploadState:
     """Put a submission into its folder, unless there is a reason not to; the older one is moved away, never merged."""
     if done.refusal:
-        return State.REFUSED
+        return UploadState.REFUSED
     if not done.files:
-        return State.LATE
+        return UploadState.LATE
     folder = place.folder_of(student)
     if folder.is_symlink() or folder.parent.is_symlink():
         raise OSError(errno.ELOOP, "a symbolic link: put the folder itself in its place", str(folder))
     exists = os.path.lexists(folder)
     if exists and _is_same(folder, done):
-        return State.UNCHANGED
+        return UploadState.UNCHANGED
     if exists and _stays(folder, done, options.rules):
-        return State.OLDER
+        return UploadState.OLDER
     if not options.dry_run:
         staged = scratch / "submission"
         staged.mkdir()
@@ -315,7 +338,7 @@ def _settle(student: str, done: Assembled, place: Place, options: Options, scrat
         kept = _put(staged, folder, place.intake / "replaced" / place.assignment / student / stamp(now))
         if kept is not None and place.intake not in kept.parents:
             done.remarks.append(f"the older folder could not be moved to another disk: it is {clean_name(str(kept))}")
-    return State.REPLACED if exists else State.COLLECTED
+    return UploadState.REPLACED if exists else UploadState.COLLECTED
 
 
 def _put(staged: Path, folder: Path, kept: Path) -> Path | None:
@@ -363,7 +386,7 @@ def _move_in(staged: Path, folder: Path) -> None:
             os.rename(shutil.copytree(staged, Path(beside) / "submission"), folder)
 
 
-def _is_same(folder: Path, done: Assembled) -> bool:
+def _is_same(folder: Path, done: SubmissionDraft) -> bool:
     """Whether the folder holds just these files, apart from what nbgrader wrote."""
     if not folder.is_dir():
         return False
@@ -382,7 +405,7 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _stays(folder: Path, done: Assembled, rules: Rules) -> bool:
+def _stays(folder: Path, done: SubmissionDraft, rules: Rules) -> bool:
     """Whether what was collected before was handed in later, and still in time."""
     before = handed_in_at(folder)
     if before is None:
@@ -392,7 +415,7 @@ def _stays(folder: Path, done: Assembled, rules: Rules) -> bool:
 
 
 @contextmanager
-def _scratch(place: Place, options: Options) -> Iterator[Path]:
+def _scratch(place: SubmissionPlace, options: Options) -> Iterator[Path]:
     """A folder for one student's files, on the course's own disk unless nothing may be touched there."""
     if not options.dry_run:
         place.intake.mkdir(parents=True, exist_ok=True)
@@ -401,7 +424,7 @@ def _scratch(place: Place, options: Options) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def _record_of(place: Place, options: Options, now: datetime) -> AbstractContextManager[Record | None]:
+def _record_of(place: SubmissionPlace, options: Options, now: datetime) -> AbstractContextManager[Record | None]:
     return nullcontext() if options.dry_run else open_record(place.intake, place.assignment, now)
 
 
@@ -410,7 +433,7 @@ def _note(record: Record | None, kind: str, **values: str | int) -> None:
         record.write(kind, **values)
 
 
-def _note_arrived(record: Record | None, student: str, item: Arrived, state: State) -> None:
+def _note_arrived(record: Record | None, student: str, item: ReceivedFile, state: UploadState) -> None:
     """One row for an upload, also for one that was not taken."""
     verdict = state.value if item.verdict == "taken" else item.verdict
     _note(
@@ -428,7 +451,7 @@ def _note_arrived(record: Record | None, student: str, item: Arrived, state: Sta
     )
 
 
-def _notes(found: Sorted, options: Options) -> Iterator[str]:
+def _notes(found: UploadsByPerson, options: Options) -> Iterator[str]:
     """What concerns the whole export."""
     if options.roster.unused:
         yield f"Columns of the roster that are not used: {', '.join(options.roster.unused)}"

@@ -38,7 +38,7 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class Listed:
+class SkippedEntry:
     """A person, or an entry of the export, that no submission was made of, and why; `files` are a person's entries."""
 
     name: str
@@ -47,12 +47,12 @@ class Listed:
 
 
 @dataclass
-class Sorted:
+class UploadsByPerson:
     """What an export holds, by person."""
 
     uploads: dict[Person, list[Upload]] = field(default_factory=dict)
-    ignored: list[Listed] = field(default_factory=list)
-    unmatched: list[Listed] = field(default_factory=list)
+    ignored: list[SkippedEntry] = field(default_factory=list)
+    unmatched: list[SkippedEntry] = field(default_factory=list)
 
     def add(self, upload: Upload) -> None:
         self.uploads.setdefault(upload.person, []).append(upload)
@@ -60,23 +60,23 @@ class Sorted:
     def leave_out(self, person: Person, reason: str) -> None:
         """Collect nothing of a person."""
         files = tuple(upload.member.name for upload in self.uploads.pop(person))
-        self.unmatched.append(Listed(person.label, reason, files))
+        self.unmatched.append(SkippedEntry(person.label, reason, files))
 
 
-def sort_canvas(members: Sequence[Member], known: Callable[[str], bool], ids: Iterable[str] = ()) -> Sorted:
+def sort_canvas(members: Sequence[Member], known: Callable[[str], bool], ids: Iterable[str] = ()) -> UploadsByPerson:
     """The files of Canvas's "Download Submissions", `<name>[_LATE]_<user id>_<attachment id>_<file>`.
 
     `known` tells the names that the assignment has: only towards those is a resubmission's suffix taken off. `ids` are
     the roster's user ids.
     """
-    found = Sorted()
+    found = UploadsByPerson()
     stripped = _strip_wrapper(members)
     users = set(ids) | {match["numbers"].split("_")[0] for _, name in stripped if (match := _plain_canvas(name))}
     for member, name in stripped:
         text = CANVAS_TEXT.fullmatch(name)
         if text:
             kind = "text typed into Canvas" if text["kind"] == "text" else "a link, not a file"
-            found.ignored.append(Listed(member.name, kind))
+            found.ignored.append(SkippedEntry(member.name, kind))
         elif anonymous := CANVAS_ANONYMOUS.fullmatch(name):
             person = Person("canvas", f"anon_{anonymous['id']}", "anonymous")
             found.add(_canvas_upload(person, member, anonymous, anonymous["file"], anonymous["rest"], known))
@@ -84,13 +84,13 @@ def sort_canvas(members: Sequence[Member], known: Callable[[str], bool], ids: It
             user, file, rest = _split_numbers(match)
             if _is_ambiguous(match, rest, users, known):
                 reason = "its user id cannot be told from the other numbers: unpack it by hand"
-                found.unmatched.append(Listed(member.name, reason))
+                found.unmatched.append(SkippedEntry(member.name, reason))
             else:
                 person = Person("canvas", user, match["name"])
                 found.add(_canvas_upload(person, member, match, file, rest, known))
         else:
             reason = member.problem or "is not named as Canvas names files (<name>_<user id>_<file id>_<file>)"
-            found.unmatched.append(Listed(member.name, reason))
+            found.unmatched.append(SkippedEntry(member.name, reason))
     return found
 
 
@@ -143,13 +143,13 @@ def _strip_wrapper(members: Sequence[Member]) -> list[tuple[Member, str]]:
     return [(member, member.name) for member in members]
 
 
-def sort_moodle(members: Sequence[Member]) -> Sorted:
+def sort_moodle(members: Sequence[Member]) -> UploadsByPerson:
     """The files of Moodle's "Download all submissions", in folders or flat:
     `<full name>_<participant id>_assignsubmission_file[/ or _]<file>`.
 
     Full names hold no underscore in an export: Moodle makes it a space.
     """
-    found = Sorted()
+    found = UploadsByPerson()
     as_given = [(member, member.name) for member in members]
     if not any(MOODLE.fullmatch(name) for _, name in as_given):
         as_given = _strip_wrapper(members)
@@ -157,22 +157,24 @@ def sort_moodle(members: Sequence[Member]) -> Sorted:
         match = MOODLE.fullmatch(name)
         if match is None:
             reason = "is not named as Moodle names files (<name>_<participant id>_assignsubmission_file/<file>)"
-            found.unmatched.append(Listed(member.name, member.problem or reason))
+            found.unmatched.append(SkippedEntry(member.name, member.problem or reason))
         elif match["kind"] != "file":
             what = "text typed into Moodle" if match["kind"] == "onlinetext" else f"no file ({match['kind']})"
-            found.ignored.append(Listed(member.name, what))
+            found.ignored.append(SkippedEntry(member.name, what))
         else:
             person = Person("moodle", match["id"], match["name"])
             found.add(Upload(person, member, match["path"] or match["file"]))
     return found
 
 
-def sort_folder(members: Sequence[Member], assignment: str, knows: Callable[[str], bool], *, zipped: bool) -> Sorted:
+def sort_folder(
+    members: Sequence[Member], assignment: str, knows: Callable[[str], bool], *, zipped: bool
+) -> UploadsByPerson:
     """A folder with a subfolder or a zip for each student. A zip of such a folder may have one folder around it.
 
     `knows` tells whether a name is a student's.
     """
-    found = Sorted()
+    found = UploadsByPerson()
     names = [(member, member.name) for member in members]
     if zipped and _is_wrapped([name for _, name in names], assignment, knows):
         names = _strip_wrapper(members)
@@ -184,7 +186,7 @@ def sort_folder(members: Sequence[Member], assignment: str, knows: Callable[[str
             found.add(Upload(Person("folder", top[:-4], top[:-4]), member, f"{assignment}-submission.zip"))
         else:
             reason = member.problem or "is neither a student's folder nor a student's zip"
-            found.unmatched.append(Listed(member.name, reason))
+            found.unmatched.append(SkippedEntry(member.name, reason))
     _refuse_lookalikes(found)
     return found
 
@@ -201,7 +203,7 @@ def _is_wrapped(names: Sequence[str], assignment: str, knows: Callable[[str], bo
     return not (inside | files) & own and all(file.lower().endswith(".zip") for file in files)
 
 
-def _refuse_lookalikes(found: Sorted) -> None:
+def _refuse_lookalikes(found: UploadsByPerson) -> None:
     """Names that differ only in capitals are not taken for two students, nor for one."""
     by_fold: dict[str, list[Person]] = {}
     for person in found.uploads:

@@ -9,8 +9,8 @@ from enum import Enum
 from pathlib import Path
 
 from autograder.core.text import clean_name
-from autograder.handin.collect.archive import Copied
-from autograder.handin.roster import Held
+from autograder.handin.collect.archive import FileDigest
+from autograder.handin.roster import StudentReceipt
 from autograder.handin.submission import MOST_FILES
 
 RECEIPT = "receipt.json"
@@ -31,18 +31,18 @@ class Receipt(str, Enum):
 class CheckedReceipt:
     """A student's receipt, and what it is worth."""
 
-    held: Held
+    held: StudentReceipt
     verdict: Receipt
 
 
 def check_held(
-    held: Iterable[Held], taken: Mapping[str, set[str]], arrived: Mapping[str, set[str]]
+    held: Iterable[StudentReceipt], taken: Mapping[str, set[str]], arrived: Mapping[str, set[str]]
 ) -> list[CheckedReceipt]:
     """Compare the receipts that students hold with the SHA-256 of the archives that arrived, and that were taken."""
     return [CheckedReceipt(one, _verdict(one, taken, arrived)) for one in held]
 
 
-def _verdict(held: Held, taken: Mapping[str, set[str]], arrived: Mapping[str, set[str]]) -> Receipt:
+def _verdict(held: StudentReceipt, taken: Mapping[str, set[str]], arrived: Mapping[str, set[str]]) -> Receipt:
     if held.sha256 in taken.get(held.student, set()):
         return Receipt.VERIFIED
     if not arrived.get(held.student):
@@ -50,7 +50,7 @@ def _verdict(held: Held, taken: Mapping[str, set[str]], arrived: Mapping[str, se
     return Receipt.EARLIER if held.sha256 in arrived[held.student] else Receipt.DIFFERS
 
 
-def check_receipt(path: Path, files: Mapping[str, Copied]) -> list[str]:
+def check_receipt(path: Path, files: Mapping[str, FileDigest]) -> list[str]:
     """Compare files with the kit's receipt for them. Returns a remark on each that is changed, missing or added."""
     try:
         packed = _read(path)
@@ -67,7 +67,7 @@ def check_receipt(path: Path, files: Mapping[str, Copied]) -> list[str]:
     return sorted(remarks)
 
 
-def _read(path: Path) -> dict[str, Copied]:
+def _read(path: Path) -> dict[str, FileDigest]:
     with open(path, "rb") as file:
         content = file.read(MOST_RECEIPT_BYTES + 1)
     if len(content) > MOST_RECEIPT_BYTES:
@@ -78,10 +78,10 @@ def _read(path: Path) -> dict[str, Copied]:
     return dict(_file_of(entry) for entry in data["files"])
 
 
-def _file_of(entry: object) -> tuple[str, Copied]:
+def _file_of(entry: object) -> tuple[str, FileDigest]:
     if not isinstance(entry, dict):
         raise TypeError("not an entry")
     name, digest, size = entry["name"], entry["sha256"], entry["size"]
     if not (isinstance(name, str) and isinstance(digest, str) and isinstance(size, int)):
         raise TypeError("not an entry")
-    return name, Copied(digest, size)
+    return name, FileDigest(digest, size)

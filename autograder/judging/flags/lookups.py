@@ -16,13 +16,13 @@ from autograder.core.text import clean_name
 from autograder.graphs.analysis.flow import (
     Shape,
     Shapes,
-    as_read,
     bits,
     carries_data,
     first,
     names,
     references,
     tensor_masks,
+    without_in_place_writes,
 )
 from autograder.graphs.model_graph import ModelGraph, Node, TensorInfo
 
@@ -52,7 +52,7 @@ def lookup_flags(notebook: str, graph: ModelGraph, shapes: Shapes) -> list[Flag]
 
 def _lookups(graph: ModelGraph, shapes: Shapes) -> Iterator[tuple[Node, TensorInfo]]:
     """Nodes that search or pick, and the table in which."""
-    graph, shapes = as_read(graph, shapes)
+    graph, shapes = without_in_place_writes(graph, shapes)
     carries, masks = carries_data(graph), tensor_masks(graph, False)
     of_length = _by_length(graph)
     long = reduce(or_, of_length.values(), 0)

@@ -8,6 +8,7 @@ from enum import Enum
 from functools import cached_property
 from pathlib import Path
 
+from autograder.core.errors import AutograderError
 from autograder.core.grade_report import CheckResult, GradeReport, Status
 from autograder.core.rows import EXACT, Mark, Row, Standing
 from autograder.core.text import clean_name
@@ -15,11 +16,11 @@ from autograder.course.gradebook import read_marks, read_standings
 from autograder.course.report_store import load_reports
 
 
-class ExportError(RuntimeError):
+class ExportError(AutograderError):
     """Marks that cannot be exported; the message says what was expected, found, and the remedy."""
 
 
-class State(str, Enum):
+class ExportState(str, Enum):
     """Whether somebody's total is final, and why it is not."""
 
     FINAL = "final"
@@ -48,7 +49,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ClassEntry:
     """One student: marks and report are empty where nothing was graded."""
 
     row: Row
@@ -74,18 +75,18 @@ class Entry:
         return tuple(dict.fromkeys([*waiting, *self.row.undecided]))
 
     @property
-    def state(self) -> State:
+    def state(self) -> ExportState:
         if self.row.failed:
-            return State.FAULT
+            return ExportState.FAULT
         if not self.row.marks:
             is_graded = bool(self.row.report.checks) or self.standing.is_submitted
-            return State.UNRECORDED if is_graded else State.ABSENT
-        return State.WAITING if self.waits_for else State.FINAL
+            return ExportState.UNRECORDED if is_graded else ExportState.ABSENT
+        return ExportState.WAITING if self.waits_for else ExportState.FINAL
 
     @property
     def reason(self) -> str:
         """The state in words, with the cells that wait."""
-        cells = f" ({', '.join(self.waits_for)})" if self.state is State.WAITING else ""
+        cells = f" ({', '.join(self.waits_for)})" if self.state is ExportState.WAITING else ""
         return f"{self.state.value}{cells}"
 
     @property
@@ -96,7 +97,7 @@ class Entry:
     @property
     def points(self) -> float | None:
         """The gradebook's total so far, late penalties taken off; None where it has none that may be used."""
-        if self.state not in (State.FINAL, State.WAITING):
+        if self.state not in (ExportState.FINAL, ExportState.WAITING):
             return None
         return self.row.total.earned
 
@@ -107,9 +108,9 @@ class Entry:
 
     def total(self, policy: Policy) -> float | None:
         """The points that an export writes; None where the place stays blank."""
-        if self.state is State.ABSENT and policy.zeros:
+        if self.state is ExportState.ABSENT and policy.zeros:
             return 0.0
-        if self.state is State.WAITING and not policy.provisional:
+        if self.state is ExportState.WAITING and not policy.provisional:
             return None
         return self.points
 
@@ -138,7 +139,7 @@ class Classbook:
     """One assignment's entries in order of student ids. `checks` are (notebook, name) of all that anybody has."""
 
     assignment: str
-    entries: Sequence[Entry]
+    entries: Sequence[ClassEntry]
     cells: Sequence[Cell]
     checks: Sequence[tuple[str, str]]
 
@@ -169,7 +170,7 @@ def read_class(root: Path, db_url: str, assignment: str, students: Sequence[str]
     for student in known:
         report = reports.get(student, GradeReport(student, assignment, []))
         standing = standings.get(student, Standing(student))
-        entries.append(Entry(Row(report, marks.get(student, ()), standing), standing))
+        entries.append(ClassEntry(Row(report, marks.get(student, ()), standing), standing))
     chosen = [entry for entry in entries if not students or entry.student in students]
     return Classbook(assignment, chosen, cells_of(marks.values()), checks_of(entries))
 
@@ -180,7 +181,7 @@ def cells_of(marks: Iterable[Sequence[Mark]]) -> list[Cell]:
     return sorted(cells, key=lambda cell: (cell.notebook, cell.name))
 
 
-def checks_of(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+def checks_of(entries: Sequence[ClassEntry]) -> list[tuple[str, str]]:
     """The checks that anybody has, by notebook, each notebook's in the grader's order (taken from whoever has most).
 
     What stands for checks that the grader could not run is none.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from autograder.core.text import clean_name
 from autograder.handin.roster import Roster
-from autograder.review.exports.classbook import Classbook, Entry, ExportError, Policy, number
+from autograder.review.exports.classbook import Classbook, ClassEntry, ExportError, Policy, number
 from autograder.review.exports.sheet import Sheet
 
 NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)")
@@ -18,7 +18,7 @@ Claim = tuple[str, str]  # a kind of key ("lms_id" of the gradebook, "canvas_id"
 
 
 @dataclass(frozen=True)
-class Change:
+class GradeChange:
     """A grade that stood in the table and was another one."""
 
     student: str
@@ -30,7 +30,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Left:
+class Unmarked:
     """Somebody without a mark in the export, and why."""
 
     name: str
@@ -50,10 +50,10 @@ class Export:
 
     content: bytes
     marks: int
-    left: Sequence[Left] = ()
+    left: Sequence[Unmarked] = ()
     absent: Sequence[str] = ()
-    strangers: Sequence[Left] = ()
-    changed: Sequence[Change] = ()
+    strangers: Sequence[Unmarked] = ()
+    changed: Sequence[GradeChange] = ()
     same: int = 0
     remarks: Sequence[str] = ()
 
@@ -62,8 +62,8 @@ class Export:
 class Owners:
     """Whose row each row of a table is, and the rows that are nobody's."""
 
-    entries: Mapping[int, Entry]
-    strangers: Sequence[Left]
+    entries: Mapping[int, ClassEntry]
+    strangers: Sequence[Unmarked]
 
 
 def parse_number(text: str) -> float | None:
@@ -79,19 +79,21 @@ def own(book: Classbook, roster: Roster, rows: Mapping[int, tuple[str, Sequence[
     """
     known = {entry.student: entry for entry in book.entries}
     held = _gradebook_keys(book)
-    entries: dict[int, Entry] = {}
-    strangers: list[Left] = []
+    entries: dict[int, ClassEntry] = {}
+    strangers: list[Unmarked] = []
     taken: dict[str, str] = {}
     for row, (name, claims) in rows.items():
         found = {student for claim in claims if claim[1] for student in held.get(claim, ())}
         found |= {roster.keys[claim] for claim in claims if claim in roster.keys}
         if not found:
-            strangers.append(Left(name, "fits no student of the gradebook or the roster"))
+            strangers.append(Unmarked(name, "fits no student of the gradebook or the roster"))
         elif len(found) > 1:
             students = ", ".join(map(clean_name, sorted(found)))
-            strangers.append(Left(name, f"fits several students ({students}): correct the ids in the gradebook"))
+            strangers.append(Unmarked(name, f"fits several students ({students}): correct the ids in the gradebook"))
         elif (student := found.pop()) not in known:
-            strangers.append(Left(name, f"is {clean_name(student)} by the roster, whom the gradebook does not know"))
+            strangers.append(
+                Unmarked(name, f"is {clean_name(student)} by the roster, whom the gradebook does not know")
+            )
         elif student in taken:
             raise ExportError(f"two rows are those of {clean_name(student)}: {taken[student]} and {name}")
         else:
@@ -140,17 +142,17 @@ def fill(
     Where there is no mark to write, what stands in the table stays, too: it is not taken back.
     """
     values: dict[tuple[int, int], str] = {}
-    left: list[Left] = []
-    changed: list[Change] = []
+    left: list[Unmarked] = []
+    changed: list[GradeChange] = []
     marks = same = 0
     for row, entry in owners.entries.items():
         points, before = entry.total(policy), sheet.value(row, column)
         if points is None:
             if has_work(entry):
-                left.append(Left(entry.label, entry.reason + _stays(before)))
+                left.append(Unmarked(entry.label, entry.reason + _stays(before)))
             continue
         if before.upper() in untouched:
-            left.append(Left(entry.label, f"{before} stands in the table and stays"))
+            left.append(Unmarked(entry.label, f"{before} stands in the table and stays"))
             continue
         points = points if factor == 1.0 else round(points * factor, SCALED_DIGITS)
         held = parse_number(before)
@@ -160,13 +162,13 @@ def fill(
             continue
         values[row, column] = number(points, decimal)
         if before:
-            changed.append(Change(entry.label, clean_name(before), values[row, column]))
+            changed.append(GradeChange(entry.label, clean_name(before), values[row, column]))
     matched = {entry.student for entry in owners.entries.values()}
     for entry in book.entries:
         points = entry.total(policy)
         if entry.student not in matched and (points is not None or has_work(entry)):
             state = entry.reason if points is None else f"{number(points)} points"
-            left.append(Left(entry.label, f"{state}, but has no row in {sheet.name}"))
+            left.append(Unmarked(entry.label, f"{state}, but has no row in {sheet.name}"))
     absent = [e.label for e in book.entries if e.total(policy) is None and not has_work(e)]
     return values, Export(b"", marks, left, absent, owners.strangers, changed, same)
 
@@ -177,12 +179,12 @@ def _stays(before: str) -> str:
 
 def account(book: Classbook, policy: Policy, content: bytes) -> Export:
     """The account of an export that has everybody's mark that there is."""
-    left = [Left(e.label, e.reason) for e in book.entries if e.total(policy) is None and has_work(e)]
+    left = [Unmarked(e.label, e.reason) for e in book.entries if e.total(policy) is None and has_work(e)]
     absent = [e.label for e in book.entries if e.total(policy) is None and not has_work(e)]
     return Export(content, len(book.entries) - len(left) - len(absent), left, absent)
 
 
-def has_work(entry: Entry) -> bool:
+def has_work(entry: ClassEntry) -> bool:
     """Whether something was handed in."""
     return entry.standing.is_submitted or bool(entry.row.report.checks)
 

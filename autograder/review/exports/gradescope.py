@@ -16,7 +16,7 @@ from autograder.core.files import write_atomically
 from autograder.core.grade_report import CheckResult, Status
 from autograder.core.text import clean_name, clean_text
 from autograder.core.wording import details, status_words
-from autograder.review.exports.classbook import Cell, Classbook, Entry, Policy, exact, number
+from autograder.review.exports.classbook import Cell, Classbook, ClassEntry, Policy, exact, number
 from autograder.review.exports.fill import Export, account
 
 RESULTS = "results.json"
@@ -25,7 +25,7 @@ SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,199}")
 VISIBILITY = {"always": "visible", "after the deadline": "after_due_date", "title only": "visible", "never": "hidden"}
 
 
-def results(book: Classbook, entry: Entry, policy: Policy, feedback: Feedback) -> dict[str, Any]:
+def results(book: Classbook, entry: ClassEntry, policy: Policy, feedback: Feedback) -> dict[str, Any]:
     """The content of one student's `results.json`.
 
     `score` is the gradebook's total, which counts for Gradescope whatever the tests add up to: a late penalty is taken
@@ -46,13 +46,13 @@ def results(book: Classbook, entry: Entry, policy: Policy, feedback: Feedback) -
     }
 
 
-def _output(entry: Entry) -> str:
+def _output(entry: ClassEntry) -> str:
     late = f"Late penalty: {number(-entry.penalty)} points." if entry.penalty else ""
     waiting = f"Not final: waiting for a manual mark on {', '.join(entry.waits_for)}." if entry.waits_for else ""
     return " ".join(filter(None, (late, waiting)))
 
 
-def _cell_tests(book: Classbook, entry: Entry, cell: Cell, feedback: Feedback) -> list[dict[str, Any]]:
+def _cell_tests(book: Classbook, entry: ClassEntry, cell: Cell, feedback: Feedback) -> list[dict[str, Any]]:
     """The checks of a grade cell, with points unless a person gave others; then one more test has the cell's points."""
     checks = [c for c in entry.row.report.checks if (c.notebook, c.cell) == (cell.notebook, cell.name)]
     mark = entry.mark(cell)

@@ -12,8 +12,18 @@ from typing import Literal
 
 from autograder.core.text import clean_name, csv_cell
 from autograder.handin.roster import PARTICIPANT, Roster, spellings
-from autograder.review.exports.classbook import Classbook, Entry, ExportError, Policy, number
-from autograder.review.exports.fill import Claim, Export, Left, Owners, account, fill, own, parse_number, scale_factor
+from autograder.review.exports.classbook import Classbook, ClassEntry, ExportError, Policy, number
+from autograder.review.exports.fill import (
+    Claim,
+    Export,
+    Owners,
+    Unmarked,
+    account,
+    fill,
+    own,
+    parse_number,
+    scale_factor,
+)
 from autograder.review.exports.plain import Value, csv_bytes
 from autograder.review.exports.sheet import Sheet, read_sheet
 
@@ -22,7 +32,7 @@ HEADERS: Mapping[Identity, str] = {"email": "Email address", "id-number": "ID nu
 GRADE, MAXIMUM, IDENTIFIER, COMMENTS = "Grade", "Maximum Grade", "Identifier", "Feedback comments"
 
 
-def comment(book: Classbook, entry: Entry) -> str:
+def comment(book: Classbook, entry: ClassEntry) -> str:
     """Points for each notebook and the late penalty, in one line; nothing of any check."""
     parts = []
     for notebook in book.notebooks:
@@ -50,13 +60,13 @@ def moodle_csv(
     item = item or book.assignment
     header: list[Value] = [HEADERS[by], item]
     rows: list[list[Value]] = [header + ([f"{item} (feedback)"] if comments else [])]
-    nameless: list[Left] = []
+    nameless: list[Unmarked] = []
     for entry in book.entries:
         points, identity = entry.total(policy), _identity(entry, by, roster or Roster())
         if points is None:
             continue
         if not identity:
-            nameless.append(Left(entry.label, f"{number(points)} points, but no {HEADERS[by]} in the gradebook"))
+            nameless.append(Unmarked(entry.label, f"{number(points)} points, but no {HEADERS[by]} in the gradebook"))
             continue
         row: list[Value] = [identity, points]
         rows.append([*row, comment(book, entry)] if comments else row)
@@ -68,7 +78,7 @@ def moodle_csv(
     return replace(export, marks=len(rows) - 1, left=[*export.left, *nameless])
 
 
-def _identity(entry: Entry, by: Identity, roster: Roster) -> str:
+def _identity(entry: ClassEntry, by: Identity, roster: Roster) -> str:
     """As the gradebook has it, else as the one address of the roster."""
     if by == "id-number":
         return entry.standing.lms_id.strip()
@@ -118,13 +128,13 @@ def _own_worksheet(sheet: Sheet, rows: list[int], book: Classbook, roster: Roste
         by_roster = roster.keys.get(("moodle_id", _participant(sheet, row))) == entry.student
         problem = "" if by_roster else _contradiction(sheet, row, entry)
         if problem:
-            strangers.append(Left(_name(sheet, row), problem))
+            strangers.append(Unmarked(_name(sheet, row), problem))
         else:
             entries[row] = entry
     return Owners(entries, strangers)
 
 
-def _contradiction(sheet: Sheet, row: int, entry: Entry) -> str:
+def _contradiction(sheet: Sheet, row: int, entry: ClassEntry) -> str:
     """What speaks against a row's being a student's, or nothing."""
     email, known = _cell(sheet, row, "Email address").casefold(), entry.standing.email.strip().casefold()
     if email and known:

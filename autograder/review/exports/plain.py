@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from autograder.core.text import csv_cell
-from autograder.review.exports.classbook import Cell, Classbook, Entry, Policy, number
+from autograder.review.exports.classbook import Cell, Classbook, ClassEntry, Policy, number
 
 Value = str | float | None
 LONG_HEADER = ("student", "notebook", "cell", "check", "title", "earned", "maximum", "status", "message", "hint")
@@ -32,7 +32,7 @@ def wide_csv(book: Classbook, policy: Policy) -> bytes:
     return csv_bytes([header, *(_wide_row(book, entry, policy) for entry in book.entries)])
 
 
-def _wide_row(book: Classbook, entry: Entry, policy: Policy) -> list[Value]:
+def _wide_row(book: Classbook, entry: ClassEntry, policy: Policy) -> list[Value]:
     standing = entry.standing
     row: list[Value] = [entry.student, standing.last_name, standing.first_name, standing.email, standing.lms_id]
     row += [entry.state.value, "; ".join(entry.waits_for)]
@@ -43,14 +43,14 @@ def _wide_row(book: Classbook, entry: Entry, policy: Policy) -> list[Value]:
     return row + [_earned(entry, notebook, name) for notebook, name in book.checks]
 
 
-def _cell_values(entry: Entry, cell: Cell) -> tuple[float | None, float | None, float | None]:
+def _cell_values(entry: ClassEntry, cell: Cell) -> tuple[float | None, float | None, float | None]:
     mark = entry.mark(cell)
     if mark is None:
         return None, None, None
     return None if entry.row.failed else mark.automatic, mark.manual, mark.extra_credit
 
 
-def _earned(entry: Entry, notebook: str, name: str) -> float | None:
+def _earned(entry: ClassEntry, notebook: str, name: str) -> float | None:
     """A check's points; None where it has no automatic result that would be right."""
     check = entry.check(notebook, name)
     return None if check is None or entry.row.failed or check.status.needs_person else check.earned

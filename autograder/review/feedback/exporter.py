@@ -60,7 +60,7 @@ Resources = dict[str, Any]
 
 
 @dataclass
-class Left:
+class PagesRoom:
     """What the pages of one submission may still take: seconds of computing, and bytes."""
 
     seconds: float
@@ -80,7 +80,7 @@ class FeedbackExporter(HTMLExporter):  # type: ignore[misc]
         self.root = Path(self.parent.coursedir.root)
         self.feedback, self.standings = self._look_up()
         self._others: list[GradeReport] | None = None
-        self._left: dict[str, Left] = {}  # by student
+        self._left: dict[str, PagesRoom] = {}  # by student
         keep_files_out(self.parent)
 
     def from_filename(self, filename: str, resources: Resources | None = None, **kw: Any) -> tuple[str, Resources]:
@@ -105,7 +105,7 @@ class FeedbackExporter(HTMLExporter):  # type: ignore[misc]
         """Preprocessors here, where the gradebook is known; the page in a process with limits."""
         notebook, resources = Exporter.from_notebook_node(self, nb, resources, **kw)
         student = resources["nbgrader"]["student"]
-        left = self._left.setdefault(student, Left(SUBMISSION_SECONDS, MOST_PAGES))
+        left = self._left.setdefault(student, PagesRoom(SUBMISSION_SECONDS, MOST_PAGES))
         bounds = Bounds(cpu_seconds=min(PAGE_SECONDS, left.seconds), memory_mib=PAGE_MEMORY_MIB, answer_mib=64)
         before = _spent()
         try:

@@ -24,7 +24,7 @@ from rapidfuzz.distance import Indel, LCSseq
 
 from autograder.core.text import clean_text
 from autograder.handin.cells import is_solution, is_test_cell, source_of
-from autograder.review.integrity.signals import Evidence, Line, Spread
+from autograder.review.integrity.signals import LinePair, SignalEvidence, Spread
 
 CODE, WORDS = "code", "words"
 # docs/integrity.md says how alike the course's honest designs are.
@@ -50,7 +50,7 @@ class CodeLine:
 
 
 @dataclass(frozen=True)
-class Answer:
+class NotebookAnswer:
     """What a student wrote in one notebook, code or text, and the words in it that can be somebody's own."""
 
     owner: str
@@ -71,7 +71,7 @@ class Public:
 # Reading
 
 
-def answers_of(owner: str, notebooks: Mapping[str, Mapping[str, Any]], public: Public) -> list[Answer]:
+def answers_of(owner: str, notebooks: Mapping[str, Mapping[str, Any]], public: Public) -> list[NotebookAnswer]:
     """The answers in (repaired) notebooks: solution cells and cells of the student's own, without the public lines."""
     found = []
     for notebook, content in notebooks.items():
@@ -82,7 +82,7 @@ def answers_of(owner: str, notebooks: Mapping[str, Mapping[str, Any]], public: P
             lines, words = read_sources(kind, _bounded(sources))
             lines = [line for line in lines if line.tokens not in public.lines]
             if lines:
-                found.append(Answer(owner, notebook, kind, lines, frozenset(words) - public.words))
+                found.append(NotebookAnswer(owner, notebook, kind, lines, frozenset(words) - public.words))
     return found
 
 
@@ -211,7 +211,9 @@ def _code_words(lexed: Sequence[tuple[Any, str]]) -> Iterator[str]:
 # Comparing
 
 
-def without_common(answers: Sequence[Answer], is_course: Collection[str], groups: Mapping[str, str]) -> list[Answer]:
+def without_common(
+    answers: Sequence[NotebookAnswer], is_course: Collection[str], groups: Mapping[str, str]
+) -> list[NotebookAnswer]:
     """The answers (of one place) without the lines that many in the class wrote; a group counts once. In a small class
     nothing is left out: a few who share an answer would be most of it."""
     writers: dict[tuple[str, ...], set[str]] = {}
@@ -227,11 +229,11 @@ def without_common(answers: Sequence[Answer], is_course: Collection[str], groups
     return [_only(answer, [line for line in answer.lines if line.tokens not in common]) for answer in answers]
 
 
-def _only(answer: Answer, lines: Sequence[CodeLine]) -> Answer:
-    return Answer(answer.owner, answer.notebook, answer.kind, lines, answer.own_words)
+def _only(answer: NotebookAnswer, lines: Sequence[CodeLine]) -> NotebookAnswer:
+    return NotebookAnswer(answer.owner, answer.notebook, answer.kind, lines, answer.own_words)
 
 
-def similarities(answers: Sequence[Answer]) -> Floats:
+def similarities(answers: Sequence[NotebookAnswer]) -> Floats:
     """(n, n) in 0..1: the share of tokens that two answers have in common in one order (normalised indel similarity),
     in the order of the notebook or with functions and classes sorted, whichever is higher."""
     letters: dict[str, str] = {}
@@ -267,11 +269,11 @@ def _sorted_blocks(lines: Sequence[CodeLine]) -> list[CodeLine]:
 class Alike:
     """What one place has to say: evidence by pair of owners, and how the class's own pairs are distributed."""
 
-    evidence: Mapping[tuple[str, str], Evidence]
+    evidence: Mapping[tuple[str, str], SignalEvidence]
     spread: Spread
 
 
-def compare_place(answers: Sequence[Answer], is_course: Collection[str], groups: Mapping[str, str]) -> Alike:
+def compare_place(answers: Sequence[NotebookAnswer], is_course: Collection[str], groups: Mapping[str, str]) -> Alike:
     """Compare all answers of one notebook and kind. Members of a group are no pair, nor are two things of the
     course's."""
     notebook, kind = answers[0].notebook, answers[0].kind
@@ -304,13 +306,15 @@ def threshold_of(own: NDArray[Any]) -> float:
     return min(max(LEAST_ALIKE, middle + ROBUST_DEVIATIONS * deviation), MOST_THRESHOLD)
 
 
-def _is_pair(one: Answer, other: Answer, is_course: Collection[str], groups: Mapping[str, str]) -> bool:
+def _is_pair(one: NotebookAnswer, other: NotebookAnswer, is_course: Collection[str], groups: Mapping[str, str]) -> bool:
     if one.owner in is_course and other.owner in is_course:
         return False
     return groups.get(one.owner, one.owner) != groups.get(other.owner, other.owner)
 
 
-def _evidence(one: Answer, other: Answer, value: float, rarity: Mapping[str, int], class_size: int) -> Evidence:
+def _evidence(
+    one: NotebookAnswer, other: NotebookAnswer, value: float, rarity: Mapping[str, int], class_size: int
+) -> SignalEvidence:
     counts = [sum(len(line.tokens) for line in answer.lines) for answer in (one, other)]
     what = "tokens" if one.kind == CODE else "words"
     text = f"{value:.0%} alike, of {counts[0]} and {counts[1]} {what} that are left."
@@ -321,18 +325,18 @@ def _evidence(one: Answer, other: Answer, value: float, rarity: Mapping[str, int
         kinds = "names, comments and strings" if one.kind == CODE else "words"
         text += f" {kinds.capitalize()} that nobody else has: {shown}{more}."
     strength = 0.9 * value * min(1.0, min(counts) / FULL_TOKENS)
-    return Evidence(one.kind, one.notebook, strength, text, passage_of(one.lines, other.lines))
+    return SignalEvidence(one.kind, one.notebook, strength, text, passage_of(one.lines, other.lines))
 
 
-def passage_of(one: Sequence[CodeLine], other: Sequence[CodeLine]) -> tuple[Line, ...]:
+def passage_of(one: Sequence[CodeLine], other: Sequence[CodeLine]) -> tuple[LinePair, ...]:
     """The lines that are left of two answers, facing each other where their tokens agree."""
     left, right = ([line.tokens for line in lines] for lines in (one, other))
-    rows: list[Line] = []
+    rows: list[LinePair] = []
     for step in LCSseq.opcodes(left, right):
         mine, theirs = one[step.src_start : step.src_end], other[step.dest_start : step.dest_end]
         for place in range(max(len(mine), len(theirs))):
             texts = [clean_text(side[place].text) if place < len(side) else "" for side in (mine, theirs)]
-            rows.append(Line(texts[0], texts[1], step.tag == "equal"))
+            rows.append(LinePair(texts[0], texts[1], step.tag == "equal"))
     first = next((index for index, row in enumerate(rows) if row.same), 0)
     start = max(0, min(first - 2, len(rows) - MOST_SHOWN_LINES))
     return tuple(rows[start : start + MOST_SHOWN_LINES])

@@ -25,13 +25,13 @@ from autograder.graders.answers import answered, evidence_for
 from autograder.graders.networks import networks
 from autograder.graphs.runner import RunnerFault, RunnerProblem
 from autograder.judging.accuracy import Evaluate, NotLogits, classify
-from autograder.judging.check_language import CheckEnded, Graded
+from autograder.judging.check_language import CheckContext, CheckEnded
 from autograder.judging.checkpoint import CheckpointProblem, fit_checkpoint
 from autograder.judging.datasets import DataError, Dataset, Images, Labels
 from autograder.judging.evidence import EXPORTED_BATCH
 from autograder.judging.flags.paired import mirrored, moved
 from autograder.judging.normalisation import DEFAULT, Normalisation, NotANormalisation, recover_normalisation
-from autograder.review.integrity.signals import Comparison, Judged
+from autograder.review.integrity.signals import ImageComparison, StudentComparisons
 
 TEST_IMAGES = 2_000
 LEAST_HOLD_OUT = 100
@@ -61,7 +61,7 @@ class HoldOut:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RecallOutcome:
     """Which images one model got right: `test` and its changed forms of the same images, and the hold-out's."""
 
     student: str
@@ -139,18 +139,18 @@ def _read_image(file: Path) -> Images:
 # Running a model
 
 
-def run_model(student: str, graded: Graded, checkpoint: Any, hold_out: HoldOut | None) -> Outcome:
+def run_model(student: str, graded: CheckContext, checkpoint: Any, hold_out: HoldOut | None) -> RecallOutcome:
     """Which images the handed-in weights classify rightly, in the graph that was kept when it was graded."""
     try:
         with_model = _load_model(graded, checkpoint)
         return _try_images(student, *with_model, graded.test_set(), graded.secret, hold_out)
     except (CheckEnded, CheckpointProblem, NotANormalisation, RunnerProblem, NotLogits) as problem:
-        return Outcome(student, problem=" ".join(str(problem).split()))
+        return RecallOutcome(student, problem=" ".join(str(problem).split()))
     except RunnerFault as fault:
         raise DataError(f"model graphs cannot be run: {fault}. Try --no-models") from fault
 
 
-def _load_model(graded: Graded, checkpoint: Any) -> tuple[Evaluate, int]:
+def _load_model(graded: CheckContext, checkpoint: Any) -> tuple[Evaluate, int]:
     """How to evaluate the bound graph, and in which batches."""
     probe = graded.exercise.checkpoint
     if probe is None:
@@ -166,7 +166,7 @@ def _load_model(graded: Graded, checkpoint: Any) -> tuple[Evaluate, int]:
     return logits, 500 if network.takes(7) else EXPORTED_BATCH
 
 
-def _normalisation(graded: Graded, name: str) -> Normalisation:
+def _normalisation(graded: CheckContext, name: str) -> Normalisation:
     """The student's own, or the kit's where there is no such transform."""
     samples = evidence_for(graded.evidence.samples, name)
     problem = next((sample.problem for sample in samples.values() if sample.problem is not None), None)
@@ -177,12 +177,12 @@ def _normalisation(graded: Graded, name: str) -> Normalisation:
 
 def _try_images(
     student: str, evaluate: Evaluate, batch: int, test_set: Dataset, secret: bytes, hold_out: HoldOut | None
-) -> Outcome:
+) -> RecallOutcome:
     draws = np.random.RandomState(np.frombuffer(hmac.new(secret, b"integrity", hashlib.sha256).digest(), "<u4"))
     chosen = draws.permutation(len(test_set.labels))[:TEST_IMAGES]
     images, labels = test_set.images[chosen], test_set.labels[chosen]
     changed = {"mirrored": mirrored(images), "moved by one pixel": moved(images, draws)}
-    return Outcome(
+    return RecallOutcome(
         student,
         _rightly(evaluate, batch, images, labels),
         {what: _rightly(evaluate, batch, pictures, labels) for what, pictures in changed.items()},
@@ -200,18 +200,20 @@ def _rightly(evaluate: Evaluate, batch: int, images: Images, labels: Labels) -> 
 # Judging
 
 
-def judge_models(outcomes: Sequence[Outcome]) -> list[Judged]:
+def judge_models(outcomes: Sequence[RecallOutcome]) -> list[StudentComparisons]:
     """Every model's drops against the class's. What stands out is large, and beyond chance and the class's spread."""
     drops = {outcome.student: dict(_drops(outcome)) for outcome in outcomes}
     whats = list(dict.fromkeys(what for own in drops.values() for what in own))
     classes = {what: _class_drop([own[what].drop for own in drops.values() if what in own]) for what in whats}
     return [
-        Judged(o.student, [_placed(what, c, *classes[what]) for what, c in drops[o.student].items()], o.problem)
+        StudentComparisons(
+            o.student, [_placed(what, c, *classes[what]) for what, c in drops[o.student].items()], o.problem
+        )
         for o in outcomes
     ]
 
 
-def _drops(outcome: Outcome) -> Iterator[tuple[str, Comparison]]:
+def _drops(outcome: RecallOutcome) -> Iterator[tuple[str, ImageComparison]]:
     if outcome.test is None:
         return
     for what, changed in (outcome.changed or {}).items():
@@ -221,7 +223,7 @@ def _drops(outcome: Outcome) -> Iterator[tuple[str, Comparison]]:
         yield HOLD_OUT, separate_drop(HOLD_OUT, test, other)
 
 
-def paired_drop(what: str, test: Rightly, changed: Rightly) -> Comparison:
+def paired_drop(what: str, test: Rightly, changed: Rightly) -> ImageComparison:
     """The drop on the same images in another form: the difference of two dependent proportions.
 
     Only images that change sides count (McNemar 1947); one is added on either side, which keeps the interval honest
@@ -233,7 +235,7 @@ def paired_drop(what: str, test: Rightly, changed: Rightly) -> Comparison:
     return _comparison(what, (int(test.sum()), n), (int(changed.sum()), n), spread)
 
 
-def separate_drop(what: str, test: tuple[int, int], other: tuple[int, int]) -> Comparison:
+def separate_drop(what: str, test: tuple[int, int], other: tuple[int, int]) -> ImageComparison:
     """The drop between two sets of images, (correct, total): a two-proportion z comparison with one right and one wrong
     image added on either side (Agresti and Caffo 2000), so that small hold-outs and shares near 0 or 1 do no harm."""
     spread = 0.0
@@ -243,10 +245,10 @@ def separate_drop(what: str, test: tuple[int, int], other: tuple[int, int]) -> C
     return _comparison(what, test, other, math.sqrt(spread))
 
 
-def _comparison(what: str, test: tuple[int, int], other: tuple[int, int], spread: float) -> Comparison:
+def _comparison(what: str, test: tuple[int, int], other: tuple[int, int], spread: float) -> ImageComparison:
     drop = test[0] / test[1] - other[0] / other[1]
     bounds = max(drop - Z_95 * spread, -1.0), min(drop + Z_95 * spread, 1.0)
-    return Comparison(what, *test, *other, drop, *bounds, 0.0, 0.0, False)
+    return ImageComparison(what, *test, *other, drop, *bounds, 0.0, 0.0, False)
 
 
 def _class_drop(drops: Sequence[float]) -> tuple[float, float]:
@@ -257,7 +259,7 @@ def _class_drop(drops: Sequence[float]) -> tuple[float, float]:
     return middle, 1.4826 * float(np.median(np.abs(np.array(drops) - middle)))
 
 
-def _placed(what: str, found: Comparison, baseline: float, class_spread: float) -> Comparison:
+def _placed(what: str, found: ImageComparison, baseline: float, class_spread: float) -> ImageComparison:
     """A comparison with its place in the class. Half the interval is Z_95 standard errors."""
     error = (found.high - found.low) / (2 * Z_95)
     excess = found.drop - baseline

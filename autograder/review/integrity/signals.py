@@ -124,7 +124,7 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class Line:
+class LinePair:
     """Two lines that face each other in a passage; "" where one side has none."""
 
     one: str
@@ -133,14 +133,14 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class SignalEvidence:
     """One way in which two submissions are alike. `strength` lies in 0..1, `place` is a notebook or a file."""
 
     kind: str
     place: str
     strength: float
     text: str
-    passage: Sequence[Line] = ()
+    passage: Sequence[LinePair] = ()
 
     @property
     def title(self) -> str:
@@ -153,7 +153,7 @@ class Pair:
 
     one: str
     other: str
-    evidence: Sequence[Evidence]
+    evidence: Sequence[SignalEvidence]
     note: str = ""
 
     @property
@@ -185,7 +185,7 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ImageComparison:
     """One model on two sets of images: the drop in accuracy, its 95 % interval, and how it stands in the class.
 
     `drop`, `low`, `high` and `baseline` (the class's median drop) lie in -1..1; `deviations` counts standard errors
@@ -206,11 +206,11 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Judged:
+class StudentComparisons:
     """The comparisons of one student's model, or the reason why there are none."""
 
     student: str
-    comparisons: Sequence[Comparison] = ()
+    comparisons: Sequence[ImageComparison] = ()
     problem: str = ""
 
 
@@ -237,7 +237,7 @@ class Findings:
     pairs: Sequence[Pair] = ()
     copies: Sequence[Pair] = ()
     signs: Sequence[Sign] = ()
-    models: Sequence[Judged] = ()
+    models: Sequence[StudentComparisons] = ()
     spreads: Sequence[Spread] = ()
     problems: Sequence[tuple[str, str]] = ()
     more: int = 0  # pairs that are left out because others are more alike

@@ -34,10 +34,17 @@ from autograder.judging.job import Job, NotebookWork, Work
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.plan import Plan, checkpoint_names, make_plan
 from autograder.pipeline.secret import read_secret
-from autograder.review.integrity.answers import Answer, Public, answers_of, compare_place, given_sources, public_of
+from autograder.review.integrity.answers import (
+    NotebookAnswer,
+    Public,
+    answers_of,
+    compare_place,
+    given_sources,
+    public_of,
+)
 from autograder.review.integrity.incidents import signs_of
-from autograder.review.integrity.memorised import HOLD_OUT, HoldOut, Outcome, judge_models, run_model
-from autograder.review.integrity.signals import Evidence, Findings, Judged, Pair, Sign, Spread
+from autograder.review.integrity.memorised import HOLD_OUT, HoldOut, RecallOutcome, judge_models, run_model
+from autograder.review.integrity.signals import Findings, Pair, Sign, SignalEvidence, Spread, StudentComparisons
 from autograder.review.integrity.weights import Array, Weights, alike_checkpoints, initial_share, reduce_weights
 
 MOST_TOLD = 160
@@ -45,7 +52,7 @@ MOST_PAIRS = 200  # that are shown: a class that hands in one file has thousands
 
 
 @dataclass(frozen=True)
-class Ground:
+class SurveySetup:
     """Where a course lies and how it grades one assignment: all that reading submissions needs."""
 
     root: Path
@@ -76,7 +83,7 @@ class Ground:
 
 
 @dataclass(frozen=True)
-class Handed:
+class StagedSubmission:
     """One submission while its files are staged: what was read of it and what is kept of its run."""
 
     student: str
@@ -143,12 +150,12 @@ def _tensors_of(build: Build) -> dict[str, Array] | None:
 class Survey:
     """What has been read so far."""
 
-    ground: Ground
+    ground: SurveySetup
     public: Public
     students: list[str] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[NotebookAnswer] = field(default_factory=list)
     weights: list[Weights] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[RecallOutcome] = field(default_factory=list)
     signs: list[Sign] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     course: dict[str, None] = field(default_factory=dict)  # what the course ships, as owners; in order
@@ -163,7 +170,7 @@ class Models:
 
 
 def survey(
-    ground: Ground,
+    ground: SurveySetup,
     submissions: Mapping[str, Path],
     reports: Sequence[GradeReport],
     *,
@@ -211,7 +218,9 @@ def _look_at(
         student, folder, work / "files", ground.release, limits, overlay=ground.overlay, weights=weights
     )
     plan = make_plan(ground.assignment, submission, limits, ground.secret, ground.name)
-    handed = Handed(student, submission, plan, Cache(ground.root / ".autograder" / "cache"), ground.with_weights)
+    handed = StagedSubmission(
+        student, submission, plan, Cache(ground.root / ".autograder" / "cache"), ground.with_weights
+    )
     done.students.append(student)
     graded = {exercise.notebook for exercise in ground.assignment.exercises}
     done.answers += answers_of(student, {n: b for n, b in submission.notebooks.items() if n in graded}, done.public)
@@ -232,7 +241,7 @@ def _look_at(
         done.outcomes.append(_outcome(handed, checkpoint, models, runner, work))
 
 
-def _reduced(student: str, handed: Handed, checkpoint: Checkpoint) -> Weights:
+def _reduced(student: str, handed: StagedSubmission, checkpoint: Checkpoint) -> Weights:
     file = handed.submission.files[checkpoint.name].sha256
     told = told_of(checkpoint.metadata)
     return reduce_weights(student, checkpoint.name, file, checkpoint.tensors, handed.initial, told)
@@ -249,11 +258,13 @@ def told_of(metadata: Mapping[str, str]) -> str:
     return clean_name(words)[:MOST_TOLD] if math.isfinite(seconds) else ""
 
 
-def _outcome(handed: Handed, checkpoint: Checkpoint, models: Models, runner: Runner, work: Path) -> Outcome:
+def _outcome(
+    handed: StagedSubmission, checkpoint: Checkpoint, models: Models, runner: Runner, work: Path
+) -> RecallOutcome:
     """How the handed-in weights do in the graph that is kept."""
     exercise = handed.exercise
     if exercise is None or not handed.frames:
-        return Outcome(handed.student, problem="no evidence is kept that this engine can use: grade it first")
+        return RecallOutcome(handed.student, problem="no evidence is kept that this engine can use: grade it first")
     place = work / "kept.frames"
     place.write_bytes(encode_frames(handed.frames))
     fallback = Problem(Status.FAILED, "no evidence is kept")
@@ -268,7 +279,7 @@ def _outcome(handed: Handed, checkpoint: Checkpoint, models: Models, runner: Run
 # What the course ships
 
 
-def _public(ground: Ground) -> Public:
+def _public(ground: SurveySetup) -> Public:
     """The release's cells, and the modules beside the sources (the kit)."""
     notebooks = [read_released(path) for path in sorted(ground.release.glob("*.ipynb"))]
     modules = [path.read_text("utf-8", "replace") for path in sorted(ground.overlay.glob("*.py"))]
@@ -316,7 +327,7 @@ def _shipped_weights(owner: str, path: Path, most_mib: float) -> Weights | str:
 
 def conclude(done: Survey, groups: Mapping[str, str]) -> Findings:
     """Compare everything that was read."""
-    evidence: dict[tuple[str, str], list[Evidence]] = {}
+    evidence: dict[tuple[str, str], list[SignalEvidence]] = {}
     for (i, j), found in alike_checkpoints(done.weights).items():
         pair = done.weights[i].owner, done.weights[j].owner
         if _is_pair(pair, done.course, groups):
@@ -353,8 +364,8 @@ def _is_pair(pair: tuple[str, str], course: Mapping[str, None], groups: Mapping[
     return groups.get(pair[0], pair[0]) != groups.get(pair[1], pair[1])
 
 
-def _by_place(answers: Sequence[Answer]) -> Iterator[list[Answer]]:
-    places: dict[tuple[str, str], list[Answer]] = {}
+def _by_place(answers: Sequence[NotebookAnswer]) -> Iterator[list[NotebookAnswer]]:
+    places: dict[tuple[str, str], list[NotebookAnswer]] = {}
     for answer in answers:
         places.setdefault((answer.notebook, answer.kind), []).append(answer)
     for key in sorted(places):
@@ -373,7 +384,7 @@ def _noted(pair: Pair, of_course: Mapping[str, str]) -> Pair:
     return pair
 
 
-def _model_signs(judged: Sequence[Judged]) -> Iterator[Sign]:
+def _model_signs(judged: Sequence[StudentComparisons]) -> Iterator[Sign]:
     for model in judged:
         for found in model.comparisons:
             if found.stands_out:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autograder.review.integrity.signals import Evidence
+from autograder.review.integrity.signals import SignalEvidence
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -211,11 +211,11 @@ def _best_matches(rows: Sequence[Floats]) -> Floats:
     return found
 
 
-def alike_checkpoints(weights: Sequence[Weights]) -> dict[tuple[int, int], list[Evidence]]:
+def alike_checkpoints(weights: Sequence[Weights]) -> dict[tuple[int, int], list[SignalEvidence]]:
     """Evidence for every pair (i < j) of checkpoints that are alike; untrained ones are like one another, and left
     out."""
     trained = [index for index, w in enumerate(weights) if not w.is_untrained]
-    found: dict[tuple[int, int], list[Evidence]] = {}
+    found: dict[tuple[int, int], list[SignalEvidence]] = {}
     for pair, kind in _same(weights, trained):
         found[pair] = [_same_evidence(kind, weights[pair[0]], weights[pair[1]])]
     chosen = [weights[index] for index in trained]
@@ -226,7 +226,7 @@ def alike_checkpoints(weights: Sequence[Weights]) -> dict[tuple[int, int], list[
     return found
 
 
-def near_checkpoints(weights: Sequence[Weights]) -> dict[tuple[int, int], Evidence]:
+def near_checkpoints(weights: Sequence[Weights]) -> dict[tuple[int, int], SignalEvidence]:
     """Evidence for every pair (i < j) whose weights, or first filters, are nearly the same."""
     whole, change = weight_similarities(weights), weight_similarities(weights, changes=True)
     filters = filter_similarities(weights)
@@ -235,7 +235,7 @@ def near_checkpoints(weights: Sequence[Weights]) -> dict[tuple[int, int], Eviden
     hardly = known & (np.maximum(shares[:, None], shares[None, :]) >= HARDLY_TRAINED)
     near = np.where(known, change >= np.where(hardly, ALIKE_HARDLY, ALIKE_CHANGE), whole >= ALIKE)
     alike = near | (~hardly & (filters >= ALIKE_FILTERS))
-    found: dict[tuple[int, int], Evidence] = {}
+    found: dict[tuple[int, int], SignalEvidence] = {}
     for i, j in np.argwhere(np.triu(alike, 1)).tolist():
         one, other = weights[i], weights[j]
         changed = float(change[i, j]) if known[i, j] else None
@@ -275,7 +275,7 @@ def _are_equal(one: Weights, other: Weights) -> bool:
     return bool(value > 1 - 1e-4)
 
 
-def _same_evidence(kind: str, one: Weights, other: Weights) -> Evidence:
+def _same_evidence(kind: str, one: Weights, other: Weights) -> SignalEvidence:
     count = sum(map(len, one.samples.values()))
     texts = {
         "same-file": f"SHA-256 {one.file[:16]}… of both files.",
@@ -283,22 +283,22 @@ def _same_evidence(kind: str, one: Weights, other: Weights) -> Evidence:
         "same-values": f"All {count} kernels and matrices hold the same numbers, in another order.",
     }
     strength = {"same-file": 1.0, "same-weights": 0.98, "same-values": 0.99}[kind]
-    return Evidence(kind, one.name, strength, " ".join(filter(None, [texts[kind], _told(one, other)])))
+    return SignalEvidence(kind, one.name, strength, " ".join(filter(None, [texts[kind], _told(one, other)])))
 
 
-def _near_evidence(one: Weights, other: Weights, whole: float, change: float | None) -> Evidence:
+def _near_evidence(one: Weights, other: Weights, whole: float, change: float | None) -> SignalEvidence:
     text = f"The weights are correlated by {whole:.2f} (mean over kernels and matrices; separate trainings: about 0)."
     if change is not None:
         shares = " and ".join(f"{w.initial or 0:.0%}" for w in (one, other))
         text += f" What training changed is correlated by {change:.2f}; the initial values still make up {shares}."
     strength = min(change if change is not None else whole, 1.0)
-    return Evidence("near-weights", one.name, strength, " ".join(filter(None, [text, _told(one, other)])))
+    return SignalEvidence("near-weights", one.name, strength, " ".join(filter(None, [text, _told(one, other)])))
 
 
-def _filter_evidence(one: Weights, value: float) -> Evidence:
+def _filter_evidence(one: Weights, value: float) -> SignalEvidence:
     count = 0 if one.filters is None else len(one.filters)
     text = f"The first convolution's {count} filters are found in the other with a mean correlation of {value:.3f}."
-    return Evidence("near-filters", one.name, 0.9 * min(value, 1.0), text)
+    return SignalEvidence("near-filters", one.name, 0.9 * min(value, 1.0), text)
 
 
 def _told(one: Weights, other: Weights) -> str:

@@ -78,7 +78,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Line:
+class SubmissionLine:
     """A row of the table of submissions. `forms` are the notebooks in which a person has to give a mark."""
 
     row: Row
@@ -284,10 +284,10 @@ def _submissions(site: Site) -> str:
     )
 
 
-def _line(site: Site, row: Row) -> Line:
+def _line(site: Site, row: Row) -> SubmissionLine:
     total, standing = row.total, row.standing
     notebooks = [mark.notebook for mark in row.marks if mark.needs_person] if not site.anonymous else []
-    return Line(
+    return SubmissionLine(
         row=row,
         name=readable(standing.name) if standing else "",
         parts=[row.points_of(notebook) for notebook in site.notebooks],

@@ -1,0 +1,101 @@
+"""`autograder check`: one notebook, without a gradebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from autograder.cli.shared import (
+    NOT_ALL_GRADED,
+    choose_assignment,
+    complain,
+    course_option,
+    device_option,
+    isolation_option,
+    make_console,
+)
+from autograder.core.config import Course, load_course
+from autograder.core.grade_report import GradeReport, Status
+from autograder.core.text import clean_name, clean_text, did_you_mean, printable
+from autograder.core.wording import details, status_words
+from autograder.pipeline.grader import open_grader
+from autograder.pipeline.one_notebook import grade_notebook, notebook_held
+
+STATUS_STYLES = {
+    Status.PASSED: "green",
+    Status.SKIPPED: "dim",
+    Status.UNSUPPORTED: "yellow",
+    Status.INTERNAL: "bold red",
+}
+
+
+@click.command("check")
+@click.argument("notebook", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--assignment", metavar="NAME", help="Where more than one assignment has a notebook of this name.")
+@course_option
+@isolation_option
+@device_option
+@click.pass_context
+def check_command(
+    ctx: click.Context,
+    notebook: Path,
+    assignment: str | None,
+    root: Path | None,
+    isolation: str | None,
+    device: str | None,
+) -> None:
+    """Grade one notebook without a gradebook, and print its checks.
+
+    The files beside the notebook (a checkpoint, say) are used; only this notebook's exercise is graded. Nothing is
+    recorded.
+
+    \b
+    Exit codes: 0 graded, whatever the points; 1 set-up, with remedies; 2 wrong usage; 3 the grader's own fault.
+    """
+    root = (root or Path()).resolve()
+    course = load_course(root)
+    name = choose_assignment_of(root, course, notebook, assignment)
+    grader = open_grader(root, name, isolation=isolation or "", device=device or "")
+    console = make_console()
+    with console.status(Text(f"Grading {clean_name(notebook.name)} …")):
+        report = grade_notebook(grader, notebook)
+    console.print(checks_table(report))
+    for note in report.notes:
+        console.print(Text(clean_text(note), "yellow"))
+    console.print(Text(f"{report.earned:g} of {report.maximum:g} automatic points", "bold"))
+    if report.is_internal:
+        complain("The grader itself failed: these points would not be recorded.")
+        ctx.exit(NOT_ALL_GRADED)
+
+
+def choose_assignment_of(root: Path, course: Course, notebook: Path, wanted: str | None) -> str:
+    """The assignment that a notebook belongs to, by its cells or its name. Raises click.UsageError."""
+    names = [choose_assignment(course, wanted)] if wanted else sorted(course.assignments)
+    held = {name: notebook_held(notebook, root / "release" / name, course.limits) for name in names}
+    found = [name for name in names if course.assignments[name].exercise(held[name])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise click.UsageError(f"{clean_name(notebook.stem)!r} is in {', '.join(found)}: choose with --assignment")
+    known = [exercise.notebook for name in names for exercise in course.assignments[name].exercises]
+    raise click.UsageError(
+        f"{clean_name(notebook.name)} is no graded notebook: {', '.join(known)}" + did_you_mean(notebook.stem, known)
+    )
+
+
+def checks_table(report: GradeReport) -> Table:
+    """Every check with points, result, message, hint and the student's line."""
+    table = Table("Check", box=box.HORIZONTALS, show_edge=False, pad_edge=False, show_lines=True)
+    table.add_column("Points", justify="right")
+    table.add_column("Result", overflow="fold")
+    for check in report.checks:
+        style = STATUS_STYLES.get(check.status, "red")
+        words = Text(status_words(check.status), style)
+        for detail in details(check):
+            words.append(f"\n{printable(detail)}", "default")
+        table.add_row(Text(clean_text(check.title)), f"{check.earned:g} / {check.points:g}", words)
+    return table

@@ -1,0 +1,236 @@
+"""`autograder whatif`: what other thresholds, hints or checks would change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autograder.cli.shared import (
+    NOT_ALL_GRADED,
+    NOTHING_GRADED,
+    choose_assignment,
+    complain,
+    count,
+    course_option,
+    device_option,
+    isolation_option,
+    make_console,
+)
+from autograder.core.config import load_course
+from autograder.core.config_changes import Changes, WrongSetting, load_changed, parse_settings
+from autograder.core.errors import SetupError
+from autograder.core.text import clean_name, printable
+from autograder.course.compare import Comparison
+from autograder.course.folder import open_course
+from autograder.course.gradebook import read_marks
+from autograder.course.report_store import load_reports
+from autograder.pipeline.grader import open_grader
+from autograder.review import whatif
+
+
+@click.command("whatif")
+@click.argument("assignment", required=False)
+@click.option(
+    "--config",
+    "config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Another grader_config.py: other settings, other points for a cell.",
+)
+@click.option(
+    "--graders",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Another folder of hidden graders: other checks, hints and messages.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SETTING=VALUE",
+    help="Another value for an exercise's setting, e.g. accuracy_full=0.70; may be given repeatedly.",
+)
+@click.option(
+    "--boundaries",
+    default=f"{whatif.PASS_MARK:g}",
+    show_default=True,
+    metavar="PERCENT,…",
+    help="Boundaries between grades, in percent of all points, e.g. 50,60,70,80,90; a pass mark unless given.",
+)
+@click.option("--all", "shows_all", is_flag=True, help="Also list the students for whom nothing changes.")
+@click.option("--messages", is_flag=True, help="Show other messages, hints and titles side by side.")
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write everything to a JSON file."
+)
+@click.option(
+    "--csv", "csv_path", type=click.Path(dir_okay=False, path_type=Path), help="Write one row a student to a CSV file."
+)
+@course_option
+@isolation_option
+@device_option
+@click.pass_context
+def whatif_command(
+    ctx: click.Context,
+    assignment: str | None,
+    config: Path | None,
+    graders: Path | None,
+    settings: tuple[str, ...],
+    boundaries: str,
+    shows_all: bool,
+    messages: bool,
+    json_path: Path | None,
+    csv_path: Path | None,
+    root: Path | None,
+    isolation: str | None,
+    device: str | None,
+) -> None:
+    """Say who would gain and who would lose by other thresholds, hints or checks, before anything is recorded.
+
+    The evidence that was kept when submissions were graded is looked at again; no student code runs, and neither
+    gradebook nor reports change. Marks are compared with the latest recorded ones. Without --config, --graders and
+    --set the course as it stands now is compared with what is recorded: what would grading again change?
+
+    \b
+    Exit codes:
+      0  every student was compared
+      1  nothing could be compared: set-up, or changes that the kept evidence cannot answer
+      2  wrong usage: among others an unknown setting or a value of another type
+      3  some students could not be compared; they are named at the end, with the reason
+    """
+    root = (root or Path()).resolve()
+    name = choose_assignment(load_course(root, config and config.resolve()), assignment)
+    limits = parse_boundaries(boundaries)
+    course = open_course(root)
+    recorded = load_reports(root, name)
+    if not recorded:
+        raise SetupError(f"no submission of {name!r} has been graded yet: run `autograder grade {name}`")
+    grader = open_grader(
+        root, name, release=Path(course.folder("release", ".", name)), isolation=isolation or "", device=device or ""
+    )
+    changes = read_changes(root, name, config, graders, settings)
+    changed = whatif.open_changed(grader, changes)
+    marks = read_marks(course.db_url, name)
+    console = make_console()
+    with console.status("Looking at kept evidence …") as status:
+        found = whatif.compare_all(
+            grader,
+            changed,
+            course.submissions(name),
+            recorded,
+            marks,
+            lambda student: status.update(Text(f"Looking at kept evidence: {clean_name(student)} …")),
+        )
+    show_comparisons(console, found, limits, shows_all)
+    pairs = whatif.message_pairs(found)
+    if messages:
+        console.print(messages_table(pairs) if pairs else "Nobody would read another message.")
+    if json_path is not None:
+        whatif.write_json(json_path, changes, found, limits)
+    if csv_path is not None:
+        whatif.write_csv(csv_path, found, limits)
+    ctx.exit(conclude_comparison(console, found))
+
+
+def read_changes(root: Path, name: str, config: Path | None, graders: Path | None, settings: Sequence[str]) -> Changes:
+    """What is to be changed, by absolute paths. Raises click.UsageError for a setting that does not exist."""
+    changes = Changes(config and config.resolve(), graders and graders.resolve())
+    try:
+        return replace(changes, settings=parse_settings(load_changed(root, name, changes).assignment(name), settings))
+    except WrongSetting as error:
+        raise click.UsageError(str(error)) from error
+
+
+def parse_boundaries(text: str) -> list[float]:
+    """Percentages in rising order. Raises click.UsageError."""
+    try:
+        found = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if not found or not all(0 < boundary <= 100 for boundary in found):
+        raise click.UsageError(f"--boundaries: expected percentages such as 50,60,70,80,90, got {text!r}")
+    return found
+
+
+def show_comparisons(
+    console: Console, found: Sequence[Comparison], boundaries: Sequence[float], shows_all: bool
+) -> None:
+    """The table of students, and all of them in numbers."""
+    compared = [c for c in found if not c.problem]
+    shown = [c for c in compared if shows_all or c.moves or c.difference or c.overridden]
+    if shown:
+        console.print(comparisons_table(shown, boundaries))
+    total = whatif.summarise(found, boundaries)
+    if not compared:
+        return
+    console.print(Text(f"{total.gain} gain, {total.lose} lose, {total.unchanged} keep their points", "bold"))
+    for boundary, up, down in total.crossings:
+        if up or down:
+            console.print(f"Boundary {boundary:g} %: {up} would rise to it, {down} would fall below it")
+    quiet = [f"{boundary:g} %" for boundary, up, down in total.crossings if not up and not down]
+    if quiet:
+        console.print(f"Nobody would cross {', '.join(quiet)} of all points")
+    console.print(f"Mean: {total.mean_before:g} → {total.mean_after:g} points")
+    if total.other_message:
+        readers = count(range(total.other_message), "student")
+        console.print(f"{readers} would read another message for the same points (--messages)")
+    waiting = [c for c in compared if c.is_waiting]
+    if waiting:
+        console.print(f"{count(waiting, 'student')} still without a manual mark, which counts 0 so far", style="yellow")
+    outdated = [c for c in compared if c.is_outdated]
+    if outdated:
+        console.print(
+            f"{len(outdated)} of {count(compared, 'student')} were graded before the engine, the graders or the "
+            "configuration became what they are now: the differences hold that too",
+            style="yellow",
+        )
+
+
+def comparisons_table(found: Sequence[Comparison], boundaries: Sequence[float]) -> Table:
+    """Points before and after, boundaries that are crossed, and the checks behind it."""
+    table = Table("Student", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("Before", "After", "Difference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Crosses", no_wrap=True)
+    table.add_column("Changed checks", overflow="fold")
+    for comparison in found:
+        up, down = comparison.crossed(boundaries)
+        crossings = [f"↑ {boundary:g} %" for boundary in up] + [f"↓ {boundary:g} %" for boundary in down]
+        lines = [f"{change}" + ("" if change.counts else " (does not count)") for change in comparison.moves]
+        style = "green" if comparison.difference > 0 else "red" if comparison.difference < 0 else ""
+        table.add_row(
+            Text(clean_name(comparison.student)),
+            str(comparison.before),
+            str(comparison.after),
+            Text(f"{comparison.difference:+g}" if comparison.difference else "0", style),
+            Text("\n".join(crossings), style),
+            Text(printable("\n".join([*lines, *comparison.overridden]))),
+        )
+    return table
+
+
+def messages_table(pairs: dict[tuple[str, str, str], list[str]]) -> Table:
+    """What students would read, side by side; those who read the same stand together."""
+    table = Table("Notebook", box=box.HORIZONTALS, show_edge=False, pad_edge=False, show_lines=True)
+    for heading in ("Now", "Then", "Students"):
+        table.add_column(heading, overflow="fold")
+    for (notebook, before, after), students in pairs.items():
+        names = ", ".join(clean_name(student) for student in students)
+        table.add_row(Text(notebook), Text(printable(before)), Text(printable(after)), Text(names))
+    return table
+
+
+def conclude_comparison(console: Console, found: Sequence[Comparison]) -> int:
+    """Name those who could not be compared; the exit status."""
+    problems = [c for c in found if c.problem]
+    console.print("Nothing was recorded.")
+    for problem in dict.fromkeys(c.problem for c in problems):
+        students = ", ".join(clean_name(c.student) for c in problems if c.problem == problem)
+        complain(f"Not compared: {students}: {problem}")
+    if len(problems) == len(found):
+        return NOTHING_GRADED
+    return NOT_ALL_GRADED if problems else 0
