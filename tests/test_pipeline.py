@@ -15,9 +15,10 @@ from autograder.core.files import digest_of
 from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status
 from autograder.jail import Isolation
 from autograder.judging.datasets import DataError
-from autograder.pipeline import grade, grader
+from autograder.pipeline import grader
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.grader import open_grader
+from autograder.pipeline.report import is_settled
 from autograder.pipeline.secret import read_secret
 from tools.samples import ASSIGNMENT, CONFIG, ROOT
 
@@ -96,10 +97,10 @@ def test_a_broken_cache_entry_counts_as_absent(tmp_path: Path, content: str) -> 
 
 @pytest.mark.parametrize("status", [Status.INTERNAL, Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CRASHED])
 def test_what_a_second_run_could_change_is_not_kept(status: Status) -> None:
-    assert grade.is_settled(report())
-    assert grade.is_settled(report(Status.FAILED, Status.ERROR))
-    assert not grade.is_settled(report(status))
-    assert not grade.is_settled(report(cell=status))
+    assert is_settled(report())
+    assert is_settled(report(Status.FAILED, Status.ERROR))
+    assert not is_settled(report(status))
+    assert not is_settled(report(cell=status))
 
 
 def test_digests_of_different_parts_differ() -> None:

@@ -22,6 +22,7 @@ from autograder.pipeline.grade import grade_run, read_folder
 from autograder.pipeline.grader import Grader
 from autograder.pipeline.jail_run import CachedRun, JailRun, kept_run, recall
 from autograder.pipeline.judge import GradingProcess
+from autograder.pipeline.judgement import CollectedRun
 from autograder.pipeline.plan import Plan
 from autograder.review.check_source import CheckPlace, place_of, words_of
 from autograder.review.evidence_lines import EvidenceQuery, Piece, pieces
@@ -160,7 +161,7 @@ def _narrowed(grader: Grader, exercise: Exercise) -> Grader:
 
 def _grade(grader: Grader, submission: Submission, plan: Plan, run: JailRun, work: Path, check: str) -> GradeReport:
     with GradingProcess(grader.setup, work, grader.course.limits.grader_seconds) as process:
-        return grade_run(grader, process, submission, plan, run, work, only=check)
+        return grade_run(grader, process, CollectedRun(submission, plan, run), work, only=check)
 
 
 def _evidence(plan: Plan, run: JailRun, exercise: Exercise) -> Evidence:

@@ -29,11 +29,13 @@ from autograder.course.compare import Change, Comparison, compare
 from autograder.handin.answers import answers_of
 from autograder.handin.submission import read_released, test_cells
 from autograder.pipeline.cache import Cache
-from autograder.pipeline.grade import grade_run, is_settled, read_folder
+from autograder.pipeline.grade import grade_run, read_folder
 from autograder.pipeline.grader import Grader
 from autograder.pipeline.jail_run import FLEETING, kept_run, recall
 from autograder.pipeline.judge import GradingProcess
+from autograder.pipeline.judgement import CollectedRun
 from autograder.pipeline.plan import plan_probes
+from autograder.pipeline.report import is_settled
 
 PASS_MARK = 50.0
 
@@ -124,7 +126,8 @@ def _grade_kept(
         kept = recall(plan, changed.cache)
         if kept.missing:
             raise NotComparable(_why_missing(kept.missing, recorded, other))
-        report = grade_run(changed, process, submission, plan, kept_run(plan, kept, changed.course.limits), work)
+        run = CollectedRun(submission, plan, kept_run(plan, kept, changed.course.limits))
+        report = grade_run(changed, process, run, work)
     if report.is_internal:
         faults = [check.message for check in report.checks if check.status is Status.INTERNAL]
         raise NotComparable(" ".join(faults[0].split()))

@@ -1,0 +1,112 @@
+"""The report of a submission, put together from what was handed in, how it ran, and what the hidden graders say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from autograder import __version__
+from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status, figures_from
+from autograder.core.text import clean_text
+from autograder.handin.answers import answer_cells, answers_of
+from autograder.handin.cells import grade_id_of
+from autograder.handin.hidden_data import notebook_flags
+from autograder.handin.other_files import with_other_files
+from autograder.handin.submission import Submission
+from autograder.judging.hidden_tests import internal_results, own_fault
+from autograder.judging.job import wants_gpu
+from autograder.judging.proof import describe_graders
+from autograder.pipeline.grader import Grader
+from autograder.pipeline.jail_run import FLEETING, JailRun
+from autograder.pipeline.judgement import CollectedRun, Judgement
+from autograder.pipeline.plan import checkpoint_file, checkpoint_names
+from autograder.pipeline.shown_outputs import bound_outputs
+
+MOST_CODE = 160  # characters of a student's line in a message
+ENDED_ITSELF = "ended itself"  # the launcher's words for a process that left by an exit status
+
+
+def make_report(grader: Grader, run: CollectedRun, judgement: Judgement) -> GradeReport:
+    """The report of a run that was judged."""
+    checks = [_placed(check, run.submission) for check in judgement.checks]
+    report = _report(grader, run.submission, run.jail, checks, list(dict.fromkeys(judgement.notes)))
+    facts = {**report.facts, **judgement.facts}
+    return replace(report, facts=facts, flags=judgement.flags, **figures_from(judgement.figures))
+
+
+def failed_report(grader: Grader, submission: Submission, fault: Exception, jail: JailRun | None = None) -> GradeReport:
+    """The report of a submission that the grader itself failed on: all checks are INTERNAL."""
+    checks = [check for exercise in grader.assignment.exercises for check in internal_results(exercise, str(fault))]
+    return _report(grader, submission, jail or JailRun({}, {}), checks, [own_fault(str(fault))])
+
+
+def of_student(grader: Grader, report: GradeReport, submission: Submission, notes: Sequence[str]) -> GradeReport:
+    """The report with all that is no part of the key under which it is kept: the name, what was handed in, and what
+    cells hold that do not run. `notes` are what is known about the folder already, and stand first."""
+    report = replace(
+        report,
+        student=submission.student,
+        notes=[*notes, *submission.notes, *report.notes],
+        flags=[*notebook_flags(submission.notebooks), *report.flags],
+        answers=answers_of(submission, grader.release, grader.assignment),
+        sources=answer_cells(submission, grader.release),
+    )
+    return with_other_files(report, submission.files, checkpoint_names(grader.assignment))
+
+
+def is_settled(report: GradeReport) -> bool:
+    """Whether a second run would give the same: a busy machine can cause a time-out, and a fault can be mended."""
+    fleeting = {Status.INTERNAL, *FLEETING}
+    ends = {check.status for check in report.checks} | {run.status for run in report.notebooks}
+    ends |= {cell.status for run in report.notebooks for cell in run.cells}
+    return not ends & fleeting
+
+
+def was_killed(report: GradeReport) -> bool:
+    """Whether a process died in a way that code of the student's need not have caused."""
+    ends: list[CheckResult | NotebookRun | CellRun] = [*report.checks, *report.notebooks]
+    ends += [cell for run in report.notebooks for cell in run.cells]
+    return any(end.status is Status.CRASHED and ENDED_ITSELF not in end.message for end in ends)
+
+
+def _report(
+    grader: Grader, submission: Submission, jail: JailRun, checks: Sequence[CheckResult], notes: Sequence[str]
+) -> GradeReport:
+    return GradeReport(
+        student=submission.student,
+        assignment=grader.name,
+        checks=checks,
+        notebooks=[bound_outputs(jail.notebooks[name]) for name in sorted(jail.notebooks)],
+        cells={e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in grader.assignment.exercises},
+        notes=[*jail.notes, *notes],
+        facts=_facts(grader, submission),
+    )
+
+
+def _placed(check: CheckResult, submission: Submission) -> CheckResult:
+    """The check with its line's text, and the cell it belongs to in words: by its name, or else by number."""
+    cells = submission.notebooks.get(check.notebook, {}).get("cells", [])
+    if not check.line or check.source_cell >= len(cells) or cells[check.source_cell]["cell_type"] != "code":
+        return check
+    name = grade_id_of(cells[check.source_cell])
+    number = sum(cell["cell_type"] == "code" for cell in cells[: check.source_cell + 1])
+    lines = cells[check.source_cell]["source"].splitlines()
+    code = clean_text(lines[check.line - 1].strip())[:MOST_CODE] if check.line <= len(lines) else ""
+    return replace(check, place=f"the cell {name}" if name else f"code cell {number}", code=code)
+
+
+def _facts(grader: Grader, submission: Submission) -> dict[str, str]:
+    checkpoint = checkpoint_file(grader.assignment, submission)
+    facts = {
+        "engine": __version__,
+        "isolation": grader.isolation.describe(),
+        "data": grader.data_identity,
+        "configuration": grader.engine[:12],
+        "graders": describe_graders(Path(grader.assignment.graders)),
+    }
+    if wants_gpu(grader.course.device):
+        facts["gpu"] = "the NVIDIA devices were bound into the runner's jail (never into the notebooks')"
+    if checkpoint is not None:
+        facts["checkpoint"] = f"{checkpoint.name}, {checkpoint.size:,} bytes, sha256 {checkpoint.sha256}"
+    return facts
