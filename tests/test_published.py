@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,29 @@ def test_weights_begin_as_their_name_says(tmp_path: Path, name: str, content: by
     with open(tmp_path / name, "rb") as file:
         assert is_checkpoint(name, file) == is_one
         assert file.tell() == 0
+
+
+IN_PLACE_OF_A_FILE: dict[str, Callable[[Path], None]] = {
+    "a folder": lambda path: (path / "data.pkl").mkdir(parents=True),
+    "a link": lambda path: path.symlink_to("/etc/passwd"),
+    "a pipe": lambda path: os.mkfifo(path),
+    "nothing": lambda path: None,
+}
+
+
+@pytest.mark.parametrize("what", IN_PLACE_OF_A_FILE)
+def test_what_lies_in_place_of_a_file_costs_the_file_only(course: Path, what: str) -> None:
+    """Weights, the time and the exchange's secret are looked for by name, and anything can have the name."""
+    folder = hand_in(course, "eve")
+    for name in ("model.safetensors", "model.pt", "timestamp.txt", "submission_secret.txt"):
+        (folder / name).unlink(missing_ok=True)
+        IN_PLACE_OF_A_FILE[what](folder / name)
+    done = tiny_course.grade(course)
+    assert done.exit_code == 0, done.output
+    assert files_in(course, "autograded", "eve") == GRADED - {"model.safetensors", "timestamp.txt"}
+    report = load_report(course, tiny_course.ASSIGNMENT, "eve")
+    assert report is not None
+    assert report.earned > 0
 
 
 def test_a_page_under_the_name_of_weights_stays_out(course: Path) -> None:

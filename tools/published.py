@@ -41,7 +41,9 @@ from autograder.review.staff_report.page_names import STUDENTS, student_page
 # Stands for it: swallows all that it is asked.
 NO_MATHJAX = "MathJax = new Proxy(() => MathJax, { get: (_, name) => typeof name === 'symbol' ? undefined : MathJax });"
 MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/"  # the one thing that nbgrader's own page gets elsewhere
+# The last is what Debian's list of media types takes a `.pt` for.
 PASSIVE = {"application/octet-stream", "application/json", "application/x-ipynb+json", "text/plain"}
+PASSIVE |= {"application/vnd.snesdev-page-table"}
 # What browsers take for a page or a document whatever it is called (MIME Sniffing Standard, section 7.1).
 SNIFFED = re.compile(
     rb"[\t\n\x0c\r ]*(?:<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[\s>]"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from autograder.core.config import Limits
 from autograder.core.errors import AutograderError
-from autograder.core.files import digest_of, write_atomically
+from autograder.core.files import digest_of, open_file, write_atomically
 from autograder.core.grade_report import GradeReport
 from autograder.core.machine_faults import reason_of, stops_a_run
 from autograder.core.text import clean_name
@@ -248,7 +248,7 @@ def _digest(folder: Path, limits: Limits) -> str:
     parts = []
     for name in _taken(folder, limits):
         if name != TIMESTAMP:
-            with open(os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            with open_file(folder / name) as file:
                 digest = hashlib.sha256()
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)

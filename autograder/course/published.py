@@ -15,11 +15,12 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from autograder.core.files import open_file
 from autograder.handin.quarantine import TIMESTAMP, handed_in_at
 from autograder.handin.submission import own_files, walk
 
@@ -58,9 +59,11 @@ def fill_autograded(
 
     _tidy(folder, belongs)
     for name in weights:
-        with _opened(submitted / name) as file:
-            if file is not None and is_checkpoint(name, file):
-                _write(folder / name, file)
+        file = _opened(submitted / name)
+        if file is not None:
+            with file:
+                if is_checkpoint(name, file):
+                    _write(folder / name, file)
     _write_own(folder, submitted)
 
 
@@ -83,16 +86,12 @@ def is_checkpoint(name: str, file: BinaryIO) -> bool:
     return head[8:] == b"{" and 2 <= length <= min(size - 8, MOST_HEADER) and not head.startswith(b"<")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO | None]:
-    """A regular file of a submission; nothing where it is none: a link is not followed, a pipe does not hang."""
+def _opened(path: Path) -> BinaryIO | None:
+    """A file of a submission; nothing where there is none that can be opened."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return open_file(path)
     except OSError:
-        yield None
-        return
-    with open(descriptor, "rb") as file:
-        yield file if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        return None
 
 
 def _write(path: Path, content: BinaryIO) -> None:
@@ -107,8 +106,11 @@ def _write_own(folder: Path, source: Path) -> None:
     moment = handed_in_at(source)
     if moment is not None:
         _write(folder / TIMESTAMP, io.BytesIO(f"{moment.replace(tzinfo=None).isoformat(' ')} UTC\n".encode()))
-    with _opened(source / SECRET) as file:
-        secret = file.read(MOST_SECRET) if file is not None else b""
+    file = _opened(source / SECRET)
+    if file is None:
+        return
+    with file:
+        secret = file.read(MOST_SECRET)
     if re.fullmatch(rb"[\w.~+/=-]+\s*", secret, re.ASCII):
         _write(folder / SECRET, io.BytesIO(secret))
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import codecs
 import json
 import os
-import stat
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from autograder.core.files import NotAFile, open_file
 from autograder.core.strict_json import count_values
 from autograder.core.text import clean_name
 from autograder.handin.notebook_bounds import bounded_cells, joined
@@ -84,17 +84,14 @@ def _released(path: Path, _changed: int, _size: int) -> Notebook:
 
 
 def _open(path: Path, name: str) -> BinaryIO:
-    """The file, where it is a regular one: a link is not followed, a pipe does not hang."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return open_file(path)
+    except NotAFile as error:
+        raise UnreadableNotebook(f"{name} is not a regular file") from error
     except FileNotFoundError as error:
         raise UnreadableNotebook(f"{name} was not handed in") from error
     except OSError as error:
         raise UnreadableNotebook(f"{name} cannot be opened: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UnreadableNotebook(f"{name} is not a regular file")
-    return os.fdopen(descriptor, "rb")
 
 
 def _parse(file: BinaryIO, name: str) -> tuple[object, list[str]]:

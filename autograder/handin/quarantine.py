@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from autograder.core.config import Limits
+from autograder.core.files import open_file
 from autograder.core.remarks import few
 from autograder.core.text import clean_name
 from autograder.core.times import parse_timestamp
@@ -170,20 +171,17 @@ def refused(folder: Path, limits: Limits, around: Surroundings) -> dict[str, str
 
 
 def read_timestamp(folder: Path) -> str:
-    """What a submission's `timestamp.txt` says; "" where there is none that could hold a time and nothing else. A link
-    is not followed, a pipe does not hang."""
+    """What a submission's `timestamp.txt` says; "" where there is none that could hold a time and nothing else."""
     try:
-        descriptor = os.open(folder / TIMESTAMP, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = open_file(folder / TIMESTAMP)
     except OSError:
         return ""
+    with file:
+        text = file.read(MOST_TIMESTAMP + 1)
     try:
-        found = os.fstat(descriptor)
-        fits = stat.S_ISREG(found.st_mode) and found.st_size <= MOST_TIMESTAMP
-        return os.read(descriptor, MOST_TIMESTAMP).decode("utf-8").strip() if fits else ""
+        return text.decode("utf-8").strip() if len(text) <= MOST_TIMESTAMP else ""
     except UnicodeDecodeError:
         return ""
-    finally:
-        os.close(descriptor)
 
 
 def handed_in_at(folder: Path) -> datetime | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.core.config import Limits
+from autograder.core.files import open_file
 from autograder.handin.finder import MOST_ENTRIES
 from autograder.handin.quarantine import Surroundings, blocks, hides_module, left_out, parents, refused
 from autograder.handin.walk import is_notebook_name, walk
@@ -167,17 +168,13 @@ class _UnreadableFile(OSError):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of a regular file: a link that took its place meanwhile is not followed, a pipe does not hang."""
+    """A descriptor of a regular file; what took its place meanwhile is not opened."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = open_file(path)
     except OSError as error:
         raise _UnreadableFile(error.strerror) from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _UnreadableFile("no regular file")
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    with file:
+        yield file.fileno()
 
 
 def _digest(path: Path, size: int) -> str:

@@ -1,6 +1,6 @@
 """A submission in, a GradeReport out.
 
-    folder ─ handin ─▶ Submission ─ plan ─▶ Plan ─ jail_run ─▶ JailRun ─ judgement ─▶ Judgement ─ report ─▶ GradeReport
+folder ─ handin ─▶ Submission ─ plan ─▶ Plan ─ jail_run ─▶ JailRun ─ judgement ─▶ Judgement ─ report ─▶ GradeReport
 """
 
 from __future__ import annotations

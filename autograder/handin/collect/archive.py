@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from autograder.core.files import open_file
 from autograder.core.machine_faults import stops_a_run
 from autograder.core.times import in_zone
 from autograder.handin.submission import MOST_FILES, MOST_NAME, describe_kind
@@ -266,12 +267,11 @@ def _changed_at(found: os.stat_result) -> datetime | None:
 
 def _open_file(folder: Path, member: Member) -> IO[bytes]:
     try:
-        descriptor = os.open(folder / member.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return open_file(folder / member.name)
     except OSError as error:
         if stops_a_run(error):
             raise
         raise BadFile(f"cannot be opened ({error.strerror})") from error
-    return os.fdopen(descriptor, "rb")
 
 
 def _checked(members: Iterable[Member], most_name: int) -> tuple[Member, ...]:
