@@ -46,6 +46,11 @@ class Effects:
         return outputs
 
     @property
+    def is_finite(self) -> bool:
+        """Whether all of the output are numbers, neither NaN nor infinite."""
+        return bool(np.isfinite(self.plain).all())
+
+    @property
     def dependence(self) -> float:
         """How much the output for one image differs from another's, as a part of its largest number."""
         return dependence(self.plain)

@@ -221,7 +221,7 @@ class Network:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the logits hardly depend on the image: then no part of the network has any effect.
+        """Whether the logits hardly depend on the image, or are no numbers: then no part has an effect to be seen.
 
         Where that cannot be found out, the checks say why.
         """
@@ -286,7 +286,8 @@ def up_to(graph: ModelGraph, index: int) -> ModelGraph:
 def expect_alive(network: Network) -> None:
     """End the check where nothing in the network has an effect: the check of the logits says so."""
     if network.is_dead:
-        raise CheckEnded(Status.SKIPPED, "not judged, because the logits hardly depend on the image")
+        why = "hardly depend on the image" if network.effects.is_finite else "are not all finite"
+        raise CheckEnded(Status.SKIPPED, f"not judged, because the logits {why}")
 
 
 def kind_of(layer: Convolution | Linear) -> str:
