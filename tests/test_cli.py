@@ -104,7 +104,9 @@ def pretend_to_grade(grader: Grader, student: str, folder: Path, notes: Sequence
     runs = [NotebookRun("01_sums", Status.PASSED)]
     facts = {"isolation": grader.isolation.describe()}
     key = pipeline.submission_key(grader, folder)
-    return GradeReport(student, grader.name, [check], runs, {"01_sums": {"sums-tests": 3.0}}, notes, facts, 0.1, key)
+    return GradeReport(
+        student, grader.assignment_name, [check], runs, {"01_sums": {"sums-tests": 3.0}}, notes, facts, 0.1, key
+    )
 
 
 def hand_in(

@@ -222,7 +222,7 @@ def test_its_identity_is_part_of_what_decided_the_marks(tmp_path: Path, fresh: t
     assert graders[1].data_identity == (
         f"{graders[0].data_identity}; private hold-out, 600 test images, sha256 {sha256[:16]} for {NOTEBOOK}"
     )
-    assert len({grader.engine for grader in graders}) == 3
+    assert len({grader.engine_digest for grader in graders}) == 3
 
 
 def test_grading_does_not_begin_with_a_broken_one(tmp_path: Path) -> None:

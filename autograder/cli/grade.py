@@ -167,7 +167,7 @@ def scores_table(rows: Sequence[Row], states: dict[str, batch.BatchState], has_m
     for row in rows:
         state = states[row.report.student]
         words = [state.value, *row.flags] if state is not batch.BatchState.FAULT else row.flags
-        style = "bold red" if row.failed else "yellow" if row.flags else "green"
+        style = "bold red" if row.grader_failed else "yellow" if row.flags else "green"
         points = [str(row.points_of(notebook)) for notebook in notebooks]
         table.add_row(Text(clean_name(row.student)), *points, str(row.total), Text("; ".join(words), style))
     return table

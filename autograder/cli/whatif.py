@@ -161,7 +161,7 @@ def show_comparisons(
 ) -> None:
     """The table of students, and all of them in numbers."""
     compared = [c for c in found if not c.problem]
-    shown = [c for c in compared if shows_all or c.moves or c.difference or c.overridden]
+    shown = [c for c in compared if shows_all or c.changed_checks or c.difference or c.overridden]
     if shown:
         console.print(comparisons_table(shown, boundaries))
     total = whatif.summarise(found, boundaries)
@@ -200,7 +200,7 @@ def comparisons_table(found: Sequence[Comparison], boundaries: Sequence[float]) 
     for comparison in found:
         up, down = comparison.crossed(boundaries)
         crossings = [f"↑ {boundary:g} %" for boundary in up] + [f"↓ {boundary:g} %" for boundary in down]
-        lines = [f"{change}" + ("" if change.counts else " (does not count)") for change in comparison.moves]
+        lines = [f"{change}" + ("" if change.counts else " (does not count)") for change in comparison.changed_checks]
         style = "green" if comparison.difference > 0 else "red" if comparison.difference < 0 else ""
         table.add_row(
             Text(clean_name(comparison.student)),

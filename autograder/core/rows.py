@@ -94,14 +94,14 @@ class Row:
         return clean_text(self.report.student)
 
     @property
-    def failed(self) -> bool:
+    def grader_failed(self) -> bool:
         """Whether the submission could not be graded through the grader's own fault."""
         return self.report.is_internal
 
     @property
     def waiting(self) -> tuple[str, ...]:
         """The cells that wait for a manual mark because they are marked by hand; none before there is a score."""
-        if self.failed:
+        if self.grader_failed:
             return ()
         automatic = {cell for cells in self.report.cells.values() for cell in cells}
         return tuple(mark.cell for mark in self.marks if mark.needs_person and mark.cell not in automatic)
@@ -110,7 +110,7 @@ class Row:
     def older_marks(self) -> tuple[ManualMark, ...]:
         """Manual marks that were given to an earlier submission, count, and wait for somebody's decision."""
         held = {(m.notebook, m.cell): (m.manual, m.extra_credit) for m in self.marks if m.needs_person}
-        older = [m for m in self.report.manual if m.is_older and not self.failed]
+        older = [m for m in self.report.manual if m.is_older and not self.grader_failed]
         return tuple(m for m in older if held.get((m.notebook, m.cell)) == (m.score, m.extra_credit))
 
     @property
@@ -141,7 +141,7 @@ class Row:
     def flags(self) -> tuple[str, ...]:
         """What deserves a look, in words; empty where everything is settled."""
         flags = []
-        if self.failed:
+        if self.grader_failed:
             flags.append("not graded: the grader's own fault")
         if self.undecided:
             flags.append(f"undecided, mark by hand: {', '.join(self.undecided)}")
@@ -150,7 +150,7 @@ class Row:
         if unmarked:
             flags.append(f"needs a manual mark: {', '.join(unmarked)}")
         flags += [f"an older manual mark ({mark}) was given to an earlier submission" for mark in self.older_marks]
-        if self.marks and not self.failed and not self.is_recorded:
+        if self.marks and not self.grader_failed and not self.is_recorded:
             flags.append("the gradebook holds other scores: grade again")
         set_aside = sum("set aside" in note for note in self.report.notes)
         if set_aside:
@@ -169,7 +169,7 @@ class Row:
             pairs = [(mark.score, mark.maximum) for mark in marks]
         else:
             pairs = [(s.earned, s.maximum) for s in self.report.cell_scores() if s.notebook == notebook]
-        earned = None if self.failed else round(sum(pair[0] for pair in pairs), EXACT)
+        earned = None if self.grader_failed else round(sum(pair[0] for pair in pairs), EXACT)
         return Points(earned, round(sum(pair[1] for pair in pairs), EXACT))
 
     @property
@@ -186,7 +186,7 @@ class Row:
             earned = round(max(sum(mark.score for mark in self.marks) - self.penalty, 0.0), EXACT)
         else:
             maximum, earned = self.report.maximum, self.report.earned
-        return Points(None if self.failed else earned, maximum)
+        return Points(None if self.grader_failed else earned, maximum)
 
 
 def rows_of(reports: Sequence[GradeReport], marks: Marks, standings: Standings | None = None) -> list[Row]:

@@ -125,9 +125,9 @@ def grade_batch(
         "AUTOGRADER_OLDER_MARKS": grader.course.older_marks,
     }
     with _alone(course), logged(course) as errors, _environment(chosen):
-        upkeep.enter_dates(course.db_url, course.root, grader.name, grader.assignment.due_at)
-        marks = read_marks(course.db_url, grader.name)
-        for student, folder in in_order(course.root, grader.name, submissions).items():
+        upkeep.enter_dates(course.db_url, course.root, grader.assignment_name, grader.assignment.due_at)
+        marks = read_marks(course.db_url, grader.assignment_name)
+        for student, folder in in_order(course.root, grader.assignment_name, submissions).items():
             on_start(student)
             errors.clear()
             try:
@@ -138,7 +138,7 @@ def grade_batch(
                 outcome = _not_graded(course, grader, student, error)
             outcomes.append(outcome)
             on_end(outcome)
-        remarks = upkeep.bring_up_to_date(course, grader.name)
+        remarks = upkeep.bring_up_to_date(course, grader.assignment_name)
     return Batch(tuple(outcomes), course.log_path, tuple(remarks))
 
 
@@ -172,18 +172,18 @@ def _grade_one(
     problem, remarks = _look_over(grader, student, folder)
     if problem:
         return SubmissionOutcome(student, BatchState.EMPTY, problem=problem, remarks=remarks)
-    settle(grader.root, course.db_url, grader.name, student)
-    autograded = Path(course.folder("autograded", student, grader.name))
+    settle(grader.root, course.db_url, grader.assignment_name, student)
+    autograded = Path(course.folder("autograded", student, grader.assignment_name))
     kept = None if force else standing_report(grader, student, folder, autograded, marks.get(student, ()))
     if kept is not None:
         return SubmissionOutcome(student, BatchState.UNCHANGED, kept, remarks=remarks)
-    place = report_path(grader.root, grader.name, student)
-    before, last = _stamp(place), load_report(grader.root, grader.name, student)
-    changes = changes_of(grader.root, grader.name, student)
-    failed = not _autograde(course, grader.name, student)
-    report = load_report(grader.root, grader.name, student) if _stamp(place) != before else None
+    place = report_path(grader.root, grader.assignment_name, student)
+    before, last = _stamp(place), load_report(grader.root, grader.assignment_name, student)
+    changes = changes_of(grader.root, grader.assignment_name, student)
+    failed = not _autograde(course, grader.assignment_name, student)
+    report = load_report(grader.root, grader.assignment_name, student) if _stamp(place) != before else None
     if not failed and report is not None:
-        latest = changes_of(grader.root, grader.name, student)[-1:]
+        latest = changes_of(grader.root, grader.assignment_name, student)[-1:]
         change = latest[0] if latest and latest != changes[-1:] else None
         return SubmissionOutcome(
             student, BatchState.GRADED, report, remarks=(*remarks, *decided(report, last)), change=change
@@ -282,7 +282,7 @@ def _record_fault(
         return record_fault(grader, course.db_url, student, problem, last)
     except SQLAlchemyError as error:
         course.app.log.error("older scores of %s could not be taken back: %s", student, error)
-        report = load_report(grader.root, grader.name, student)
+        report = load_report(grader.root, grader.assignment_name, student)
         assert report is not None  # it was saved before
         return replace(report, notes=[*report.notes, "older scores may still stand in the gradebook: grade again"])
 

@@ -29,7 +29,7 @@ class Change:
         return check.title
 
     @property
-    def moves(self) -> bool:
+    def changes_points(self) -> bool:
         """Whether result or points differ."""
         return _outcome(self.before) != _outcome(self.after)
 
@@ -83,14 +83,14 @@ class Comparison:
         return round((self.after.earned or 0) - (self.before.earned or 0), 1)
 
     @property
-    def moves(self) -> list[Change]:
+    def changed_checks(self) -> list[Change]:
         """Checks with another result or other points."""
-        return [change for change in self.changes if change.moves]
+        return [change for change in self.changes if change.changes_points]
 
     @property
     def messages(self) -> list[Change]:
         """Checks of which only the words differ."""
-        return [change for change in self.changes if not change.moves]
+        return [change for change in self.changes if not change.changes_points]
 
     def crossed(self, boundaries: Sequence[float]) -> tuple[list[float], list[float]]:
         """The boundaries, in percent of the maximum, that the total would rise to and fall below."""
@@ -127,7 +127,7 @@ def _changes(before: GradeReport, after: GradeReport) -> Iterator[Change]:
         check = other or one
         assert check is not None
         change = Change(check.notebook, check.cell, one, other)
-        if change.moves or change.reads[0] != change.reads[1]:
+        if change.changes_points or change.reads[0] != change.reads[1]:
             yield change
 
 

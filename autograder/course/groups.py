@@ -295,8 +295,8 @@ def in_order(root: Path, assignment: str, submissions: Mapping[str, Path]) -> di
 def report_of_group(grader: Grader, student: str, folder: Path) -> GradeReport | None:
     """The report of the submission that a folder is a copy of, under the student's own name; None where it has to be
     graded. A second run could end otherwise, in a time-out say, and members would have other marks."""
-    copy = load_groups(grader.root, grader.name).copies.get(student)
-    report = load_report(grader.root, grader.name, copy.of) if copy is not None else None
+    copy = load_groups(grader.root, grader.assignment_name).copies.get(student)
+    report = load_report(grader.root, grader.assignment_name, copy.of) if copy is not None else None
     if report is None or report.is_internal or report.key != submission_key(grader, folder):
         return None
     return replace(report, student=student, manual=())

@@ -23,7 +23,7 @@ def note_traces(grader: Grader, student: str, folder: Path) -> None:
     """Add the names of the files that grading a folder leaves in the cache, or finds there."""
     _, plan, key = read_folder(grader, student, folder)
     names = {f"{key}.report.json", *(f"{own}.frames" for own in (*plan.keys.values(), plan.checkpoint_key))}
-    path = traces_path(grader.root, grader.name, student)
+    path = traces_path(grader.root, grader.assignment_name, student)
     known = traces_in(path)
     if not names <= known:
         write_atomically(path, json.dumps(sorted(known | names)).encode())

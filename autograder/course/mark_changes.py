@@ -57,7 +57,7 @@ def _points(value: float | None) -> str:
 def change_between(root: Path, before: Row, after: Row, now: datetime) -> Regrade | None:
     """What a new report changed; None where no mark and no check did."""
     comparison = compare(before.report, after.report, ())
-    moved = [str(change) for change in comparison.moves]
+    moved = [str(change) for change in comparison.changed_checks]
     old, new = before.total, after.total
     if not moved and (old.earned, old.maximum) == (new.earned, new.maximum):
         return None
@@ -94,7 +94,7 @@ def _reasons(root: Path, before: GradeReport, after: GradeReport) -> Iterator[st
 
 def remember_engine(grader: Grader) -> None:
     """Keep digests of what decides marks beside the submissions, once for each state of it."""
-    path = _engine_path(grader.root, grader.engine[:12])
+    path = _engine_path(grader.root, grader.engine_digest[:12])
     if not path.exists():
         write_atomically(path, json.dumps(engine_parts(grader)).encode())
 

@@ -130,7 +130,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         student = student_of(self.parent, folder)
         if student in course.student_id_exclude.split(","):
             return
-        autograded = Path(course.format_path(course.autograded_directory, student, grader.name))
+        autograded = Path(course.format_path(course.autograded_directory, student, grader.assignment_name))
         if autograded.is_dir():
             rmtree(autograded)
         recording.record_fault(grader, course.db_url, student, problem)
@@ -156,7 +156,10 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         grader, course = self.grader, self.parent.coursedir
         weights = checkpoint_names(grader.assignment)
         kept = self.parent.exclude_overwriting
-        self.parent.exclude_overwriting = {**kept, grader.name: [*kept.get(grader.name, ()), *weights]}
+        self.parent.exclude_overwriting = {
+            **kept,
+            grader.assignment_name: [*kept.get(grader.assignment_name, ()), *weights],
+        }
         own = own_files(grader.overlay, weights)
         staff = [grader.root / ".autograder" / name for name in ("secret", "cache", "reports")]
         folders = [grader.overlay.parent, grader.root / course.solution_directory, Path(grader.assignment.graders)]
@@ -184,7 +187,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         nbgrader skips a submission of which there is an autograded folder, be it half of one, and goes by time stamps,
         which a student's clock makes.
         """
-        course, name = self.parent.coursedir, self.grader.name
+        course, name = self.parent.coursedir, self.grader.assignment_name
         recording.settle(self.grader.root, course.db_url, name, student)
         autograded = Path(course.format_path(course.autograded_directory, student, name))
         excluded = student in course.student_id_exclude.split(",")
@@ -255,7 +258,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         """Before a submission's first notebook: bring its graded folder, in which nbgrader has laid the course's own
         files by now, to what formgrader may serve."""
         grader, course = self.grader, self.parent.coursedir
-        folder = Path(course.format_path(course.autograded_directory, student, grader.name))
+        folder = Path(course.format_path(course.autograded_directory, student, grader.assignment_name))
         released = {path.stem for path in grader.release.glob("*.ipynb")}
         fill_autograded(folder, submitted, grader.overlay, checkpoint_names(grader.assignment), released)
 
@@ -263,7 +266,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         """After a notebook's last step, when nbgrader only writes its text: whether it was the submission's last."""
         self._texts[notebook] = text
         if is_last(self.parent, notebook):
-            recording.remember_shown(self.grader.root, self.grader.name, student, self._texts)
+            recording.remember_shown(self.grader.root, self.grader.assignment_name, student, self._texts)
             return True
         return False
 
@@ -315,7 +318,7 @@ def _resolve(found: object) -> object:
 
 
 def _quarantine_place(grader: Grader, student: str) -> Path:
-    return grader.root / ".autograder" / "quarantine" / grader.name / student
+    return grader.root / ".autograder" / "quarantine" / grader.assignment_name / student
 
 
 def _open(exporter: Any) -> Grader:
@@ -348,8 +351,8 @@ def _begin(exporter: Any) -> tuple[CourseLock, Marks]:
         remove_parts(root / ".autograder")
         db_url, grader = exporter.parent.coursedir.db_url, exporter.grader
         upkeep.check_policy(exporter.parent)
-        upkeep.enter_dates(db_url, root, grader.name, grader.assignment.due_at)
-        return lock, read_marks(db_url, grader.name)
+        upkeep.enter_dates(db_url, root, grader.assignment_name, grader.assignment.due_at)
+        return lock, read_marks(db_url, grader.assignment_name)
     except (CourseBusy, GradebookError, ExtensionError, SetupError, OSError) as error:
         raise _nothing_graded(exporter, error) from error
 
@@ -381,8 +384,8 @@ class GradeInJail(NbGraderPreprocessor):  # type: ignore[misc]
         if student in known:
             return known[student]  # a second run could end otherwise, a time-out say
         db_url = resources["nbgrader"]["db_url"]
-        recording.put_back(db_url, grader.name, student, self.parent.marks.get(student, ()))
-        folder = Path(course.format_path(course.submitted_directory, student, grader.name))
+        recording.put_back(db_url, grader.assignment_name, student, self.parent.marks.get(student, ()))
+        folder = Path(course.format_path(course.submitted_directory, student, grader.assignment_name))
         self.log.info("Grading %s in the jail (%s)", student, grader.isolation.describe())
         note_traces(grader, student, folder)
         report = groups.report_of_group(grader, student, folder) or grade.grade_submission(
@@ -391,17 +394,17 @@ class GradeInJail(NbGraderPreprocessor):  # type: ignore[misc]
         report = self._with_manual_marks(grader, report, db_url)
         if report.is_internal:
             save_report(grader.root, report)
-            recording.clear_scores(db_url, grader.name, student)
+            recording.clear_scores(db_url, grader.assignment_name, student)
             faults = {check.message for check in report.checks if check.status.value == "INTERNAL"}
             raise GradersFault(f"no score recorded for {student}: {'; '.join(sorted(faults))}")
         known[student] = report
         return report
 
     def _with_manual_marks(self, grader: Grader, report: GradeReport, db_url: str) -> GradeReport:
-        before = load_report(grader.root, grader.name, report.student)
+        before = load_report(grader.root, grader.assignment_name, report.student)
         if report.is_internal:
             return manual_marks.carry_over(report, before)
-        marks = read_marks(db_url, grader.name, report.student).get(report.student, ())
+        marks = read_marks(db_url, grader.assignment_name, report.student).get(report.student, ())
         policy, now = grader.course.older_marks, datetime.now().astimezone()
         report = replace(report, manual=manual_marks.judge_marks(report, before, marks, policy, now))
         older = [f"an older manual mark ({m}) was given to an earlier submission" for m in report.manual if m.is_older]

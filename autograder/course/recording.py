@@ -200,10 +200,10 @@ def record_fault(
     exercises = grader.assignment.exercises
     checks = [check for exercise in exercises for check in internal_results(exercise, problem)]
     cells = {e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in exercises}
-    report = GradeReport(student, grader.name, checks, cells=cells, notes=[own_fault(problem)])
-    report = manual_marks.carry_over(report, before or load_report(grader.root, grader.name, student))
+    report = GradeReport(student, grader.assignment_name, checks, cells=cells, notes=[own_fault(problem)])
+    report = manual_marks.carry_over(report, before or load_report(grader.root, grader.assignment_name, student))
     save_report(grader.root, report)
-    clear_scores(db_url, grader.name, student)
+    clear_scores(db_url, grader.assignment_name, student)
     return report
 
 
@@ -267,15 +267,15 @@ def standing_report(
 ) -> GradeReport | None:
     """The latest report where nothing has to be graded again: it was recorded to the end, all that is recorded is
     still there, and the submission, engine, graders, configuration and data set are the same."""
-    report = load_report(grader.root, grader.name, student)
+    report = load_report(grader.root, grader.assignment_name, student)
     if report is None or not report.key or report.is_internal:
         return None
-    if _announcement(grader.root, grader.name, student).exists():
+    if _announcement(grader.root, grader.assignment_name, student).exists():
         return None
     row = Row(report, marks)
     if row.older_marks and grader.course.older_marks != "review":
         return None  # there is something to decide
     if differs_from_group(grader.root, report):
         return None
-    recorded = row.is_recorded and is_shown(grader.root, grader.name, student, autograded)
+    recorded = row.is_recorded and is_shown(grader.root, grader.assignment_name, student, autograded)
     return report if recorded and report.key == submission_key(grader, folder) else None

@@ -65,8 +65,8 @@ def expect_logits(builds: Sequence[Network]) -> None:
     for network in builds:
         expect(
             not network.is_dead or network.effects.is_finite,
-            "the logits are not all finite: NaN or infinity is among them. Is something divided by zero, is a logarithm or "
-            "a root of a negative number taken, or do numbers grow without bound?",
+            "the logits are not all finite: NaN or infinity is among them. Is something divided by zero, is a "
+            "logarithm or a root of a negative number taken, or do numbers grow without bound?",
         )
         expect(
             not network.is_dead,

@@ -66,7 +66,7 @@ __all__ = [
 class Submission:
     """What was handed in: readable notebooks by name, why others are not readable, files, and notes in words.
 
-    `visible` identifies every file that the jail will see: the submission's and the course's own over them.
+    `jail_digest` identifies every file that the jail will see: the submission's and the course's own over them.
     `unreadable` holds a reason for every notebook of the assignment that is not among `notebooks`.
     """
 
@@ -75,10 +75,10 @@ class Submission:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, StagedFile] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    visible: str = ""
+    jail_digest: str = ""
 
     @property
-    def content(self) -> str:
+    def content_digest(self) -> str:
         """Identifies all that can be told about the notebooks: answers for a person and repairs included."""
         told = json.dumps([dict(self.notebooks), dict(self.unreadable), self.notes], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()

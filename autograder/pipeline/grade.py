@@ -40,7 +40,7 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
                 grader.cache.save_report(key, report)
     seconds = round(time.monotonic() - began, 2)
     report = of_student(grader, report, submission, notes)
-    return replace(report, seconds=seconds, key=digest_of(key, submission.content))
+    return replace(report, seconds=seconds, key=digest_of(key, submission.content_digest))
 
 
 def read_folder(grader: Grader, student: str, folder: Path, work: Path | None = None) -> tuple[Submission, Plan, str]:
@@ -50,9 +50,9 @@ def read_folder(grader: Grader, student: str, folder: Path, work: Path | None = 
         submission = read_in_place(student, folder, release, limits, **_beside(grader))
     else:
         submission = read_submission(student, folder, work / "files", release, limits, **_beside(grader))
-    plan = make_plan(grader.assignment, submission, limits, grader.secret, grader.name)
+    plan = make_plan(grader.assignment, submission, limits, grader.secret, grader.assignment_name)
     reasons = [f"{name}: {reason}" for name, reason in submission.unreadable.items()]  # checks repeat them
-    return submission, plan, digest_of(grader.engine, plan.digest, submission.visible, *reasons)
+    return submission, plan, digest_of(grader.engine_digest, plan.digest, submission.jail_digest, *reasons)
 
 
 def run_and_judge(grader: Grader, submission: Submission, plan: Plan, work: Path) -> GradeReport:
@@ -88,7 +88,7 @@ def grade_run(grader: Grader, process: GradingProcess, run: CollectedRun, work: 
 def submission_key(grader: Grader, folder: Path) -> str:
     """The `key` that a report of this folder would have now; nothing is run for it."""
     submission, _, key = read_folder(grader, "", folder)
-    return digest_of(key, submission.content)
+    return digest_of(key, submission.content_digest)
 
 
 def look(grader: Grader, folder: Path) -> Reading:

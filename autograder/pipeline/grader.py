@@ -32,7 +32,7 @@ class Grader:
 
     root: Path
     course: Course
-    name: str
+    assignment_name: str
     isolation: Isolation
     source: datasets.Source
     release: Path
@@ -41,7 +41,7 @@ class Grader:
 
     @property
     def assignment(self) -> Assignment:
-        return self.course.assignment(self.name)
+        return self.course.assignment(self.assignment_name)
 
     @cached_property
     def secret(self) -> bytes:
@@ -65,7 +65,7 @@ class Grader:
         return Cache(self.root / ".autograder" / "cache")
 
     @cached_property
-    def engine(self) -> str:
+    def engine_digest(self) -> str:
         """Changes whenever marks could: code, graders, configuration, secret, data, libraries, isolation, device."""
         graders = Path(self.assignment.graders)
         chosen = (self.data_identity, self.isolation.level, self.course.device)
@@ -76,7 +76,7 @@ class Grader:
     @property
     def setup(self) -> dict[str, Any]:
         """What a grading process is told first."""
-        course = (self.root, self.name, self.course.device)
+        course = (self.root, self.assignment_name, self.course.device)
         return setup_record(*course, self.isolation, self.source, self.secret, self.changes)
 
 

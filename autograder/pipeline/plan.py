@@ -63,7 +63,7 @@ def make_plan(assignment: Assignment, submission: Submission, limits: Limits, se
     # With everything else that runs in the same jail, since any of it can write records in another notebook's name:
     # what one submission's code does to a notebook or a conversion, it does to its own only, even where a second
     # student hands in the same notebook or file. Kept by the notebook alone, a forged failure would await its author.
-    run = digest_of(worker, submission.visible, convert or "", json.dumps(notebooks, sort_keys=True))
+    run = digest_of(worker, submission.jail_digest, convert or "", json.dumps(notebooks, sort_keys=True))
     keys = {notebook["name"]: digest_of(run, notebook["name"]) for notebook in notebooks}
     return Plan(notebooks, probes, keys, convert, digest_of(run))
 

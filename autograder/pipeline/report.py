@@ -75,7 +75,7 @@ def _report(
 ) -> GradeReport:
     return GradeReport(
         student=submission.student,
-        assignment=grader.name,
+        assignment=grader.assignment_name,
         checks=checks,
         notebooks=[bound_outputs(jail.notebooks[name]) for name in sorted(jail.notebooks)],
         cells={e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in grader.assignment.exercises},
@@ -102,7 +102,7 @@ def _facts(grader: Grader, submission: Submission) -> dict[str, str]:
         "engine": __version__,
         "isolation": grader.isolation.describe(),
         "data": grader.data_identity,
-        "configuration": grader.engine[:12],
+        "configuration": grader.engine_digest[:12],
         "graders": describe_graders(Path(grader.assignment.graders)),
     }
     if wants_gpu(grader.course.device):

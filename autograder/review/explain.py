@@ -127,7 +127,7 @@ def explain(
             run=ran,
             code=_code(found, submission),
             evidence=pieces(seen),
-            is_outdated=recorded.facts.get("configuration") != grader.engine[:12],
+            is_outdated=recorded.facts.get("configuration") != grader.engine_digest[:12],
         )
 
 
@@ -155,7 +155,10 @@ def _only(kept: CachedRun, notebook: str) -> CachedRun:
 
 def _narrowed(grader: Grader, exercise: Exercise) -> Grader:
     """The grader of one exercise."""
-    assignments = {**grader.course.assignments, grader.name: replace(grader.assignment, exercises=[exercise])}
+    assignments = {
+        **grader.course.assignments,
+        grader.assignment_name: replace(grader.assignment, exercises=[exercise]),
+    }
     return replace(grader, course=replace(grader.course, assignments=assignments))
 
 

@@ -42,7 +42,7 @@ PASS_MARK = 50.0
 
 def open_changed(grader: Grader, changes: Changes) -> Grader:
     """The grader with changes. Points may differ from the release; cells may not. Raises ConfigError."""
-    course = load_changed(grader.root, grader.name, changes)
+    course = load_changed(grader.root, grader.assignment_name, changes)
     own = grader.course
     course = replace(course, isolation=own.isolation, device=own.device, data=own.data)
     changed = replace(grader, course=course, changes=changes)
@@ -91,7 +91,7 @@ def compare_all(
             except NotComparable as reason:
                 comparisons.append(Comparison(student, problem=str(reason)))
                 continue
-            outdated = report.facts.get("configuration") != grader.engine[:12]
+            outdated = report.facts.get("configuration") != grader.engine_digest[:12]
             comparisons.append(replace(compare(report, found, marks.get(student, ())), is_outdated=outdated))
     return comparisons
 
@@ -178,7 +178,7 @@ def other_runs(grader: Grader, changed: Grader) -> dict[str, str]:
 def _run_of(grader: Grader, exercise: Exercise) -> tuple[Any, ...]:
     limits = grader.course.limits
     timing = (limits.cell_seconds, limits.notebook_seconds, limits.probe_seconds, limits.output_kib)
-    return list(plan_probes(exercise, grader.secret, grader.name)), list(exercise.skip_cells), timing
+    return list(plan_probes(exercise, grader.secret, grader.assignment_name)), list(exercise.skip_cells), timing
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ def write_csv(path: Path, comparisons: Sequence[Comparison], boundaries: Sequenc
         before, after = comparison.before, comparison.after
         numbers = (before.earned, before.maximum, after.earned, after.maximum) if before and after else ("",) * 4
         difference = "" if comparison.problem else comparison.difference
-        words = ["; ".join(map(str, comparison.moves)), "; ".join(comparison.overridden), comparison.problem]
+        words = ["; ".join(map(str, comparison.changed_checks)), "; ".join(comparison.overridden), comparison.problem]
         table.writerow([csv_cell(comparison.student), *numbers, difference, up, down, *map(csv_cell, words)])
     _write(path, text.getvalue())
 

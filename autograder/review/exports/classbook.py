@@ -69,14 +69,14 @@ class ClassEntry:
     @property
     def waits_for(self) -> tuple[str, ...]:
         """The grade cells that a person has to mark or to confirm; none before there is a score."""
-        if self.row.failed:
+        if self.row.grader_failed:
             return ()
         waiting = [mark.cell for mark in self.row.marks if mark.needs_person]
         return tuple(dict.fromkeys([*waiting, *self.row.undecided]))
 
     @property
     def state(self) -> ExportState:
-        if self.row.failed:
+        if self.row.grader_failed:
             return ExportState.FAULT
         if not self.row.marks:
             is_graded = bool(self.row.report.checks) or self.standing.is_submitted
@@ -104,7 +104,7 @@ class ClassEntry:
     @property
     def is_stale(self) -> bool:
         """Whether the gradebook's automatic scores are not those of the latest report."""
-        return bool(self.row.marks) and not self.row.failed and not self.row.is_recorded
+        return bool(self.row.marks) and not self.row.grader_failed and not self.row.is_recorded
 
     def total(self, policy: Policy) -> float | None:
         """The points that an export writes; None where the place stays blank."""

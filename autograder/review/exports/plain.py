@@ -47,13 +47,13 @@ def _cell_values(entry: ClassEntry, cell: Cell) -> tuple[float | None, float | N
     mark = entry.mark(cell)
     if mark is None:
         return None, None, None
-    return None if entry.row.failed else mark.automatic, mark.manual, mark.extra_credit
+    return None if entry.row.grader_failed else mark.automatic, mark.manual, mark.extra_credit
 
 
 def _earned(entry: ClassEntry, notebook: str, name: str) -> float | None:
     """A check's points; None where it has no automatic result that would be right."""
     check = entry.check(notebook, name)
-    return None if check is None or entry.row.failed or check.status.needs_person else check.earned
+    return None if check is None or entry.row.grader_failed or check.status.needs_person else check.earned
 
 
 def long_csv(book: Classbook) -> bytes:
@@ -61,7 +61,7 @@ def long_csv(book: Classbook) -> bytes:
     rows: list[Sequence[Value]] = [LONG_HEADER]
     for entry in book.entries:
         for check in entry.row.report.checks:
-            earned = None if entry.row.failed or check.status.needs_person else check.earned
+            earned = None if entry.row.grader_failed or check.status.needs_person else check.earned
             place = (entry.student, check.notebook, check.cell, check.name, check.title)
             rows.append((*place, earned, check.points, check.status.value, check.message, check.hint))
     return csv_bytes(rows)

@@ -212,7 +212,7 @@ def _show_cell(basis: Basis, notebook: str, cell: str, digest: str | None) -> Sh
     checks = [check for check in row.report.checks if (check.notebook, check.cell) == (notebook, cell)]
     levels = [basis.visibility(check) for check in checks]
     shown = [_show_check(c, level == IN_FULL) for c, level in zip(checks, levels, strict=True) if level != NOTHING]
-    if row.failed or digest != checks_digest(checks):
+    if row.grader_failed or digest != checks_digest(checks):
         titles = [ShownCheck(check.title, 0, check.points, None) for check in shown]
         return ShownCell(cell, points, titles, [OUTDATED], is_current=False)
     remarks = _automatic_remarks(row, checks, mark)

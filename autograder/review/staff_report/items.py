@@ -64,7 +64,7 @@ class Misconception:
 
 def items(rows: Sequence[Row]) -> list[Item]:
     """Every check that a submission has, most lost points first."""
-    graded = [row for row in rows if not row.failed]
+    graded = [row for row in rows if not row.grader_failed]
     results: dict[tuple[str, str], list[tuple[CheckResult, float]]] = {}
     for row in graded:
         total = row.report.earned
@@ -115,7 +115,7 @@ def misconceptions(rows: Sequence[Row], sections: Sections | None = None) -> lis
     """Failures that are told in the same words, numbers and names apart; the most frequent first."""
     told: dict[tuple[str, str, str], list[tuple[Row, CheckResult]]] = {}
     for row in rows:
-        for check in row.report.checks if not row.failed else ():
+        for check in row.report.checks if not row.grader_failed else ():
             if check.status not in (Status.PASSED, *UNJUDGED):
                 told.setdefault((check.notebook, check.name, pattern(check)), []).append((row, check))
     alike: dict[tuple[str, str, tuple[str, ...]], list[list[tuple[Row, CheckResult]]]] = {}

@@ -197,7 +197,7 @@ def render_pages(site: Site, now: datetime) -> dict[str, str]:
 
 
 def _overview(site: Site, now: datetime) -> str:
-    graded = [row for row in site.rows if not row.failed]
+    graded = [row for row in site.rows if not row.grader_failed]
     totals = [row.total.earned for row in graded if row.total.earned is not None]
     maximum = max((row.total.maximum for row in graded), default=0.0)
     exercises, dots = _exercises(site, graded), _dots(site)
@@ -246,8 +246,8 @@ def _dots(site: Site) -> list[Dot]:
 def _tiles(site: Site) -> list[Tile]:
     rows = site.rows
     waiting, undecided = [row for row in rows if row.waiting], [row for row in rows if row.undecided]
-    failed = [row for row in rows if row.failed]
-    graded = [row for row in rows if not row.failed]
+    failed = [row for row in rows if row.grader_failed]
+    graded = [row for row in rows if not row.grader_failed]
     unknown = "" if site.has_marks else "no gradebook was there: manual marks are unknown"
     of_all = f"of {len(rows)} submission{'s' * (len(rows) != 1)}"
     return [
@@ -302,7 +302,7 @@ def _line(site: Site, row: Row) -> SubmissionLine:
 
 def _status(row: Row) -> str:
     """In words, short enough for a column."""
-    if row.failed:
+    if row.grader_failed:
         return "not graded"
     held = ["waiting"] * bool(row.waiting) + ["undecided"] * bool(row.undecided)
     return ", ".join(held) or "graded"
@@ -312,10 +312,10 @@ def _tags(row: Row) -> list[str]:
     """What the table can be filtered by."""
     is_late = bool(row.standing and row.standing.seconds_late)
     held: Mapping[str, bool] = {
-        "graded": not row.failed,
+        "graded": not row.grader_failed,
         "waiting": bool(row.waiting),
         "undecided": bool(row.undecided),
-        "fault": row.failed,
+        "fault": row.grader_failed,
         "late": is_late,
         "punctual": not is_late,
         "flagged": bool(row.flags),

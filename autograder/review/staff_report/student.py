@@ -343,7 +343,7 @@ def _picture(mime: str, text: str) -> str:
 def _task(site: Site, row: Row, score: CellScore, checks: Sequence[CheckResult]) -> Task:
     notebook, cell, earned, maximum = score.notebook, score.cell, score.earned, score.maximum
     anchor = cell_anchor(site, notebook, cell)
-    if row.failed:
+    if row.grader_failed:
         return Task(cell, anchor, Points(None, maximum), checks, "no score was recorded")
     mark = next((m for m in row.marks if (m.notebook, m.cell) == (notebook, cell) and m.is_manual), None)
     if mark is not None and mark.manual is not None:
@@ -357,7 +357,7 @@ def _task(site: Site, row: Row, score: CellScore, checks: Sequence[CheckResult])
 def _manual_task(site: Site, row: Row, mark: Mark) -> Task:
     anchor = cell_anchor(site, mark.notebook, mark.cell)
     open_points, points = Points(None, mark.maximum), Points(mark.score, mark.maximum)
-    if row.failed:
+    if row.grader_failed:
         remark = "to be marked by hand once it could be graded"
         return Task(mark.cell, anchor, open_points, remark=remark, by_hand=True)
     if mark.needs_person and mark.manual is None:
