@@ -21,8 +21,7 @@ from autograder.core.rows import Points
 from autograder.course.compare import compare
 from autograder.jail import find_isolation
 from autograder.judging.evidence import Problem
-from autograder.judging.job import Work
-from autograder.pipeline import grade as pipeline
+from autograder.judging.job import NotebookWork, Work
 from autograder.pipeline import jail_run, judge
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.grader import open_grader
@@ -370,7 +369,7 @@ def test_a_grading_process_that_dies_is_replaced_at_the_next_work(course: Path, 
     (course / "graders" / "test_sums.py").write_text("import os\nos._exit(1)\n")
     grader = open_grader(course, tiny_course.ASSIGNMENT)
     missing = Problem(Status.FAILED, "nothing was handed in")
-    probes = {e.notebook: pipeline.NotebookWork([], None, missing) for e in grader.assignment.exercises}
+    probes = {e.notebook: NotebookWork([], None, missing) for e in grader.assignment.exercises}
     with judge.GradingProcess(grader.setup, tmp_path, 60) as process:
         with pytest.raises(judge.GradingFault, match="gave no result"):
             process.grade(Work({"01_sums": probes["01_sums"]}))
@@ -383,7 +382,7 @@ def test_a_grading_process_that_hangs_is_ended(course: Path, tmp_path: Path) -> 
     graders.write_text("import time\ntime.sleep(600)\n")
     grader = open_grader(course, tiny_course.ASSIGNMENT)
     missing = Problem(Status.FAILED, "nothing was handed in")
-    work = Work({e.notebook: pipeline.NotebookWork([], None, missing) for e in grader.assignment.exercises}, {})
+    work = Work({e.notebook: NotebookWork([], None, missing) for e in grader.assignment.exercises}, {})
     with (
         judge.GradingProcess(grader.setup, tmp_path, 8) as process,
         pytest.raises(judge.GradingFault, match="TimeoutError"),
