@@ -25,7 +25,8 @@ import numpy as np
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from autograder.core.config import Assignment, ConfigError, Limits, load_course
+from autograder.core.config import Assignment, Limits, load_course
+from autograder.core.config_values import ConfigError
 from autograder.core.files import Submitted
 from autograder.core.grade_report import Status
 from autograder.graphs.analysis import (

@@ -7,18 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from autograder.core.config import (
-    Assignment,
-    CheckpointProbe,
-    ConfigError,
-    Course,
-    Drawn,
-    Exercise,
-    Limits,
-    ModuleProbe,
-    draw_all,
-    load_course,
-)
+from autograder.core.config import Assignment, Course, Exercise, Limits, load_course
+from autograder.core.config_values import ConfigError
+from autograder.core.probes import CheckpointProbe, Drawn, ModuleProbe, draw_all
 
 
 def write(root: Path, text: str) -> Path:

@@ -18,7 +18,8 @@ from nbgrader.api import Gradebook
 from traitlets import TraitError
 from traitlets.config import Config
 
-from autograder.core.config import Assignment, ConfigError, Limits
+from autograder.core.config import Assignment, Limits
+from autograder.core.config_values import ConfigError
 from autograder.core.rows import Mark, Standing
 from autograder.course import groups, mark_changes, report_store, upkeep
 from autograder.course.extensions import Extension, read_extensions

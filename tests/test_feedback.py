@@ -14,7 +14,8 @@ import mistune
 import pytest
 from nbgrader.api import Gradebook
 
-from autograder.core.config import ConfigError, Feedback, load_course
+from autograder.core.config import Feedback, load_course
+from autograder.core.config_values import ConfigError
 from autograder.core.grade_report import Evaluation, Flag, GradeReport, Mistake, Model
 from autograder.core.rows import Row, Standing
 from autograder.course import report_store

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autograder.core.config import CheckpointProbe, ConfigError, Course
+from autograder.core.config import Course
+from autograder.core.config_values import ConfigError
 from autograder.core.grade_report import Evaluation, Flag, GradeReport
+from autograder.core.probes import CheckpointProbe
 from autograder.graphs.runner import Runner
 from autograder.jail import Isolation
 from autograder.judging import datasets, offline_images

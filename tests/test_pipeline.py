@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.core.config import ConfigError
+from autograder.core.config_values import ConfigError
 from autograder.core.errors import SetupError
 from autograder.core.files import digest_of
 from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autograder.core.config import ConfigError
+from autograder.core.config_values import ConfigError
 from autograder.core.grade_report import Status
 from autograder.jail import find_isolation
 from autograder.pipeline import grade

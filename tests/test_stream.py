@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from autograder.core.config import AnswerProbe, Assignment, Exercise, Limits
+from autograder.core.config import Assignment, Exercise, Limits
 from autograder.core.grade_report import Status
+from autograder.core.probes import AnswerProbe
 from autograder.core.strict_json import MOST_DEPTH, BadJson, count_values, parse_json
 from autograder.graphs.tensor_file import BadTensors, load_arrays, read_header
 from autograder.handin.submission import Submission

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autograder.cli.shared import choose_assignment, count, course_option, make_console
-from autograder.core.config import CONFIG_FILE, Assignment, load_course
+from autograder.core.config import Assignment, load_course
+from autograder.core.config_values import CONFIG_FILE
 from autograder.core.errors import SetupError
 from autograder.core.rows import Standing
 from autograder.core.text import clean_name, did_you_mean, one_line

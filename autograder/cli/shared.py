@@ -9,7 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from autograder.core.config import CONFIG_FILE, Course
+from autograder.core.config import Course
+from autograder.core.config_values import CONFIG_FILE
 from autograder.core.errors import SetupError
 from autograder.core.text import did_you_mean, printable
 from autograder.course import upkeep

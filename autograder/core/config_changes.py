@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autograder.core.config import CONFIG_FILE, Assignment, ConfigError, Course, load_course
+from autograder.core.config import Assignment, Course, load_course
+from autograder.core.config_values import CONFIG_FILE, ConfigError
 from autograder.core.text import did_you_mean
 
 Settings = Mapping[str, Mapping[str, Any]]  # notebook -> setting -> value

@@ -15,7 +15,7 @@ from nbgrader.converters.base import NbGraderException
 from nbgrader.utils import temp_attrs
 from sqlalchemy.exc import SQLAlchemyError
 
-from autograder.core.config import ConfigError
+from autograder.core.config_values import ConfigError
 from autograder.core.errors import SetupError
 from autograder.core.files import remove_parts
 from autograder.core.grade_report import GradeReport, Status

@@ -33,7 +33,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Application
 from traitlets.utils.importstring import import_item
 
-from autograder.core.config import ConfigError, load_course
+from autograder.core.config import load_course
+from autograder.core.config_values import ConfigError
 from autograder.core.errors import SetupError
 from autograder.core.files import remove_parts
 from autograder.core.grade_report import CellScore, GradeReport

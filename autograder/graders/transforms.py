@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autograder.checks import CheckContext, CheckEnded, expect
-from autograder.core.config import COARSE, FINE
 from autograder.core.grade_report import Status
+from autograder.core.probes import COARSE, FINE
 from autograder.graders.answers import answered, evidence_for
 from autograder.judging.evidence import Sample, Samples
 

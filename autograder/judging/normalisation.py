@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autograder.core.config import TEXTURES
+from autograder.core.probes import TEXTURES
 from autograder.judging.evidence import Samples
 
 # A quarter of a grey level, as a part of the channel's scale. Rounding to half precision moves a normalised value by at

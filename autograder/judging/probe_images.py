@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from autograder.core.config import COARSE, FINE, PROBE_IMAGES
+from autograder.core.probes import COARSE, FINE, PROBE_IMAGES
 
 SIZE = 32  # pixels, height and width
 Image = NDArray[np.uint8]

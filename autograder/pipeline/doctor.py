@@ -19,7 +19,8 @@ from pathlib import Path
 import psutil
 
 from autograder import __version__
-from autograder.core.config import CONFIG_FILE, Assignment, ConfigError, Course, Limits, load_course
+from autograder.core.config import Assignment, Course, Limits, load_course
+from autograder.core.config_values import CONFIG_FILE, ConfigError
 from autograder.jail import FrameReader, Isolation, SandboxFault, StreamProblem, find_isolation, start
 from autograder.jail.seccomp import is_available
 from autograder.judging import datasets

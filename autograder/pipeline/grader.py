@@ -7,8 +7,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from autograder.core.config import Assignment, ConfigError, Course, load_course
+from autograder.core.config import Assignment, Course, load_course
 from autograder.core.config_changes import Changes
+from autograder.core.config_values import ConfigError
 from autograder.core.errors import SetupError
 from autograder.core.files import digest_of
 from autograder.core.text import did_you_mean

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from autograder.core.config import Assignment, Drawn, Exercise, Limits, ModuleProbe, TransformProbe, draw_all
+from autograder.core.config import Assignment, Exercise, Limits
 from autograder.core.files import digest_of
 from autograder.core.package import package_files
+from autograder.core.probes import Drawn, ModuleProbe, TransformProbe, draw_all
 from autograder.handin.staging import StagedFile
 from autograder.handin.submission import Notebook, Submission, grade_id_of, is_run
 from autograder.judging.probe_images import probe_image

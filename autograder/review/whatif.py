@@ -17,8 +17,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autograder.core.config import ConfigError, Exercise
+from autograder.core.config import Exercise
 from autograder.core.config_changes import Changes, load_changed
+from autograder.core.config_values import ConfigError
 from autograder.core.files import write_atomically
 from autograder.core.grade_report import GradeReport, Status
 from autograder.core.machine_faults import reason_of, stops_a_run

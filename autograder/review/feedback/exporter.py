@@ -21,7 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from traitlets import List, Unicode
 from traitlets.config import Config
 
-from autograder.core.config import ConfigError, Feedback, load_course
+from autograder.core.config import Feedback, load_course
+from autograder.core.config_values import ConfigError
 from autograder.core.grade_report import GradeReport
 from autograder.core.limited import Bounds, TooMuch, WorkFailed
 from autograder.core.package import package_file
