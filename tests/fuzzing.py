@@ -57,7 +57,7 @@ from autograder.judging.flags.lookups import lookup_flags
 from autograder.judging.hidden_tests import run_graders
 from autograder.judging.normalisation import NotANormalisation, recover_normalisation
 from autograder.pipeline.grader import check_points
-from autograder.pipeline.jail_run import FROM_INSIDE, _is_settled, summarise
+from autograder.pipeline.jail_run import FROM_INSIDE, _is_settled, notebook_run
 from autograder.pipeline.plan import Plan, make_plan, plan_probes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -381,7 +381,7 @@ def examine_stream(case: tuple[str, bytes]) -> str:
     name, content = case
     outcome, frames, end = receive(content)
     planned = next(notebook for notebook in plan().notebooks if notebook["name"] == name)
-    run = summarise(planned, frames, end, Limits())
+    run = notebook_run(planned, frames, end, Limits())
     json.dumps(asdict(run), allow_nan=False).encode()
     _is_settled(run, frames)
     handed = decode_frames(encode_frames(frames))

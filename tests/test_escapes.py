@@ -18,9 +18,9 @@ from example_reports import check, report
 from rich.console import Console
 
 from autograder.cli.check import checks_table
-from autograder.cli.collect_tables import show as show_intake
+from autograder.cli.collect_tables import show_intake
 from autograder.cli.doctor import findings_table
-from autograder.cli.grade import conclude, scores_table
+from autograder.cli.grade import print_end, scores_table
 from autograder.cli.shared import complain
 from autograder.cli.whatif import comparisons_table, conclude_comparison, messages_table
 from autograder.core.grade_report import Status
@@ -91,7 +91,7 @@ class TestTables:
             batch.SubmissionOutcome(name, batch.BatchState.EMPTY, problem="nothing", remarks=(name,)),
             batch.SubmissionOutcome(name, batch.BatchState.FAULT, problem="a fault"),
         ]
-        conclude(printed, batch.Batch(tuple(outcomes), Path("log")))
+        print_end(printed, batch.Batch(tuple(outcomes), Path("log")))
         self.check_text(shown(printed), name)
         said = capsys.readouterr().err
         assert unfit(said) == set()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from autograder.pipeline import jail_run
-from autograder.review.check_source import words_of
+from autograder.review.check_source import words_of_check
 from autograder.review.explain import UnknownCheck, find_check
 from tests import tiny_course
 from tests.example_reports import check
@@ -142,8 +142,10 @@ def test_a_check_is_found_by_a_part_of_its_title() -> None:
 
 
 def test_the_names_that_a_check_uses_are_read_from_its_source() -> None:
-    words = words_of(GRADERS / "test_output_size.py", "test_padding")
+    words = words_of_check(GRADERS / "test_output_size.py", "test_padding")
     assert {"conv_output_size", "padding"} <= words
     assert not {"answer_output_size", "grid", "dilation"} & words - {"dilation"}
-    assert {"ModernCNN", "test_transform", "checkpoint"} <= words_of(GRADERS / "test_modern_cnn.py", "test_accuracy")
-    assert "checkpoint" not in words_of(GRADERS / "test_modern_cnn.py", "test_both_normalise_alike")
+    assert {"ModernCNN", "test_transform", "checkpoint"} <= words_of_check(
+        GRADERS / "test_modern_cnn.py", "test_accuracy"
+    )
+    assert "checkpoint" not in words_of_check(GRADERS / "test_modern_cnn.py", "test_both_normalise_alike")

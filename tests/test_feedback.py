@@ -32,7 +32,7 @@ from autograder.review.feedback.content import (
     has_passed,
     show_notebook,
     show_overall,
-    summarise,
+    strengths_and_steps,
 )
 from autograder.review.feedback.figures import draw_figures
 from autograder.review.feedback.formulas import typeset_markdown
@@ -385,7 +385,7 @@ def test_a_due_date_is_the_students_own_and_its_absence_is_no_passing() -> None:
 
 
 def test_strengths_come_first_and_the_dearest_mistake_before_what_depends_on_it() -> None:
-    summary = summarise(shown(example_reports.failing()).cells)
+    summary = strengths_and_steps(shown(example_reports.failing()).cells)
     assert summary.strengths == ["Logits"]
     assert [(step.title, step.points, step.advice) for step in summary.steps] == [
         (TITLE, 8, "Each block doubles the channels of the one before.")
@@ -411,7 +411,7 @@ def test_a_persons_mark_in_place_of_the_checks_is_named() -> None:
     digest = checks_digest([check for check in report.checks if check.cell == "network-tests"])
     page = show_notebook(replace(graded, row=Row(report, marks)), "02_network", {"network-tests": digest})
     assert page.cells[0].remarks == ["A person marked this part: 20 points, in place of the 6 from the checks."]
-    assert summarise(page.cells).steps == []  # nothing more can be earned
+    assert strengths_and_steps(page.cells).steps == []  # nothing more can be earned
 
 
 def test_results_of_another_run_than_the_notebooks_are_not_told() -> None:

@@ -24,7 +24,7 @@ from autograder.core.rows import Row
 from autograder.course.report_store import load_report
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner import Runner, RunnerProblem
-from autograder.handin.hidden_data import blocks_of, notebook_flags
+from autograder.handin.hidden_data import data_blocks, notebook_flags
 from autograder.handin.submission import read_notebook
 from autograder.jail import Isolation
 from autograder.judging import datasets
@@ -600,7 +600,7 @@ def test_attachments_are_pictures_or_flagged() -> None:
 def test_the_courses_own_notebooks_hold_no_data() -> None:
     for path in sorted(ROOT.glob("*/cnn/*.ipynb")):
         cells = [{**cell, "source": "".join(cell["source"])} for cell in read_notebook(path)["cells"]]
-        assert list(blocks_of({"cells": cells})) == []
+        assert list(data_blocks({"cells": cells})) == []
 
 
 # Who is told

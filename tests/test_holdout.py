@@ -23,7 +23,7 @@ from autograder.judging import datasets, offline_images
 from autograder.judging.accuracy import Accuracy
 from autograder.judging.datasets import CLASSES, DataError, Dataset, Source
 from autograder.judging.flags.images import holdout_flag
-from autograder.judging.holdout import NAME, PUBLISHED, check_holdout, place_of, read_holdout, same_pictures
+from autograder.judging.holdout import NAME, PUBLISHED, check_holdout, holdout_place, read_holdout, same_pictures
 from autograder.judging.job import Job
 from autograder.judging.model_summary import evaluation_of
 from autograder.pipeline import doctor
@@ -241,7 +241,7 @@ def test_the_grading_process_finds_it_from_the_courses_folder(tmp_path: Path, fr
     assert found is not None
     assert len(found.labels) == IMAGES
     assert job.holdout(exercises["01_output_size"]) is None
-    assert place_of(tmp_path, exercises[NOTEBOOK]) == tmp_path / "private"
+    assert holdout_place(tmp_path, exercises[NOTEBOOK]) == tmp_path / "private"
 
 
 def findings(root: Path, place: str) -> list[doctor.Finding]:

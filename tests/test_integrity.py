@@ -30,10 +30,10 @@ from autograder.judging import datasets
 from autograder.judging.datasets import DataError
 from autograder.pipeline.grade import grade_submission
 from autograder.pipeline.grader import open_grader
-from autograder.review.integrity.answers import NotebookAnswer, Public, answers_of, compare_place, public_of
+from autograder.review.integrity.answers import NotebookAnswer, Public, answers_in, compare_place, public_of
 from autograder.review.integrity.incidents import signs_of
 from autograder.review.integrity.memorised import RecallOutcome, judge_models, paired_drop, read_hold_out, separate_drop
-from autograder.review.integrity.page import render_page, write_page
+from autograder.review.integrity.page import render_integrity_page, write_page
 from autograder.review.integrity.signals import (
     KINDS,
     Findings,
@@ -194,7 +194,7 @@ def notebook(*sources: str, kind: str = "code") -> dict[str, Any]:
 
 
 def answers(sources: Mapping[str, str], public: Public = NOTHING, kind: str = "code") -> list[NotebookAnswer]:
-    return [a for who, s in sources.items() for a in answers_of(who, {"net": notebook(s, kind=kind)}, public)]
+    return [a for who, s in sources.items() for a in answers_in(who, {"net": notebook(s, kind=kind)}, public)]
 
 
 def test_copied_code_is_found_under_other_names_and_in_another_order_with_the_lines_side_by_side() -> None:
@@ -258,7 +258,7 @@ def test_honest_designs_are_seldom_alike(exercise: str) -> None:
     given = []
     for design in (design for design in designs() if design.notebook == exercise):
         sources = "\n".join(design.cells.values())
-        given += answers_of(design.name, {exercise: notebook(sources)}, public)
+        given += answers_in(design.name, {exercise: notebook(sources)}, public)
     found = compare_place(given, (), {})
     assert found.spread.pairs > 50
     assert len(found.evidence) <= 0.02 * found.spread.pairs
@@ -409,7 +409,7 @@ def test_a_submission_that_cannot_be_read_stops_nobody_else(tmp_path: Path) -> N
 
 
 def test_nothing_of_a_students_is_markup_and_the_page_forbids_script() -> None:
-    page = render_page(findings(), NOW)
+    page = render_integrity_page(findings(), NOW)
     assert "<script" not in page
     assert "<img" not in page
     assert "\u202e" not in page
@@ -425,7 +425,7 @@ def test_nothing_of_a_students_is_markup_and_the_page_forbids_script() -> None:
 
 
 def test_the_most_alike_pair_is_the_first_thing_on_the_page() -> None:
-    page = render_page(findings(), NOW)
+    page = render_integrity_page(findings(), NOW)
     assert page.index("Signals for a person to judge") < page.index("Submissions that are alike")
     table = page[page.index("Submissions that are alike") : page.index("Like the course")]
     assert table.index("bo</bdi>") < table.index("cy</bdi>")
@@ -434,13 +434,13 @@ def test_the_most_alike_pair_is_the_first_thing_on_the_page() -> None:
 
 
 def test_a_class_with_nothing_to_tell_has_a_page_that_says_so() -> None:
-    page = render_page(Findings("cnn", ["ada"], 0), NOW)
+    page = render_integrity_page(Findings("cnn", ["ada"], 0), NOW)
     assert "No two of 1 submissions are alike" in page
     assert "No models were run." in page
 
 
 def test_every_kind_says_how_often_honest_work_shows_it() -> None:
-    page = render_page(Findings("cnn", [], 0), NOW)
+    page = render_integrity_page(Findings("cnn", [], 0), NOW)
     assert page.count("How often honest work shows it:") == len(KINDS)
     assert all(kind.honest and kind.meaning for kind in KINDS.values())
     assert "lookup" in FLAGS

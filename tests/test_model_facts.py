@@ -32,8 +32,8 @@ from autograder.judging.evidence import Build, Evidence
 from autograder.judging.model_summary import (
     MOST_LAYERS,
     curve_of,
-    describe,
     describe_curves,
+    describe_model,
     describe_models,
     evaluation_of,
     layers_of,
@@ -180,7 +180,9 @@ def test_a_box_points_to_the_students_line() -> None:
 
 def test_size_and_cost_are_those_that_the_checks_count() -> None:
     found = export(DEEPER["stride"]())
-    model = describe("02", "DeeperCNN", LoadedGraph(found.graph, found.blob, 1, GraphShapes(found.shapes, 123, 0)))
+    model = describe_model(
+        "02", "DeeperCNN", LoadedGraph(found.graph, found.blob, 1, GraphShapes(found.shapes, 123, 0))
+    )
     assert (model.notebook, model.name, model.parameters, model.macs) == ("02", "DeeperCNN", 391_946, 123)
     assert model.shortened == 0
 

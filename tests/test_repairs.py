@@ -15,7 +15,7 @@ import pytest
 
 from autograder.core.config import Limits
 from autograder.handin.cells import is_run
-from autograder.handin.finder import MOST_CANDIDATES, find_notebooks, notebook_in
+from autograder.handin.finder import MOST_CANDIDATES, find_notebook_in, find_notebooks
 from autograder.handin.notebook_file import UnreadableNotebook, read_notebook
 from autograder.handin.repair import defined_names, repair, unread_answers, work_of
 from autograder.handin.submission import Submission, load_notebook, read_submission
@@ -457,10 +457,10 @@ def test_a_flood_of_notebooks_is_not_looked_at(handed_in: Path, release: Path) -
 def test_one_file_is_matched_by_its_cells(handed_in: Path, release: Path) -> None:
     write(handed_in / "x.ipynb", work(1))
     write(handed_in / "02_other.ipynb", [])
-    assert notebook_in(handed_in / "x.ipynb", release) == "01_net"
-    assert notebook_in(handed_in / "02_other.ipynb", release) == "02_other"
+    assert find_notebook_in(handed_in / "x.ipynb", release) == "01_net"
+    assert find_notebook_in(handed_in / "02_other.ipynb", release) == "02_other"
     (handed_in / "notes.ipynb").write_text("{}")
-    assert notebook_in(handed_in / "notes.ipynb", release) == ""
+    assert find_notebook_in(handed_in / "notes.ipynb", release) == ""
 
 
 # Ways to write a file

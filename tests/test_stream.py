@@ -23,7 +23,7 @@ from autograder.jail import Frame, StreamProblem, decode_frames, encode_frames, 
 from autograder.jail.stream import HEADER_BYTES, MOST_VALUES, FrameParser
 from autograder.judging.evidence import Problem
 from autograder.pipeline.cache import Cache
-from autograder.pipeline.jail_run import IMPORT_SECONDS, run_plan, summarise
+from autograder.pipeline.jail_run import IMPORT_SECONDS, notebook_run, run_plan
 from autograder.pipeline.plan import Plan, make_plan
 from tests.fuzzing import reader_of
 
@@ -235,7 +235,7 @@ WRONG: list[Any] = [None, True, -1, 2**70, 1e300, "x" * 5000, "\ud800\x1b[2J", [
 def test_a_field_of_any_type_is_a_status_of_the_students(name: str) -> None:
     for value in WRONG:
         frames = [cell_record(**{name: value}), Frame({"kind": "ended", "status": "PASSED", name: value}, b"")]
-        run = summarise(NOTEBOOK, frames, ENDED, Limits())
+        run = notebook_run(NOTEBOOK, frames, ENDED, Limits())
         assert run.status in (Status.PASSED, Status.CRASHED)
         assert {cell.status for cell in run.cells} <= {Status.PASSED, Status.CRASHED}
         assert {cell.index for cell in run.cells} <= {3}
@@ -245,12 +245,12 @@ def test_a_field_of_any_type_is_a_status_of_the_students(name: str) -> None:
 
 def test_cells_that_no_one_planned_do_not_swell_the_report() -> None:
     frames = [cell_record(index=index) for index in range(20_000)]
-    assert [cell.index for cell in summarise(NOTEBOOK, frames, ENDED, Limits()).cells] == [3, 5]
+    assert [cell.index for cell in notebook_run(NOTEBOOK, frames, ENDED, Limits()).cells] == [3, 5]
 
 
 @pytest.mark.parametrize("status", ["INTERNAL", "UNSUPPORTED", "SKIPPED", "FAILED"])
 def test_a_notebook_cannot_say_that_the_grader_failed(status: str) -> None:
-    run = summarise(NOTEBOOK, [Frame({"kind": "ended", "status": status}, b"")], ENDED, Limits())
+    run = notebook_run(NOTEBOOK, [Frame({"kind": "ended", "status": status}, b"")], ENDED, Limits())
     assert run.status is Status.CRASHED
 
 

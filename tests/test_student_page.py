@@ -32,7 +32,7 @@ from autograder.review.staff_report.student import (
     MOST_PAGE_PICTURES,
     MOST_PAGE_TEXT,
     MOST_STOPPED,
-    explain_command,
+    how_to_explain,
     render_student,
     shown_output,
 )
@@ -215,7 +215,7 @@ def test_ids_are_fit_and_differ_and_every_link_within_the_page_leads_somewhere()
 @pytest.mark.parametrize("student", ["ada", "-x", "a b; rm -rf ~", "it's", "$(id)", "ü"])
 def test_the_command_to_reproduce_names_the_student_whatever_the_name_is(student: str) -> None:
     row = Row(replace(failing(), student=student))
-    command = shlex.split(explain_command(Site("tiny", [row]), row, row.report.checks[0]))
+    command = shlex.split(how_to_explain(Site("tiny", [row]), row, row.report.checks[0]))
     assert command[:2] == ["autograder", "explain"]
     arguments = command[3:] if student.startswith("-") else command[2:]
     assert arguments == [student, "01_sums/worked example", "tiny"]

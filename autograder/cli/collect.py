@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from autograder.cli.collect_tables import show as show_intake
+from autograder.cli.collect_tables import show_intake
 from autograder.cli.shared import (
     NOT_ALL_GRADED,
     choose_assignment,

@@ -27,7 +27,7 @@ STYLES = {
 }
 
 
-def show(console: Console, intake: Intake, zone: tzinfo | None) -> None:
+def show_intake(console: Console, intake: Intake, zone: tzinfo | None) -> None:
     """Print the outcome of a collection. All names come from students: nothing in them is markup."""
     console.print(outcomes_table(intake, zone))
     console.print(Text(_summary(intake), "bold"))

@@ -102,7 +102,7 @@ def export_command(
     book = exports.read_class(root, open_current(root, name).db_url, name)
     path = output or root / "exports" / f"{name}-{choices.to}{'' if choices.to == 'gradescope' else '.csv'}"
     done = write(path, book, choices, course)
-    summarise(path, done, [*done.remarks, *stale_remarks(book)])
+    print_export(path, done, [*done.remarks, *stale_remarks(book)])
     if done.left:
         raise click.exceptions.Exit(NOT_ALL_GRADED)
 
@@ -145,13 +145,13 @@ def make(book: Classbook, choices: Choices, roster: Roster) -> Export:
     return account(book, policy, exports.long_csv(book) if choices.long else exports.wide_csv(book, policy))
 
 
-def summarise(path: Path, done: Export, remarks: Sequence[str]) -> None:
+def print_export(path: Path, done: Export, remarks: Sequence[str]) -> None:
     """Say what was written, and name whoever has no mark."""
     held = f" ({len(done.changed)} changed, {done.same} as before)" if done.changed or done.same else ""
     click.echo(f"{one_line(str(path))}: {done.marks} mark{'s' * (done.marks != 1)}{held}")
-    show("Changed", done.changed)
-    show("Nothing handed in", done.absent)
-    show("Rows that are nobody's", done.strangers)
+    print_list("Changed", done.changed)
+    print_list("Nothing handed in", done.absent)
+    print_list("Rows that are nobody's", done.strangers)
     for remark in remarks:
         complain(remark)
     if done.left:
@@ -160,7 +160,7 @@ def summarise(path: Path, done: Export, remarks: Sequence[str]) -> None:
             complain(f"  {someone}")
 
 
-def show(title: str, things: Sequence[object]) -> None:
+def print_list(title: str, things: Sequence[object]) -> None:
     """A heading and a line for each thing; nothing where there is none."""
     if things:
         click.echo(f"{title}:")

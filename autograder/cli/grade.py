@@ -95,7 +95,7 @@ def grade_command(
     if wants_report:
         console.print(Text(f"Report: {write_course_report(course, configured, name, report_folder(root, name))}"))
     console.print(Text(f"Log: {done.log}"))
-    conclude(console, done)
+    print_end(console, done)
     if any(row.older_marks for row in rows):
         console.print(
             "Manual marks that were given to an earlier submission count until you decide: mark again in formgrader, "
@@ -125,7 +125,7 @@ def run_batch(
         return batch.grade_batch(course, grader, submissions, force=force, on_start=on_start, on_end=on_end)
 
 
-def conclude(console: Console, done: batch.Batch) -> None:
+def print_end(console: Console, done: batch.Batch) -> None:
     """The last lines: what was left alone, what was left out, and who was not graded."""
     show_changes(console, done)
     unchanged = sum(outcome.state is batch.BatchState.UNCHANGED for outcome in done.outcomes)

@@ -85,7 +85,7 @@ def integrity_command(
                 Text(f"Reading {clean_name(student)} …" if student else "Comparing all pairs …")
             ),
         )
-    summarise(found, write_page(integrity_folder(root, name), found))
+    print_summary(found, write_page(integrity_folder(root, name), found))
 
 
 def open_models(course: NbCourse, name: str, hold_out: Path | None, isolation: str, device: str) -> Models:
@@ -96,7 +96,7 @@ def open_models(course: NbCourse, name: str, hold_out: Path | None, isolation: s
     return Models(read_job(grader.setup), read_hold_out(hold_out.resolve(), classes) if hold_out else None)
 
 
-def summarise(found: Findings, path: Path) -> None:
+def print_summary(found: Findings, path: Path) -> None:
     """The most alike pairs, how much there is to look at, and where."""
     for pair in [*found.pairs[:MOST_SHOWN], *found.copies[:MOST_SHOWN]]:
         click.echo(f"{clean_name(pair.one)} and {clean_name(pair.other)}: {one_line(pair.what)}")

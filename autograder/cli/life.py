@@ -88,7 +88,7 @@ def extensions_command(
         console.print(Text(listed.assumed, "yellow"))
     with alone(root):
         wanted = {**load_extensions(root, name), **listed.extensions}
-        why = {student: in_words(extension, due, zone) for student, extension in listed.extensions.items()}
+        why = {student: extension_in_words(extension, due, zone) for student, extension in listed.extensions.items()}
         penalties = penalties_of(upkeep.late_plugin(course.app))
         if dry_run:
             shifts = upkeep.refresh_penalties(course.db_url, root, name, penalties, planned=wanted)
@@ -124,7 +124,7 @@ def choose_zone(name: str | None, assignment: Assignment) -> tzinfo | None:
     return ZoneInfo(assignment.time_zone) if assignment.time_zone else None
 
 
-def in_words(extension: Extension, due: datetime, zone: tzinfo | None) -> str:
+def extension_in_words(extension: Extension, due: datetime, zone: tzinfo | None) -> str:
     """An extension for the record of changes."""
     return f"extension until {_local(due + extension.beyond(due), zone)}" if extension else "no extension any more"
 

@@ -164,7 +164,7 @@ def show_comparisons(
     shown = [c for c in compared if shows_all or c.changed_checks or c.difference or c.overridden]
     if shown:
         console.print(comparisons_table(shown, boundaries))
-    total = whatif.summarise(found, boundaries)
+    total = whatif.summarise_comparisons(found, boundaries)
     if not compared:
         return
     console.print(Text(f"{total.gain} gain, {total.lose} lose, {total.unchanged} keep their points", "bold"))

@@ -128,7 +128,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         self.log.error("%s: %s", clean_name(folder), problem)
         if _is_unfit(folder):
             return  # no report can have this name
-        student = student_of(self.parent, folder)
+        student = student_of_folder(self.parent, folder)
         if student in course.student_id_exclude.split(","):
             return
         autograded = Path(course.format_path(course.autograded_directory, student, grader.assignment_name))
@@ -172,7 +172,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         """Move away what nbgrader must not copy; returns the student. Raises OSError where that cannot be done."""
         if _is_unfit(folder):
             raise OSError(errno.EINVAL, "control characters in its name: rename it", folder)
-        student = student_of(self.parent, folder)
+        student = student_of_folder(self.parent, folder)
         limits, place = self.grader.course.limits, _quarantine_place(self.grader, student)
         for note in quarantine(Path(folder), place, limits, around):
             self.log.warning("%s: %s", student, note)
@@ -291,7 +291,7 @@ def _is_unfit(folder: str) -> bool:
     return any(unicodedata.category(c) in ("Cc", "Cs") for c in folder)
 
 
-def student_of(converter: Any, folder: str) -> str:
+def student_of_folder(converter: Any, folder: str) -> str:
     """The student whose submitted folder this is."""
     resources = converter.init_single_notebook_resources(os.path.join(folder, "any.ipynb"))
     return str(resources["nbgrader"]["student"])

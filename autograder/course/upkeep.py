@@ -173,10 +173,10 @@ def bring_up_to_date(course: NbCourse, name: str, why: Mapping[str, str] | None 
             shifts = refresh_penalties(course.db_url, course.root, name, penalties, why)
     except (CourseBusy, OSError) as error:  # or the folder cannot be written
         return [f"marks may be a little behind: {error}"]
-    return [*remarks, *(describe(shift) for shift in shifts)]
+    return [*remarks, *(describe_shift(shift) for shift in shifts)]
 
 
-def describe(shift: Shift) -> str:
+def describe_shift(shift: Shift) -> str:
     """A changed late penalty on one line."""
     words = mark_changes.penalty_words(shift.penalty_before, shift.penalty_after)[0]
     return f"{clean_name(shift.student)}: {words}, total {shift.before:g} → {shift.after:g}"

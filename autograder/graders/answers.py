@@ -41,7 +41,7 @@ def integer_answer(graded: CheckContext, name: str) -> int:
     value = answered(name, evidence_for(graded.evidence.answers, name))
     number = whole_number(value)
     if number is None:
-        fail(f"`{name}`: expected a whole number, found {describe(value)}")
+        fail(f"`{name}`: expected a whole number, found {describe_result(value)}")
     return number
 
 
@@ -52,17 +52,17 @@ def whole_number(value: Value) -> int | None:
     return int(value.value) if float(value.value).is_integer() else None
 
 
-def describe(value: Result) -> str:
+def describe_result(value: Result) -> str:
     """A value by its kind only: what it is may tell which number was asked for."""
     if isinstance(value, Problem):
         return python_name(value.type) if value.type else value.status.value
     kinds = {"bool": "True or False", "none": "None (is the `return` missing?)", "str": "text in quotes"}
     if value.kind == "float":
         return "a number with decimals" if whole_number(value) is None else "a float"
-    return kinds.get(value.kind, f"a value of {kind_of(value)}" if value.kind == "other" else "a whole number")
+    return kinds.get(value.kind, f"a value of {value_kind(value)}" if value.kind == "other" else "a whole number")
 
 
-def kind_of(value: Value) -> str:
+def value_kind(value: Value) -> str:
     """The type of a value that is no number; of one that was made with secret numbers it is not told."""
     return f"type {value.value}" if value.value else "another type"
 

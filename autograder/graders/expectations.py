@@ -18,7 +18,7 @@ from autograder.graders.effects import (
     other_parameters,
     root_mean_square,
 )
-from autograder.graders.networks import DEFAULT_CLASSES, Array, Images, Network, kind_of, random_state
+from autograder.graders.networks import DEFAULT_CLASSES, Array, Images, Network, layer_kind, random_state
 from autograder.graphs.analysis import (
     Convolution,
     Dropout,
@@ -219,7 +219,8 @@ def expect_computed_weights(network: Network, layers: Sequence[Convolution | Lin
         moved = root_mean_square(other - one)
         expect(
             moved >= LEAST_MOVE * max(root_mean_square(one), root_mean_square(other)),
-            f"the weights of a {kind_of(layer)} hardly change with any parameter, so the optimiser cannot change them. "
+            f"the weights of a {layer_kind(layer)} hardly change with any parameter, so the optimiser cannot change "
+            "them. "
             "Use the parameter itself as the weight, or a value in which it counts",
             line=layer.line,
         )
@@ -247,7 +248,7 @@ def expect_registered(layer: Convolution | Linear) -> None:
     """The layer's weights are parameters. A fixed filter, made in forward or kept as a buffer, is meant to be fixed."""
     if layer.weight_kinds <= {"buffer"}:
         return
-    kind = kind_of(layer)
+    kind = layer_kind(layer)
     expect(
         layer.is_registered,
         f"the weights of a {kind} are not registered as parameters, so the optimiser will never change them. Keep "

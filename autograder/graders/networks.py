@@ -290,5 +290,5 @@ def expect_alive(network: Network) -> None:
         raise CheckEnded(Status.SKIPPED, f"not judged, because the logits {why}")
 
 
-def kind_of(layer: Convolution | Linear) -> str:
+def layer_kind(layer: Convolution | Linear) -> str:
     return "linear layer" if isinstance(layer, Linear) else "convolution"

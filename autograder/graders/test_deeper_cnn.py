@@ -37,7 +37,7 @@ def deeper_cnn(builds: list[Network]) -> Network:
     return builds[0]
 
 
-def blocks_of(network: Network) -> tuple[Block, ...]:
+def trunk_blocks(network: Network) -> tuple[Block, ...]:
     """The network's trunk, divided into blocks."""
     found = blocks(network.evaluation.graph, network.evaluation.shapes, CHANNELS)
     expect(bool(found), "no convolution found, so there are no blocks")
@@ -66,7 +66,7 @@ def test_weights_learn(deeper_cnn: Network) -> None:
 @points(5, cell=CELL, hint="Each block doubles the channels of the one before.")
 def test_four_blocks(deeper_cnn: Network) -> None:
     """Four blocks, which end with 32, 64, 128 and 256 channels"""
-    found = blocks_of(deeper_cnn)
+    found = trunk_blocks(deeper_cnn)
     channels = tuple(block.out_channels for block in found)
     expect(
         channels == CHANNELS,
@@ -81,7 +81,7 @@ def test_four_blocks(deeper_cnn: Network) -> None:
 @points(2, cell=CELL, hint="nn.BatchNorm2d(channels) after the convolution of each block, one for each.")
 def test_batch_norm(deeper_cnn: Network) -> None:
     """Batch norm in every block"""
-    for number, block in enumerate(blocks_of(deeper_cnn), 1):
+    for number, block in enumerate(trunk_blocks(deeper_cnn), 1):
         expect(
             bool(block.batch_norms),
             f"no batch norm found in block {number}{other_norms(deeper_cnn.evaluation.graph)}",
@@ -99,7 +99,7 @@ def test_batch_norm(deeper_cnn: Network) -> None:
 @points(2, cell=CELL, hint="nn.MaxPool2d(2) once in a block, or one convolution with stride 2; padding keeps the rest.")
 def test_blocks_halve(deeper_cnn: Network) -> None:
     """Each block halves height and width"""
-    for number, block in enumerate(blocks_of(deeper_cnn), 1):
+    for number, block in enumerate(trunk_blocks(deeper_cnn), 1):
         before, after = block.input_shape[2:], block.output_shape[2:]
         expect(
             block.halves,

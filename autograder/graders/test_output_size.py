@@ -11,7 +11,14 @@ import pytest
 from autograder.checks import CheckContext, CheckEnded, expect, fail, points, requires
 from autograder.core.grade_report import Status
 from autograder.core.source_lines import LINES_PER_CELL
-from autograder.graders.answers import answered, describe, evidence_for, expect_number, integer_answer, whole_number
+from autograder.graders.answers import (
+    answered,
+    describe_result,
+    evidence_for,
+    expect_number,
+    integer_answer,
+    whole_number,
+)
 from autograder.judging.evidence import CallEvidence, Problem, Value
 
 WORKED, FUNCTION = "output-size-worked", "output-size-function"
@@ -53,11 +60,11 @@ def formula(
     return mistaken
 
 
-def number(call: CallEvidence) -> float:
+def returned_number(call: CallEvidence) -> float:
     """What a call returned, as a number. Ends the check where it raised, or returned none."""
     value = answered("conv_output_size", call.result, drawn=True)
     if value.kind not in ("int", "float") or not isinstance(value.value, (int, float)):
-        fail(f"`conv_output_size` must return a whole number, it returned {describe(value)}")
+        fail(f"`conv_output_size` must return a whole number, it returned {describe_result(value)}")
     return value.value
 
 
@@ -70,7 +77,7 @@ def are_right(calls: Sequence[CallEvidence]) -> bool:
 
 def expect_right(calls: Sequence[CallEvidence], misconceptions: Mapping[str, Formula], otherwise: str) -> None:
     """Fail unless all results are right, with the misconception that explains them all, or the way they are off."""
-    found = [number(call) for call in calls]
+    found = [returned_number(call) for call in calls]
     if all(value == output_size(call.arguments) for value, call in zip(found, calls, strict=True)):
         return
     for message, mistaken in misconceptions.items():
@@ -155,7 +162,9 @@ def test_floor(calls: Calls) -> None:
     }
     group = calls["floor"]
     expect_right(group, misconceptions, "6 pixels, kernel 3, stride 2: one step and a cut-off rest, so 2 places")
-    kinds = {describe(call.result) for call in group if isinstance(call.result, Value) and call.result.kind != "int"}
+    kinds = {
+        describe_result(call.result) for call in group if isinstance(call.result, Value) and call.result.kind != "int"
+    }
     expect(not kinds, f"The number is right, but it is {', '.join(sorted(kinds))}: return an int (`//`, or math.floor)")
 
 
@@ -189,7 +198,9 @@ def test_agrees_with_conv2d(calls: Calls) -> None:
     if not are_right(calls["floor"]):
         raise CheckEnded(Status.SKIPPED, "not judged, because “Rounds down, and returns an int” did not pass")
     group = calls["grid"]
-    refused = [c.arguments for c in group if isinstance(c.result, Problem) and describe(c.result) == "ValueError"]
+    refused = [
+        c.arguments for c in group if isinstance(c.result, Problem) and describe_result(c.result) == "ValueError"
+    ]
     if refused:
         fail(f"A kernel that fits raises ValueError: {why_refused(refused)}")
     expect_right(group, {}, "Each parameter alone is right, but not all of them together")
@@ -213,14 +224,15 @@ def test_value_error(calls: Calls) -> None:
     for call in group:
         if isinstance(call.result, Value):
             size = call.result.value
-            found = f"{describe(call.result)} was returned"
+            found = f"{describe_result(call.result)} was returned"
             if isinstance(size, (int, float)) and size <= 0:
                 found = "0 was returned" if size == 0 else "a size below 0 was returned"
             fail(f"The kernel is larger than the padded input: expected a ValueError, but {found}")
-        if describe(call.result) != "ValueError":
+        if describe_result(call.result) != "ValueError":
             expect(
                 call.result.status is not Status.ERROR or call.result.type == "NotImplementedError",
-                f"The kernel is larger than the padded input: expected a ValueError, found {describe(call.result)}. "
+                "The kernel is larger than the padded input: expected a ValueError, found "
+                f"{describe_result(call.result)}. "
                 "Compare the two yourself, and `raise ValueError(...)`",
                 line=call.result.cell * LINES_PER_CELL + call.result.line,
             )

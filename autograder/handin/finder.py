@@ -130,7 +130,7 @@ def _unknown(name: str, templates: Mapping[str, Notebook]) -> str:
     return f"no cell of it is known, so it is no notebook of the assignment{meant}"
 
 
-def notebook_in(path: Path, release: Path) -> str:
+def find_notebook_in(path: Path, release: Path) -> str:
     """Which notebook of a release one file holds, by its cells or by its exact name; "" where it is none of them."""
     return _look_at(path.parent, path.name, templates_of(release), "")[0].notebook
 

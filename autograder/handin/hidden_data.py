@@ -59,7 +59,7 @@ def notebook_flags(notebooks: Mapping[str, Notebook]) -> list[Flag]:
     """
     flags = []
     for name, notebook in notebooks.items():
-        blocks = list(blocks_of(notebook))
+        blocks = list(data_blocks(notebook))
         total = sum(block.characters for block in blocks)
         if total > MOST_DATA:
             largest = sorted(blocks, key=lambda block: -block.characters)[:3]
@@ -70,7 +70,7 @@ def notebook_flags(notebooks: Mapping[str, Notebook]) -> list[Flag]:
     return flags
 
 
-def blocks_of(notebook: Notebook) -> Iterator[DataBlock]:
+def data_blocks(notebook: Notebook) -> Iterator[DataBlock]:
     """What looks like data in each cell, however little."""
     for number, cell in enumerate(notebook["cells"], 1):
         place = f"the cell {grade_id_of(cell)}" if grade_id_of(cell) else f"cell {number}"

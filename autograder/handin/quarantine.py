@@ -65,7 +65,7 @@ def describe_kind(mode: int) -> str:
     return KINDS.get(stat.S_IFMT(mode), "a device file")
 
 
-def blocks(size: int) -> int:
+def bytes_on_disk(size: int) -> int:
     """The bytes that a file takes in the jail's working folder."""
     return -(-size // BLOCK) * BLOCK + BLOCK
 
@@ -87,7 +87,7 @@ class _Judge:
         reason = self._unfit(name, found) or ("" if is_notebook_name(name) else self._too_much(name, found))
         if not reason:
             self.files += 1
-            self.left -= 0 if is_notebook_name(name) else blocks(found.st_size)
+            self.left -= 0 if is_notebook_name(name) else bytes_on_disk(found.st_size)
         return reason
 
     def _unfit(self, name: str, found: os.stat_result) -> str:
@@ -109,7 +109,7 @@ class _Judge:
             return "has a name that is the course's own"
         if found.st_size > self.limits.file_mib << 20:
             return f"({mib} MiB) is larger than the {self.limits.file_mib} MiB that a file may have"
-        if blocks(found.st_size) > self.left:
+        if bytes_on_disk(found.st_size) > self.left:
             return f"({mib} MiB) does not fit into the working folder"
         return ""
 

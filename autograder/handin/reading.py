@@ -24,8 +24,14 @@ from autograder.core.config import Limits
 from autograder.core.limited import Bounds, TooMuch, run_limited
 from autograder.core.remarks import clipped, few
 from autograder.core.text import clean_name
-from autograder.handin.finder import MOST_ENTRIES, FoundNotebooks, ReadNotebooks, look_for_notebooks, templates_of
-from autograder.handin.finder import notebook_in as find_notebook_in
+from autograder.handin.finder import (
+    MOST_ENTRIES,
+    FoundNotebooks,
+    ReadNotebooks,
+    find_notebook_in,
+    look_for_notebooks,
+    templates_of,
+)
 from autograder.handin.notebook_file import CLEAR, Notebook, UnreadableNotebook
 from autograder.handin.repair import repair, work_of
 from autograder.handin.staging import FoundFile, FoundFiles, find_files

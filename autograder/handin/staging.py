@@ -16,7 +16,7 @@ from pathlib import Path
 from autograder.core.config import Limits
 from autograder.core.files import open_file
 from autograder.handin.finder import MOST_ENTRIES
-from autograder.handin.quarantine import Surroundings, blocks, hides_module, left_out, parents, refused
+from autograder.handin.quarantine import Surroundings, bytes_on_disk, hides_module, left_out, parents, refused
 from autograder.handin.walk import is_notebook_name, walk
 
 CHUNK = 1 << 20
@@ -69,7 +69,7 @@ def find_files(
     read, and gives the reason where it is not to be.
     """
     own = own_files(overlay, weights)
-    around = Surroundings(own=own, own_bytes=sum(map(blocks, own.values())))
+    around = Surroundings(own=own, own_bytes=sum(map(bytes_on_disk, own.values())))
     problems = refused(folder, limits, around)
     entries = walk(folder, MOST_ENTRIES)
     found = {name: entry for name, entry in entries if not is_notebook_name(name) and name not in problems}

@@ -37,7 +37,7 @@ FORM = (
 )
 
 
-def place_of(root: Path, exercise: Exercise) -> Path | None:
+def holdout_place(root: Path, exercise: Exercise) -> Path | None:
     """Where an exercise's hold-out lies; None where it has none."""
     named = exercise.checkpoint.holdout if exercise.checkpoint is not None else ""
     return (root / named).resolve() if named else None
@@ -45,7 +45,7 @@ def place_of(root: Path, exercise: Exercise) -> Path | None:
 
 def places_of(root: Path, assignment: Assignment) -> Mapping[str, Path]:
     """The hold-outs of an assignment, by notebook."""
-    places = {exercise.notebook: place_of(root, exercise) for exercise in assignment.exercises}
+    places = {exercise.notebook: holdout_place(root, exercise) for exercise in assignment.exercises}
     return {notebook: place for notebook, place in places.items() if place is not None}
 
 

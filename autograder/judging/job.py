@@ -17,7 +17,7 @@ from autograder.jail import Isolation, JailedProcess, decode_frames, start
 from autograder.judging import datasets
 from autograder.judging.check_language import CheckContext
 from autograder.judging.evidence import Problem, decode_evidence
-from autograder.judging.holdout import place_of, read_holdout
+from autograder.judging.holdout import holdout_place, read_holdout
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Job:
 
     def holdout(self, exercise: Exercise) -> datasets.Dataset | None:
         """The private images that decide in an exercise; None where it has none. Raises DataError."""
-        place = place_of(self.root, exercise)
+        place = holdout_place(self.root, exercise)
         return _holdout(place, self.test_set.classes) if place is not None else None
 
     def graded(self, exercise: Exercise, runner: Any, notes: list[str], flags: list[Flag]) -> CheckContext:

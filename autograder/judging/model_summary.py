@@ -124,12 +124,12 @@ def describe_models(graded: CheckContext) -> list[Model]:
         for network in graded.networks.get(probe.name, ()):
             export = network.looked_at
             if export is not None and not network.is_drawn:
-                found.append(describe(graded.exercise.notebook, network.name, export))
+                found.append(describe_model(graded.exercise.notebook, network.name, export))
                 break
     return found
 
 
-def describe(notebook: str, name: str, export: LoadedGraph) -> Model:
+def describe_model(notebook: str, name: str, export: LoadedGraph) -> Model:
     """A network as a list of boxes, in the order in which it computes."""
     layers, left_out = shortened(layers_of(export.graph, export.shapes))
     return Model(notebook, name, parameter_count(export.graph), export.info.macs_per_image, layers, left_out)

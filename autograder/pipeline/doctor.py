@@ -231,11 +231,11 @@ def check_configuration(root: Path, expected: bool) -> tuple[Course | None, Find
         return None, Finding("course", Health.MISSING, str(error), f"correct {root / CONFIG_FILE}")
     if not course.assignments:
         return course, Finding("course", Health.MISSING, f"{CONFIG_FILE} has no assignment", "add one")
-    summary = [f"{name}: {describe(assignment)}" for name, assignment in course.assignments.items()]
+    summary = [f"{name}: {describe_assignment(assignment)}" for name, assignment in course.assignments.items()]
     return course, Finding("course", Health.OK, "; ".join(summary))
 
 
-def describe(assignment: Assignment) -> str:
+def describe_assignment(assignment: Assignment) -> str:
     """The size of an assignment, e.g. "4 exercises, 95 automatic points, hidden graders present"."""
     points = sum(points for exercise in assignment.exercises for points in exercise.cells.values())
     count = len(assignment.exercises)

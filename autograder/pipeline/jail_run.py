@@ -110,7 +110,7 @@ def kept_run(plan: Plan, kept: CachedRun, limits: Limits) -> JailRun:
 
 def _summary(plan: Plan, name: str, frames: Sequence[Frame], end: Problem, limits: Limits) -> NotebookRun:
     planned = next(notebook for notebook in plan.notebooks if notebook["name"] == name)
-    return summarise(planned, frames, end, limits)
+    return notebook_run(planned, frames, end, limits)
 
 
 def _run_jails(plan: Plan, kept: CachedRun, files: Path, limits: Limits, isolation: Isolation) -> _Received:
@@ -268,7 +268,7 @@ def room_for(notebook: Mapping[str, Any], most: int) -> Room:
     return room
 
 
-def summarise(notebook: Mapping[str, Any], frames: Sequence[Frame], end: Problem, limits: Limits) -> NotebookRun:
+def notebook_run(notebook: Mapping[str, Any], frames: Sequence[Frame], end: Problem, limits: Limits) -> NotebookRun:
     """How a planned notebook ran, from its cell and end records; of several runs each cell's last one counts.
 
     Cells that the plan does not have are dropped: a thousand of them would swell every report.

@@ -20,13 +20,13 @@ class CheckPlace:
         return f"{self.file}, line {self.line}"
 
 
-def place_of(path: Path, test: str) -> CheckPlace | None:
+def check_place(path: Path, test: str) -> CheckPlace | None:
     """Where a check is defined, None where it is not."""
     part = _parts(path).get(test)
     return CheckPlace(path.name, part.lineno) if isinstance(part, ast.FunctionDef) else None
 
 
-def words_of(path: Path, test: str) -> frozenset[str]:
+def words_of_check(path: Path, test: str) -> frozenset[str]:
     """All string constants and attributes in a check and in whatever it uses of its file and of the files beside it:
     fixtures (its arguments), helpers and constants. The probes whose names are among them are those that the check
     looks at.

@@ -24,7 +24,7 @@ from autograder.pipeline.jail_run import CachedRun, JailRun, kept_run, recall
 from autograder.pipeline.judge import GradingProcess
 from autograder.pipeline.judgement import CollectedRun
 from autograder.pipeline.plan import Plan
-from autograder.review.check_source import CheckPlace, place_of, words_of
+from autograder.review.check_source import CheckPlace, check_place, words_of_check
 from autograder.review.evidence_lines import EvidenceQuery, Piece, pieces
 from autograder.review.whatif import why_not_kept
 
@@ -104,7 +104,7 @@ def explain(
     if exercise is None:
         raise UnknownCheck(f"{check.notebook} is not graded any more: grade the class again")
     path = Path(grader.assignment.graders) / exercise.grader
-    place, words = place_of(path, check.name), words_of(path, check.name)
+    place, words = check_place(path, check.name), words_of_check(path, check.name)
     if place is None:
         raise UnknownCheck(f"{exercise.grader} has no {check.name} any more: grade the class again")
     with tempfile.TemporaryDirectory(prefix="autograder-explain-") as scratch:

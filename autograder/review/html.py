@@ -34,6 +34,6 @@ def coded(text: str) -> Markup:
     return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
-def source_of(text: str) -> str:
+def policy_hash(text: str) -> str:
     """A style sheet or script of the page, as a content security policy names it (CSP Level 3, hash sources)."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -196,7 +196,7 @@ class ComparisonSummary:
     other_message: int
 
 
-def summarise(comparisons: Sequence[Comparison], boundaries: Sequence[float]) -> ComparisonSummary:
+def summarise_comparisons(comparisons: Sequence[Comparison], boundaries: Sequence[float]) -> ComparisonSummary:
     """Count over the students that could be compared."""
     known = [c for c in comparisons if not c.problem]
     crossed = [c.crossed(boundaries) for c in known]
@@ -227,7 +227,7 @@ def write_json(path: Path, changes: Changes, comparisons: Sequence[Comparison], 
     settings = {notebook: dict(values) for notebook, values in changes.settings.items()}
     asked = {**changes.record(), "settings": settings}
     record = {"changes": asked, "boundaries": list(boundaries), "students": students}
-    _write(path, json.dumps({**record, "summary": asdict(summarise(comparisons, boundaries))}, indent=1))
+    _write(path, json.dumps({**record, "summary": asdict(summarise_comparisons(comparisons, boundaries))}, indent=1))
 
 
 def _record(comparison: Comparison, boundaries: Sequence[float]) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def exact(value: float) -> float:
     return round(value, EXACT)
 
 
-def number(value: float | None, decimal: str = ".") -> str:
+def table_number(value: float | None, decimal: str = ".") -> str:
     """A number as a table has it, without needless zeros; nothing for None."""
     if value is None:
         return ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from autograder.core.text import clean_name
 from autograder.handin.roster import Roster
-from autograder.review.exports.classbook import Classbook, ClassEntry, ExportError, Policy, number
+from autograder.review.exports.classbook import Classbook, ClassEntry, ExportError, Policy, table_number
 from autograder.review.exports.sheet import Sheet
 
 NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)")
@@ -120,8 +120,8 @@ def scale_factor(book: Classbook, possible: float | None, place: str, scale: boo
         return possible / book.maximum
     if abs(possible - book.maximum) > SAME:
         raise ExportError(
-            f"{place} has {number(possible)} points, {book.assignment} {number(book.maximum)}: change it there, or "
-            "choose --scale, which multiplies every mark"
+            f"{place} has {table_number(possible)} points, {book.assignment} {table_number(book.maximum)}: change it "
+            "there, or choose --scale, which multiplies every mark"
         )
     return 1.0
 
@@ -160,14 +160,14 @@ def fill(
         if held is not None and abs(held - points) < SAME:
             same += 1
             continue
-        values[row, column] = number(points, decimal)
+        values[row, column] = table_number(points, decimal)
         if before:
             changed.append(GradeChange(entry.label, clean_name(before), values[row, column]))
     matched = {entry.student for entry in owners.entries.values()}
     for entry in book.entries:
         points = entry.total(policy)
         if entry.student not in matched and (points is not None or has_work(entry)):
-            state = entry.reason if points is None else f"{number(points)} points"
+            state = entry.reason if points is None else f"{table_number(points)} points"
             left.append(Unmarked(entry.label, f"{state}, but has no row in {sheet.name}"))
     absent = [e.label for e in book.entries if e.total(policy) is None and not has_work(e)]
     return values, Export(b"", marks, left, absent, owners.strangers, changed, same)

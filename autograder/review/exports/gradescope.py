@@ -16,7 +16,7 @@ from autograder.core.files import write_atomically
 from autograder.core.grade_report import CheckResult, Status
 from autograder.core.text import clean_name, clean_text
 from autograder.core.wording import details, status_words
-from autograder.review.exports.classbook import Cell, Classbook, ClassEntry, Policy, exact, number
+from autograder.review.exports.classbook import Cell, Classbook, ClassEntry, Policy, exact, table_number
 from autograder.review.exports.fill import Export, account
 
 RESULTS = "results.json"
@@ -47,7 +47,7 @@ def results(book: Classbook, entry: ClassEntry, policy: Policy, feedback: Feedba
 
 
 def _output(entry: ClassEntry) -> str:
-    late = f"Late penalty: {number(-entry.penalty)} points." if entry.penalty else ""
+    late = f"Late penalty: {table_number(-entry.penalty)} points." if entry.penalty else ""
     waiting = f"Not final: waiting for a manual mark on {', '.join(entry.waits_for)}." if entry.waits_for else ""
     return " ".join(filter(None, (late, waiting)))
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from autograder.core.text import clean_name, csv_cell
 from autograder.handin.roster import PARTICIPANT, Roster, spellings
-from autograder.review.exports.classbook import Classbook, ClassEntry, ExportError, Policy, number
+from autograder.review.exports.classbook import Classbook, ClassEntry, ExportError, Policy, table_number
 from autograder.review.exports.fill import (
     Claim,
     Export,
@@ -37,9 +37,9 @@ def comment(book: Classbook, entry: ClassEntry) -> str:
     parts = []
     for notebook in book.notebooks:
         maximum = sum(cell.maximum for cell in book.cells if cell.notebook == notebook)
-        parts.append(f"{notebook}: {number(entry.points_of(notebook)) or '–'} / {number(maximum)}")
+        parts.append(f"{notebook}: {table_number(entry.points_of(notebook)) or '–'} / {table_number(maximum)}")
     if entry.penalty:
-        parts.append(f"late: {number(-entry.penalty)}")
+        parts.append(f"late: {table_number(-entry.penalty)}")
     return "; ".join(parts)
 
 
@@ -66,7 +66,9 @@ def moodle_csv(
         if points is None:
             continue
         if not identity:
-            nameless.append(Unmarked(entry.label, f"{number(points)} points, but no {HEADERS[by]} in the gradebook"))
+            nameless.append(
+                Unmarked(entry.label, f"{table_number(points)} points, but no {HEADERS[by]} in the gradebook")
+            )
             continue
         row: list[Value] = [identity, points]
         rows.append([*row, comment(book, entry)] if comments else row)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from autograder.core.text import csv_cell
-from autograder.review.exports.classbook import Cell, Classbook, ClassEntry, Policy, number
+from autograder.review.exports.classbook import Cell, Classbook, ClassEntry, Policy, table_number
 
 Value = str | float | None
 LONG_HEADER = ("student", "notebook", "cell", "check", "title", "earned", "maximum", "status", "message", "hint")
@@ -16,7 +16,7 @@ LONG_HEADER = ("student", "notebook", "cell", "check", "title", "earned", "maxim
 def csv_bytes(rows: Iterable[Sequence[Value]]) -> bytes:
     """UTF-8 as RFC 4180 has it: text is never a formula, None is an empty cell, a number stays one."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([csv_cell(v) if isinstance(v, str) else number(v) for v in row] for row in rows)
+    csv.writer(text).writerows([csv_cell(v) if isinstance(v, str) else table_number(v) for v in row] for row in rows)
     return text.getvalue().encode()
 
 

@@ -257,7 +257,7 @@ def _extra_credit(mark: Mark) -> list[str]:
     return [f"{_points(mark.extra_credit)} of extra credit are included."] if mark.extra_credit else []
 
 
-def summarise(cells: Iterable[ShownCell]) -> Summary:
+def strengths_and_steps(cells: Iterable[ShownCell]) -> Summary:
     """Strengths and next steps from what is shown of some cells, the most valuable first."""
     current = [cell for cell in cells if cell.is_current]
     checks = [check for cell in current for check in cell.checks]

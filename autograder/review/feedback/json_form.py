@@ -8,7 +8,13 @@ from typing import Any
 
 from autograder.core.rows import Points
 from autograder.review.feedback.accuracy_cost import OWN
-from autograder.review.feedback.content import ShownCell, ShownCheck, ShownNotebook, StudentFeedback, summarise
+from autograder.review.feedback.content import (
+    ShownCell,
+    ShownCheck,
+    ShownNotebook,
+    StudentFeedback,
+    strengths_and_steps,
+)
 
 SCHEMA = 1  # changes where a field goes or changes its meaning
 
@@ -16,7 +22,7 @@ SCHEMA = 1  # changes where a field goes or changes its meaning
 def render_json(feedback: StudentFeedback) -> str:
     """What the pages show, as an object; indented, since people look at it, too."""
     overall = feedback.overall
-    summary = summarise(cell for page in feedback.notebooks for cell in page.cells)
+    summary = strengths_and_steps(cell for page in feedback.notebooks for cell in page.cells)
     content = {
         "schema": SCHEMA,
         "assignment": overall.assignment,

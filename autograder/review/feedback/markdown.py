@@ -12,9 +12,9 @@ from autograder.review.feedback.content import (
     StudentFeedback,
     accuracy_sentence,
     model_sentence,
-    summarise,
+    strengths_and_steps,
 )
-from autograder.review.feedback.page import of, symbol
+from autograder.review.feedback.page import check_symbol, of
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # Brackets make links, pictures and task lists; \\( begins a formula in notebooks; an address is a link by itself.
@@ -46,7 +46,7 @@ def _top(feedback: StudentFeedback) -> Iterator[str]:
         yield from ("", escape(sentence))
     yield from ("", "| Notebook | Points |", "|---|---|")
     yield from (f"| {escape(name)} | {points} |" for name, points in overall.notebooks)
-    summary = summarise(cell for page in feedback.notebooks for cell in page.cells)
+    summary = strengths_and_steps(cell for page in feedback.notebooks for cell in page.cells)
     for sentence in summary.sentences:
         yield from ("", escape(sentence))
     if summary.strengths:
@@ -89,5 +89,5 @@ def _check(check: ShownCheck, is_current: bool) -> Iterator[str]:
     if not is_current:
         yield f"- {escape(check.title)}"
         return
-    yield f"- {symbol(check)} **{escape(check.title)}** ({check.earned:g} / {check.points:g}, {check.result})"
+    yield f"- {check_symbol(check)} **{escape(check.title)}** ({check.earned:g} / {check.points:g}, {check.result})"
     yield from (f"  - {escape(text)}" for text in (check.message, check.remedy, check.place) if text)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from autograder.core.grade_report import Status
 from autograder.core.package import package_file
 from autograder.core.rows import Points
-from autograder.review.feedback.content import Overall, ShownCell, ShownCheck, ShownNotebook, summarise
+from autograder.review.feedback.content import Overall, ShownCell, ShownCheck, ShownNotebook, strengths_and_steps
 from autograder.review.html import coded, make_environment
 
 KINDS = {
@@ -24,7 +24,7 @@ KINDS = {
 def render_result(overall: Overall, page: ShownNotebook) -> Markup:
     """Points, what went well, and next steps, for the top of a notebook's page."""
     template = _environment().get_template("result.html")
-    return Markup(template.render(overall=overall, page=page, summary=summarise(page.cells), style=_style()))
+    return Markup(template.render(overall=overall, page=page, summary=strengths_and_steps(page.cells), style=_style()))
 
 
 def render_cell(cell: ShownCell, figures: str = "") -> Markup:
@@ -48,7 +48,7 @@ def of(points: Points) -> str:
 
 @cache
 def _environment() -> Environment:
-    filters = {"of": of, "kind": _kind, "symbol": symbol, "coded": coded}
+    filters = {"of": of, "kind": _kind, "symbol": check_symbol, "coded": coded}
     return make_environment("review/feedback/templates", filters)
 
 
@@ -63,7 +63,7 @@ def _kind(check: ShownCheck) -> str:
     return KINDS[check.status][0] if check.status in KINDS else "failed"
 
 
-def symbol(check: ShownCheck) -> str:
+def check_symbol(check: ShownCheck) -> str:
     if check.status is Status.FAILED and check.earned > 0:
         return "◐"
     return KINDS[check.status][1] if check.status in KINDS else "✗"

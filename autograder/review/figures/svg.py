@@ -49,7 +49,7 @@ def page_variables(*, dark: bool = False) -> str:
 def tag(name: str, *children: Markup | str, **attributes: str | float | None) -> Markup:
     """An element; text and values are escaped, `stroke_width` is written `stroke-width`, None is left out."""
     given = "".join(
-        f' {key.replace("_", "-")}="{escape(value if isinstance(value, str) else number(value))}"'
+        f' {key.replace("_", "-")}="{escape(value if isinstance(value, str) else coordinate(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -57,7 +57,7 @@ def tag(name: str, *children: Markup | str, **attributes: str | float | None) ->
     return Markup(f"<{name}{given}>{inner}</{name}>" if inner else f"<{name}{given}/>")
 
 
-def number(value: float) -> str:
+def coordinate(value: float) -> str:
     """A coordinate: two decimals at most."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
@@ -100,7 +100,7 @@ def figure(width: float, height: float, title: str, facts: str, *parts: Markup, 
         tag("desc", facts, id=f"figure-{key}-facts"),
         content,
         xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {number(width)} {number(height)}",
+        viewBox=f"0 0 {coordinate(width)} {coordinate(height)}",
         width=width,
         height=height,
         role="group" if has_links else "img",

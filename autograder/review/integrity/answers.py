@@ -71,7 +71,7 @@ class Public:
 # Reading
 
 
-def answers_of(owner: str, notebooks: Mapping[str, Mapping[str, Any]], public: Public) -> list[NotebookAnswer]:
+def answers_in(owner: str, notebooks: Mapping[str, Mapping[str, Any]], public: Public) -> list[NotebookAnswer]:
     """The answers in (repaired) notebooks: solution cells and cells of the student's own, without the public lines."""
     found = []
     for notebook, content in notebooks.items():

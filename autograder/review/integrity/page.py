@@ -14,7 +14,7 @@ from autograder import __version__
 from autograder.core.files import write_atomically
 from autograder.core.package import package_file
 from autograder.core.text import clean_name, clean_text
-from autograder.review.html import make_environment, source_of
+from autograder.review.html import make_environment, policy_hash
 from autograder.review.integrity.signals import KINDS, LIMITS, Findings, Sign
 
 
@@ -30,14 +30,14 @@ def write_page(folder: Path, findings: Findings) -> Path:
     path = folder / "index.html"
     for place, text in (
         (folder / "integrity.json", json.dumps(asdict(findings), indent=1)),
-        (path, render_page(findings, datetime.now().astimezone())),
+        (path, render_integrity_page(findings, datetime.now().astimezone())),
     ):
         write_atomically(place, text.encode())
         place.chmod(0o600)
     return path
 
 
-def render_page(findings: Findings, now: datetime) -> str:
+def render_integrity_page(findings: Findings, now: datetime) -> str:
     """The page as text. Nothing of a student's is markup in it: autoescape, and a policy that forbids script."""
     style = package_file("review/integrity/page.css").read_text("utf-8")
     return (
@@ -51,7 +51,7 @@ def render_page(findings: Findings, now: datetime) -> str:
             now=now,
             engine=__version__,
             style=style,
-            source=source_of(style),
+            source=policy_hash(style),
         )
     )
 

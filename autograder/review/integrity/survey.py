@@ -37,7 +37,7 @@ from autograder.pipeline.secret import read_secret
 from autograder.review.integrity.answers import (
     NotebookAnswer,
     Public,
-    answers_of,
+    answers_in,
     compare_place,
     given_sources,
     public_of,
@@ -195,7 +195,7 @@ def survey(
                 done.problems.append((student, f"was not looked at: {reason_of(error)}"))
     _read_shipped(done)
     on_start("")
-    return conclude(done, groups or {})
+    return compare_submissions(done, groups or {})
 
 
 def _runner(models: Models) -> Runner:
@@ -223,7 +223,7 @@ def _look_at(
     )
     done.students.append(student)
     graded = {exercise.notebook for exercise in ground.assignment.exercises}
-    done.answers += answers_of(student, {n: b for n, b in submission.notebooks.items() if n in graded}, done.public)
+    done.answers += answers_in(student, {n: b for n, b in submission.notebooks.items() if n in graded}, done.public)
     own = own_files(ground.overlay, weights)
     if report is not None:
         done.signs += signs_of(report, [name for name in submission.files if name not in own])
@@ -300,7 +300,7 @@ def _read_shipped(done: Survey) -> None:
     if notebooks:
         owner = f"solutions/{ground.name}"
         done.course[owner] = None
-        done.answers += answers_of(owner, notebooks, done.public)
+        done.answers += answers_in(owner, notebooks, done.public)
     if ground.with_weights is None or ground.with_weights.checkpoint is None:
         return
     for path in sorted((ground.solutions / "checkpoints").rglob("*.safetensors")):
@@ -325,7 +325,7 @@ def _shipped_weights(owner: str, path: Path, most_mib: float) -> Weights | str:
 # All pairs
 
 
-def conclude(done: Survey, groups: Mapping[str, str]) -> Findings:
+def compare_submissions(done: Survey, groups: Mapping[str, str]) -> Findings:
     """Compare everything that was read."""
     evidence: dict[tuple[str, str], list[SignalEvidence]] = {}
     for (i, j), found in alike_checkpoints(done.weights).items():

@@ -18,7 +18,7 @@ from autograder.core.rows import Row, notebooks_of
 from autograder.core.text import readable
 from autograder.core.wording import status_words, where
 from autograder.review.figures import page_variables
-from autograder.review.html import coded, make_environment, source_of
+from autograder.review.html import coded, make_environment, policy_hash
 from autograder.review.staff_report.items import Sections
 from autograder.review.staff_report.page_names import STUDENTS, student_page
 
@@ -61,12 +61,12 @@ class Site:
         return f"{STUDENTS}/{student_page(row.report.student)}"
 
 
-def render(template: str, site: Site, *, page: str, root: str = "", **values: Any) -> str:
+def render_template(template: str, site: Site, *, page: str, root: str = "", **values: Any) -> str:
     """One page as text. Nothing of a student's is markup in it: autoescape, and a policy that forbids all script but
     the page's own, which is named by its digest."""
     style, script = _style(), _script()
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{source_of(style)}'; script-src '{source_of(script)}'; "
+        f"default-src 'none'; img-src data:; style-src '{policy_hash(style)}'; script-src '{policy_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     shared = {"site": site, "page": page, "root": root, "pages": PAGES, "kinds": KINDS, "policy": policy}
@@ -101,7 +101,7 @@ def code_digest() -> str:
 def environment() -> Environment:
     """The templates' environment."""
     filters = {"readable": readable, "coded": coded, "words": status_words, "symbol": symbol, "kind": kind}
-    filters |= {"where": where, "seconds": seconds, "number": number, "points": points, "moment": moment}
+    filters |= {"where": where, "seconds": seconds, "number": number, "points": points_text, "moment": moment}
     filters |= {"span": span, "breakable": breakable, "mean": fmean, "median": median, "deviation": pstdev}
     return make_environment("review/staff_report", filters)
 
@@ -148,7 +148,7 @@ def number(value: float) -> str:
     return f"{value:,}"
 
 
-def points(value: float | None) -> str:
+def points_text(value: float | None) -> str:
     """Points without a rounding of our own."""
     return "–" if value is None else f"{round(value, 4):g}"
 

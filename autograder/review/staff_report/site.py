@@ -25,7 +25,7 @@ from autograder.review.figures import Dot, draw_accuracy_cost, draw_exercises, d
 from autograder.review.staff_report.anonymous import anonymised
 from autograder.review.staff_report.items import Sections, items, misconceptions
 from autograder.review.staff_report.page_names import STUDENT_PAGE, STUDENTS, student_page
-from autograder.review.staff_report.pages import Site, code_digest, common_facts, render
+from autograder.review.staff_report.pages import Site, code_digest, common_facts, render_template
 from autograder.review.staff_report.student import render_student
 
 __all__ = ["Site", "render_pages", "write_report"]
@@ -202,7 +202,7 @@ def _overview(site: Site, now: datetime) -> str:
     maximum = max((row.total.maximum for row in graded), default=0.0)
     exercises, dots = _exercises(site, graded), _dots(site)
     unjailed = [row for row in site.rows if row.report.facts.get("isolation", "").startswith("none")]
-    return render(
+    return render_template(
         "index.html",
         site,
         page="index.html",
@@ -268,12 +268,12 @@ def _times(rows: Sequence[Row]) -> Times | None:
 
 def _checks(site: Site) -> str:
     mistakes = misconceptions(site.rows, site.sections)
-    return render("checks.html", site, page="checks.html", items=items(site.rows), mistakes=mistakes)
+    return render_template("checks.html", site, page="checks.html", items=items(site.rows), mistakes=mistakes)
 
 
 def _submissions(site: Site) -> str:
     lines = [_line(site, row) for row in site.rows]
-    return render(
+    return render_template(
         "submissions.html",
         site,
         page="submissions.html",

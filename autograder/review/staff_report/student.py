@@ -18,7 +18,7 @@ from autograder.core.text import ANSI, printable
 from autograder.pipeline.outputs import MOST_PIXELS, PICTURES
 from autograder.review.figures import draw_confusion, draw_curve, draw_model
 from autograder.review.staff_report.code_view import Remark, code_lines, plain_lines
-from autograder.review.staff_report.pages import OWN_FACTS, Site, checks_by_cell, render
+from autograder.review.staff_report.pages import OWN_FACTS, Site, checks_by_cell, render_template
 
 MOST_TEXT = 20_000  # characters of a cell's output that a page shows
 MOST_PAGE_TEXT = 1 << 20  # of all outputs on a page
@@ -150,7 +150,7 @@ class Part:
 def render_student(site: Site, row: Row) -> str:
     """The page as text."""
     marked, room = {m.notebook for m in row.marks if m.needs_person}, _Room()
-    return render(
+    return render_template(
         "student.html",
         site,
         page="",
@@ -159,7 +159,7 @@ def render_student(site: Site, row: Row) -> str:
         parts=[_part(site, row, notebook, number, room) for number, notebook in enumerate(site.notebooks, 1)],
         own_facts=_own_facts(row),
         forms=[] if site.anonymous else sorted(marked),
-        command_for=(lambda check=None: explain_command(site, row, check)) if not site.anonymous else None,
+        command_for=(lambda check=None: how_to_explain(site, row, check)) if not site.anonymous else None,
         anchor=check_anchor,
         line_anchor=line_anchor,
         shown_lines=_shown_lines(row),
@@ -167,7 +167,7 @@ def render_student(site: Site, row: Row) -> str:
     )
 
 
-def explain_command(site: Site, row: Row, check: CheckResult | None = None) -> str:
+def how_to_explain(site: Site, row: Row, check: CheckResult | None = None) -> str:
     """What to type in the course's folder to see how a verdict came about; without a check, to list them all."""
     student = row.report.student
     words = ["autograder", "explain"] + (["--list"] if check is None else [])

@@ -23,7 +23,7 @@ def write_course_report(
     """
     assignment = configured.assignment(name)
     reports = load_reports(course.root, name)
-    changes = {r.student: [describe(c) for c in _latest(course.root, name, r.student)] for r in reports}
+    changes = {r.student: [regrade_sentence(c) for c in _latest(course.root, name, r.student)] for r in reports}
     return write_report(
         folder,
         name,
@@ -42,7 +42,7 @@ def _latest(root: Path, name: str, student: str) -> list[Regrade]:
     return changes_of(root, name, student)[::-1][:MOST_CHANGES]
 
 
-def describe(change: Regrade) -> str:
+def regrade_sentence(change: Regrade) -> str:
     """A regrade in a sentence: when, which total, why, and the checks."""
     why = f", because {' and '.join(change.why)}" if change.why else ""
     checks = f": {'; '.join(change.checks)}" if change.checks else ""
