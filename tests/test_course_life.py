@@ -409,7 +409,7 @@ def test_a_regrade_says_what_changed_and_why(course: Path) -> None:
     give_mark(course, "ada", "01_sums", "sums-why", 2)
     hand_in(course, "ada", "40", why="Because I counted.")
     result = grade(course, "--student", "ada")
-    assert "1 submission with other marks than before" in words(result.output)
+    assert "The marks of 1 submission changed" in words(result.output)
     assert "ada: 20 → 17.5 of 20 (handed in again: 01_sums" in words(result.output)
     (change,) = mark_changes.changes_of(course, ASSIGNMENT, "ada")
     assert (change.before, change.after, change.checks) == (

@@ -144,10 +144,10 @@ def print_end(console: Console, done: batch.Batch) -> None:
 
 
 def show_changes(console: Console, done: batch.Batch) -> None:
-    """Whose marks are others than before, and why; and what became of groups' marks and late penalties."""
+    """Whose marks changed, and why; and what became of groups' marks and late penalties."""
     changed = [(outcome.student, outcome.change) for outcome in done.outcomes if outcome.change is not None]
     if changed:
-        console.print(Text(f"{count(changed, 'submission')} with other marks than before (the report has the checks):"))
+        console.print(Text(f"The marks of {count(changed, 'submission')} changed (the report has the checks):"))
     for student, change in changed[:MOST_CHANGES]:
         console.print(Text(f"  {clean_name(student)}: {change} ({one_line('; '.join(change.why))})"))
     if len(changed) > MOST_CHANGES:

@@ -54,7 +54,7 @@ class BatchState(str, Enum):
 @dataclass(frozen=True)
 class SubmissionOutcome:
     """One submission's end. `problem` says why nothing was graded, `remarks` what the instructor should know, `change`
-    which marks are others than before."""
+    which marks changed."""
 
     student: str
     state: BatchState

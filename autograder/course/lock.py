@@ -19,7 +19,7 @@ class CourseBusy(RuntimeError):
 
 
 class CourseLock:
-    """The right to grade in a course, until `release` or the end of the process.
+    """The lock of a course: only its holder may grade there. It is held until `release` or the end of the process.
 
         with lock_course(root):
             ...
@@ -32,7 +32,7 @@ class CourseLock:
         self._root, self._file, self.is_own = root, file, is_own
 
     def release(self) -> None:
-        """Give the right back; does nothing within a process that has it for longer."""
+        """Release the lock; does nothing within a process that holds it for longer."""
         if self.is_own and _held.get(self._root) is self:
             del _held[self._root]
             self._file.close()
@@ -45,7 +45,7 @@ class CourseLock:
 
 
 def lock_course(root: Path) -> CourseLock:
-    """The right to grade in the course at `root`. Raises CourseBusy, or OSError where the folder cannot be written."""
+    """Take the lock of the course at `root`. Raises CourseBusy, or OSError where the folder cannot be written."""
     root = root.resolve()
     if root in _held:
         return CourseLock(root, _held[root]._file, is_own=False)

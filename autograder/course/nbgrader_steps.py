@@ -272,7 +272,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         return False
 
     def _release_after(self, student: str) -> None:
-        """Give back the right to grade after the last submission. A command keeps it until its process ends, after
+        """Release the course lock after the last submission. A command keeps it until its process ends, after
         nbgrader's last step; formgrader's process lives on, and must not lock everybody out."""
         is_command = isinstance(self.parent.parent, Application)
         if not is_command and student == self._last:
@@ -343,7 +343,7 @@ def _nothing_graded(exporter: Any, error: Exception) -> NbGraderException:
 
 
 def _begin(exporter: Any) -> tuple[CourseLock, Marks]:
-    """Take the right to grade in the course, tidy up after graders that were killed, and read the marks there are."""
+    """Take the course lock, tidy up after graders that were killed, and read the marks there are."""
     root = exporter.grader.root
     try:
         lock = lock_course(root)

@@ -44,7 +44,7 @@ class Explanation:
     """A check as it was recorded and as it comes out now, with the evidence it looked at.
 
     `code` are the student's lines around the one that the message speaks of, by number. `place` is where the check
-    itself stands. `is_outdated` says that engine, graders or configuration are others than when it was recorded.
+    itself stands. `is_outdated`: the engine, the graders or the configuration have changed since it was recorded.
     """
 
     recorded: CheckResult

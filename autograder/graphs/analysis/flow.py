@@ -91,7 +91,7 @@ def first(node: Node) -> int:
 
 @dataclass(frozen=True)
 class _Readings:
-    """A graph with its values read as the writes before left them; `wholes`: write -> the value that it changes."""
+    """A graph in which in-place writes are made functional; `wholes`: write -> the value that it changes."""
 
     graph: ModelGraph
     wholes: Mapping[int, int]
