@@ -385,7 +385,7 @@ def test_training_batches_come_in_order(tmp_path, pictures):
 
 def test_trusted_process_imports_neither_torch_nor_pickle_loader():
     """Importing the module must stay cheap, and the decoder of pickles belongs to the child process alone."""
-    assert importlib.util.find_spec("autograder.judging.decode_cifar") is not None
+    assert importlib.util.find_spec("autograder.programs.decode_cifar") is not None
     code = "import sys; sys.path.insert(0, sys.argv[1]); import autograder.judging.datasets; print(sorted(sys.modules))"
     root = str(ROOT.parent)
     modules = subprocess.run([sys.executable, "-c", code, root], check=True, capture_output=True, text=True).stdout

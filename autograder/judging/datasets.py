@@ -341,7 +341,7 @@ def _decode_batches(folder: Path, split: Split) -> _Decoded:
     """torchvision's files are pickles, and loading a pickle runs what it says: a child process does it (decode_cifar)
     and hands back plain arrays."""
     batches = _batch_files(folder, split)
-    script = package_file("judging/decode_cifar.py")
+    script = package_file("programs/decode_cifar.py")
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="autograder-data-") as output:
         command = [sys.executable, "-I", str(script), output, *map(str, batches)]
