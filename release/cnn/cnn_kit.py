@@ -1594,7 +1594,7 @@ def _write_zip(target: Path, contents: dict[str, bytes]) -> None:
 # The built-in offline set
 # ------------------------------------------------------------------------------------------------------------------
 
-# >>> copied from autograder/offline_images.py by tools/embed_in_kit.py; edit it there
+# >>> copied from autograder/judging/offline_images.py by tools/embed_in_kit.py; edit it there
 """The built-in offline data set: ten classes of drawn shapes and textures, rendered by code, shaped like CIFAR-10.
 
 The images are the same, bit for bit, on every computer: the draws are PCG64's raw 64-bit words, whose stream NumPy
