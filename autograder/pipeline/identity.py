@@ -19,13 +19,11 @@ def engine_digest(graders: Path, config: Path) -> str:
     """The identity of the engine's code, the hidden graders, the configuration and the libraries."""
     parts = [digest_of_code("**/*.py"), digest_of_code("**/*.py", root=graders)]
     parts += [hashlib.sha256(config.read_bytes()).hexdigest(), sys.version]
-    for name in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            parts.append(f"{name}=={version(name)}")
-    return digest_of(*parts)
+    return digest_of(*parts, *library_versions())
 
 
 def library_versions() -> Iterator[str]:
+    """The libraries on which marks depend, those that are installed, as `name==version`."""
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
             yield f"{name}=={version(name)}"
