@@ -100,6 +100,9 @@ class GraderPlugin:
         return self._graded
 
     def pytest_configure(self, config: pytest.Config) -> None:
+        # Of a failed check pytest makes a traceback with every argument in full: nobody reads it, and it took most of
+        # the time. The option's own plugin is left out, so it is no argument.
+        config.option.tbstyle = "no"
         for marker in MARKERS:
             config.addinivalue_line("markers", marker)
 
