@@ -309,7 +309,7 @@ def plan_of(second: str) -> Plan:
         name: {"cells": [{"cell_type": "code", "source": source, "metadata": {}}]}
         for name, source in (("01", "x = 1"), ("02", second))
     }
-    submission = Submission("ada", notebooks, visible="files")
+    submission = Submission("ada", notebooks, jail_digest="files")
     return make_plan(Assignment(exercises, needs_test_set=False), submission, Limits(), b"secret", "course")
 
 
