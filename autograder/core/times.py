@@ -32,12 +32,12 @@ def parse_zone(name: str) -> tzinfo:
 
 def parse_deadline(text: str, zone: tzinfo | None) -> tuple[datetime, str]:
     """A deadline, and a sentence where its zone was assumed to be `zone`, None for this machine's. Raises TimeError."""
-    text = re.sub(r"[zZ]$", "+00:00", text.strip())  # Python 3.10 does not know Z
+    text = _iso(text)
     try:
-        time = datetime.fromisoformat(text)
+        time = _read_time(text)
     except ValueError as error:
         raise TimeError(f"{text!r} is no time as in ISO 8601; expected one like {DEADLINE_EXAMPLE}") from error
-    if not re.search(r"\d[T ]\d", text):
+    if time is None:
         raise TimeError(f"{text!r} is a day; expected a time of that day, like {DEADLINE_EXAMPLE}")
     if time.tzinfo is not None:
         return time, ""
@@ -54,12 +54,11 @@ class DueError(ValueError):
 
 def parse_due(text: str, zone_name: str) -> datetime:
     """A due date in UTC; its zone is its own (`+01:00`) or the named one, never this machine's. Raises DueError."""
-    iso = re.sub(r"[zZ]$", "+00:00", text.strip())  # Python 3.10 does not know Z
     try:
-        time = datetime.fromisoformat(iso)
+        time = _read_time(_iso(text))
     except ValueError as error:
         raise DueError(f"due must be a date and a time, as in {DUE_EXAMPLE}, got {text!r}") from error
-    if not re.search(r"\d[T ]\d", iso):
+    if time is None:
         raise DueError(f"due must have a time of the day, as in {DUE_EXAMPLE}, got {text!r}")
     if time.tzinfo is not None:
         if zone_name:
@@ -68,6 +67,17 @@ def parse_due(text: str, zone_name: str) -> datetime:
     if not zone_name:
         raise DueError(f"due {text!r} has no time zone: add one, as in {DUE_EXAMPLE}, or write {text.strip()}+01:00")
     return _in_utc(time.replace(tzinfo=find_zone(zone_name)), text)
+
+
+def _iso(text: str) -> str:
+    """The text with the zone Z written out, which Python 3.10 does not know."""
+    return re.sub(r"[zZ]$", "+00:00", text.strip())
+
+
+def _read_time(iso: str) -> datetime | None:
+    """A date with a time of the day; None for a day alone. Raises ValueError."""
+    time = datetime.fromisoformat(iso)
+    return time if re.search(r"\d[T ]\d", iso) else None
 
 
 def find_zone(name: str) -> ZoneInfo:
