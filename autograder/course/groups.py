@@ -256,10 +256,6 @@ def _digest(folder: Path, limits: Limits) -> str:
     return digest_of(*parts)
 
 
-def _are_same(one: MemberWork, other: MemberWork) -> bool:
-    return one.digest == other.digest and read_timestamp(one.folder) == read_timestamp(other.folder)
-
-
 def _time(folder: Path) -> datetime:
     """When a submission was made: by its time stamp, else by its newest file."""
     found = handed_in_at(folder)
