@@ -5,10 +5,10 @@ from autograder.course.markup import SafeMarkup, safe_markdown
 from autograder.course.nbgrader_steps import (
     GradeInJail,
     RecordSubmission,
-    SafeExporter,
     WriteScores,
     withhold_checkpoints,
 )
+from autograder.course.safe_exporter import SafeExporter
 
 __all__ = [
     "GradeInJail",

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autograder.core.config import load_course
+from autograder.core.grade_report import Note
 from autograder.course.folder import open_course
 from autograder.course.report_store import load_reports, save_report
 from autograder.review.staff_report.page_names import STUDENTS
@@ -44,7 +45,7 @@ def measure(place: Path, size: int) -> str:
     whole, same = write(place, folder), write(place, folder)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.html")}
     first = load_reports(place, "cnn")[0]
-    save_report(place, replace(first, notes=[*first.notes, "graded again"]))
+    save_report(place, replace(first, notes=[*first.notes, Note("graded again")]))
     one = write(place, folder)
     written = sum(path.stat().st_mtime_ns != before.get(path) for path in folder.rglob("*.html"))
     megabytes = sum(path.stat().st_size for path in before) / 2**20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status
+from autograder.core.grade_report import CellRun, CheckResult, GradeReport, Note, NotebookRun, NoteKind, Status
 from autograder.core.rows import Mark
 
 HOSTILE = "<script>document.title='taken over'</script><img src=x onerror=\"document.title='taken over'\">"
@@ -67,7 +67,7 @@ def failing() -> GradeReport:
         check("weights learn", "network-tests", 6, Status.SKIPPED, message="not judged, because “Logits” did not pass"),
         notebooks=[NotebookRun("01_sums", Status.PASSED), NotebookRun("02_network", Status.PASSED, "", cells, 3.0)],
         facts={**FACTS, "checkpoint": "network.safetensors, 1,234 bytes, sha256 ab12"},
-        notes=["`link` is a symbolic link: set aside, not graded"],
+        notes=[Note("`link` is a symbolic link: set aside, not graded", NoteKind.BLOCKED)],
     )
 
 
@@ -93,7 +93,7 @@ def hostile() -> GradeReport:
         f"eve {HOSTILE}",
         check("logits", "network-tests", 6, Status.ERROR, message=text),
         notebooks=[run],
-        notes=[text],
+        notes=[Note(text)],
         facts={**FACTS, "checkpoint": text},
     )
 

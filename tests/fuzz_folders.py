@@ -246,7 +246,7 @@ def examine_folder(case: Folder) -> str:
             assert found.st_nlink == 1 or not (folder / name).samefile(Path(scratch) / "gradebook.db")
         submission = read_submission("mallory", folder, target, RELEASE, Limits(), overlay=SOURCE)
         assert "03_depthwise_separable" in submission.notebooks, submission.unreadable
-        for note in [*notes, *submission.notes, *submission.unreadable.values()]:
+        for note in [*map(str, notes), *map(str, submission.notes), *submission.unreadable.values()]:
             assert note.isprintable(), note
             assert len(note) < 700, note
         assert (target / "cnn_kit.py").read_bytes() == (SOURCE / "cnn_kit.py").read_bytes()

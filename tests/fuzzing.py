@@ -265,7 +265,12 @@ def examine_notebook(case: tuple[str, bytes]) -> str:
     make_plan(assignment(), submission, Limits(), SECRET, "cnn")
     answers_of(submission, RELEASE, assignment())
     flags = notebook_flags(submission.notebooks)
-    made = [dict(submission.notebooks), dict(submission.unreadable), submission.notes, [asdict(f) for f in flags]]
+    made = [
+        dict(submission.notebooks),
+        dict(submission.unreadable),
+        [str(note) for note in submission.notes],
+        [asdict(f) for f in flags],
+    ]
     json.dumps(made, ensure_ascii=False, allow_nan=False).encode()
     if submission.notebooks:
         return "repaired" if submission.notes else "read"

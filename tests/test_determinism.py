@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from autograder.core.config import Limits
 from autograder.core.files import Submitted
-from autograder.core.grade_report import GradeReport, Status
+from autograder.core.grade_report import GradeReport, Note, Status
 from autograder.course import report_store
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner import Runner
@@ -323,7 +323,7 @@ def test_a_difference_beyond_the_ties_is_noticed(graded_course: GradedCourse) ->
     with pytest.raises(AssertionError, match="3 images changed sides, 2 are near ties"):
         expect_same(outcome, moved, lambda _: 2, images)
     with pytest.raises(AssertionError):
-        expect_same(outcome, with_report(dataclasses.replace(report, notes=["another"])), lambda _: 0, images)
+        expect_same(outcome, with_report(dataclasses.replace(report, notes=[Note("another")])), lambda _: 0, images)
     with pytest.raises(AssertionError):
         expect_same(outcome, dataclasses.replace(outcome, rows={}), lambda _: 0, images)
 
@@ -343,5 +343,5 @@ def test_a_gpu_gives_the_same_marks(graded_course: GradedCourse, tmp_path: Path)
 
 def without_device(report: GradeReport) -> GradeReport:
     """The report without what names the device, which is part of the configuration that its key stands for."""
-    facts = {name: fact for name, fact in report.facts.items() if name not in ("device", "gpu", "configuration")}
-    return dataclasses.replace(report, facts=facts, key="")
+    facts = {name: fact for name, fact in report.facts.items() if name not in ("device", "gpu")}
+    return dataclasses.replace(report, facts=facts, engine="", key="")

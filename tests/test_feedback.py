@@ -16,7 +16,7 @@ from nbgrader.api import Gradebook
 
 from autograder.core.config import Feedback, load_course
 from autograder.core.config_values import ConfigError
-from autograder.core.grade_report import Evaluation, Flag, GradeReport, Mistake, Model
+from autograder.core.grade_report import Evaluation, Flag, GradeReport, Mistake, Model, Note
 from autograder.core.rows import Row, Standing
 from autograder.course import report_store
 from autograder.course.gradebook import read_marks
@@ -515,7 +515,9 @@ def test_formulas_are_drawn_and_what_cannot_be_is_left_as_written() -> None:
 def test_no_form_of_feedback_grows_with_what_a_student_makes_the_grader_remark() -> None:
     graded = example_reports.hostile()
     loud = [replace(check, message="m" * 100_000, code="c" * 100_000, place="p" * 100_000) for check in graded.checks]
-    noted = replace(graded, checks=loud, notes=[f"02_network: {'n' * 10_000} {number}" for number in range(2000)])
+    noted = replace(
+        graded, checks=loud, notes=[Note(f"{'n' * 10_000} {number}", notebook="02_network") for number in range(2000)]
+    )
     page = shown(noted)
     for form in said(page, noted):
         assert len(form) < 30_000 * len(loud)

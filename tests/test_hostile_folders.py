@@ -15,6 +15,7 @@ import pytest
 
 from autograder.core.config import Limits
 from autograder.core.files import remove_parts
+from autograder.core.grade_report import Note, NoteKind
 from autograder.core.remarks import MOST_REMARKS
 from autograder.handin.finder import find_notebooks
 from autograder.handin.quarantine import MOST_FILES, Surroundings, quarantine, read_list
@@ -57,7 +58,9 @@ def test_a_link_that_was_set_aside_is_not_walked_through_later(folder: Path, pla
     notes = quarantine(folder, place, LIMITS)
     assert not gradebook.is_symlink()
     assert gradebook.read_text() == "marks"
-    assert notes == [f"`{name}` is a symbolic link: set aside, not graded" for name in ("d", "d/gradebook.db")]
+    assert [note.text for note in notes] == [
+        f"`{name}` is a symbolic link: set aside, not graded" for name in ("d", "d/gradebook.db")
+    ]
 
 
 def test_a_folder_and_a_link_of_one_name_are_set_aside_one_after_the_other(folder: Path, place: Path) -> None:
@@ -118,7 +121,7 @@ def test_a_folder_two_thousand_deep_is_set_aside_as_one(deep: Path, place: Path,
     (tmp_path / "release").mkdir()
     assert find_notebooks(deep, tmp_path / "release").strangers == {}
     (note,) = quarantine(deep, place, LIMITS)
-    assert "a folder that cannot be read or is nested too deep: set aside" in note
+    assert "a folder that cannot be read or is nested too deep: set aside" in note.text
     assert names(deep) == ["mine.txt"]
     remove_parts(tmp_path / ".autograder")  # every later run of the grader looks through the staff's folder
 
@@ -132,7 +135,7 @@ def test_names_that_make_a_path_too_long_are_set_aside(folder: Path, place: Path
     Path("f").write_text("")
     os.chdir(here)
     (note,) = quarantine(folder, place, LIMITS)
-    assert len(note) < 300
+    assert len(note.text) < 300
     assert names(folder) == ["mine.txt"]
     subprocess.run(["rm", "-rf", str(place)], check=True)
 
@@ -142,7 +145,9 @@ def test_a_file_of_a_terabyte_of_nothing_is_not_copied(folder: Path, place: Path
         file.truncate(1 << 40)
     began = time.monotonic()
     _, notes = stage(folder, tmp_path / "staged", LIMITS)
-    assert notes == ["`huge.bin` (1048576 MiB) is larger than the 128 MiB that a file may have: left out"]
+    assert [note.text for note in notes] == [
+        "`huge.bin` (1048576 MiB) is larger than the 128 MiB that a file may have: left out"
+    ]
     quarantine(folder, place, LIMITS)
     assert names(folder) == ["mine.txt"]  # nbgrader would have copied it twice
     assert time.monotonic() - began < 5
@@ -154,7 +159,7 @@ def test_a_flood_of_files_is_cut_off_and_told_in_few_words(folder: Path, place: 
     notes = quarantine(folder, place, LIMITS)
     assert len(names(folder)) == MOST_FILES
     assert len(notes) == MOST_REMARKS + 1
-    assert notes[-1] == "… and 481 more were set aside"
+    assert notes[-1].text == "… and 481 more were set aside"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +182,7 @@ def test_names_that_could_steer_a_terminal_do_not_reach_nbgrader(
     (folder / name).touch()
     notes = quarantine(folder, place, LIMITS)
     assert (name in names(folder)) is stays
-    assert all(note.isprintable() for note in notes)
+    assert all(note.text.isprintable() for note in notes)
 
 
 def test_a_hard_link_to_the_gradebook_is_set_aside_and_ones_own_are_not(
@@ -189,7 +194,9 @@ def test_a_hard_link_to_the_gradebook_is_set_aside_and_ones_own_are_not(
     os.link(folder / "mine.txt", folder / "same.txt")
     os.link(folder / "mine.txt", tmp_path / "backup.txt")  # as backups and deduplication make them
     notes = quarantine(folder, place, LIMITS, Surroundings(private=[gradebook, tmp_path / "absent"]))
-    assert notes == ["`notes.db` is a hard link to a file of the course's staff: set aside, not graded"]
+    assert [note.text for note in notes] == [
+        "`notes.db` is a hard link to a file of the course's staff: set aside, not graded"
+    ]
     assert names(folder) == ["mine.txt", "same.txt"]
     assert gradebook.read_text() == "marks"
 
@@ -251,7 +258,9 @@ def test_a_timestamp_at_which_nbgrader_stops_is_set_aside(folder: Path, place: P
     (folder / "timestamp.txt").write_text("2026-11-02 09:30:00.123456 UTC")
     assert quarantine(folder, place, LIMITS) == []
     (folder / "timestamp.txt").write_text(text)
-    assert quarantine(folder, place, LIMITS) == ["`timestamp.txt` holds no time: set aside, not graded"]
+    assert quarantine(folder, place, LIMITS) == [
+        Note("`timestamp.txt` holds no time: set aside, not graded", NoteKind.REFUSED)
+    ]
     assert names(folder) == ["mine.txt"]
 
 
@@ -298,7 +307,7 @@ folder, work = map(Path, sys.argv[1:])
 _, before = stage(folder, work / "before", Limits())
 notes = quarantine(folder, work / "place", Limits())
 files, after = stage(folder, work / "after", Limits())
-print(json.dumps([before, notes, sorted(files), after]))
+print(json.dumps([[n.text for n in before], [n.text for n in notes], sorted(files), [n.text for n in after]]))
 """
 
 

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from autograder.cli.integrity import integrity_command
 from autograder.core.config import load_course
 from autograder.core.grade_report import KINDS as FLAGS
-from autograder.core.grade_report import Flag, NotebookRun, Status
+from autograder.core.grade_report import Flag, Note, NotebookRun, Status
 from autograder.course.report_store import save_report
 from autograder.handin.quarantine import quarantine
 from autograder.judging import datasets
@@ -362,7 +362,7 @@ def test_set_aside_files_shadow_modules_flags_and_killed_runs_are_listed(tmp_pat
     notes = quarantine(folder, tmp_path / "aside")
     flag = Flag("lookup", "02_network", "A table of 10,000 rows.")
     runs = [NotebookRun("02_network", Status.CRASHED, "ended itself with status 3")]
-    shown = report("eve", notes=[*notes, "an honest remark"], flags=[flag], notebooks=runs)
+    shown = report("eve", notes=[*notes, Note("an honest remark")], flags=[flag], notebooks=runs)
     found = [(sign.kind, sign.text) for sign in signs_of(shown, ["lib/torch.py", "helpers.py", "notes.txt"])]
     assert [kind for kind, _ in found] == ["blocked", "shadow", "flag", "killed"]
     assert found[0][1] == "`gradebook.db` is a symbolic link: set aside, not graded"

@@ -91,8 +91,8 @@ def test_what_the_report_keeps_is_bounded(template: Path) -> None:
     assert report_path(template, ASSIGNMENT, "eve").stat().st_size <= NOTEBOOKS * MOST_REPORTED
     report = load_report(template, ASSIGNMENT, "eve")
     assert report is not None
-    assert sum(len(note) for note in report.notes) <= MOST_NOTES
-    assert max(len(note) for note in report.notes) <= MOST_REMARK + 100
+    assert sum(len(note.text) for note in report.notes) <= MOST_NOTES
+    assert max(len(note.text) for note in report.notes) <= MOST_REMARK + 100
     for cells in report.sources.values():
         assert sum(len(cell.source) for cell in cells) <= MOST_CHARACTERS + 200
     assert all(

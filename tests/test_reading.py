@@ -132,7 +132,7 @@ def test_a_copy_that_kills_the_process_is_no_reason_not_to_read_the_notebook(
     trap("evil", die)
     found = look(folder)
     assert sorted(found.notebooks) == NAMES
-    assert any("`evil.ipynb` was left out" in remark for remark in found.finding.remarks)
+    assert any("`evil.ipynb` was left out" in remark.text for remark in found.finding.remarks)
 
 
 def test_many_costly_copies_leave_time_for_the_notebooks_in_their_places(
@@ -145,7 +145,7 @@ def test_many_costly_copies_leave_time_for_the_notebooks_in_their_places(
     found = look(folder, Limits(reading_seconds=4))
     assert sorted(found.notebooks) == NAMES
     assert len(found.files.files) == len([path for path in RELEASE.iterdir() if path.suffix != ".ipynb"])
-    left_out = [remark for remark in found.finding.remarks if "took most of the time" in remark]
+    left_out = [remark for remark in found.finding.remarks if "took most of the time" in remark.text]
     assert 0 < len(left_out) < 9
 
 
@@ -184,7 +184,7 @@ def test_a_file_beside_the_notebooks_is_left_out_likewise(folder: Path, monkeypa
     (folder / "good.bin").write_bytes(b"2")
     found = look(folder)
     assert [file.name for file in found.files.files if file.name.endswith(".bin")] == ["good.bin"]
-    assert any(note.startswith("`evil.bin` cannot be read: ") for note in found.files.notes)
+    assert any(note.text.startswith("`evil.bin` cannot be read: ") for note in found.files.notes)
     assert sorted(found.notebooks) == NAMES
 
 
@@ -325,7 +325,7 @@ def test_costly_files_are_read_or_refused_by_their_size_and_not_by_the_clock(fol
     for number in range(3):
         write(folder / f"copy {number}.ipynb", text)
     found = look(folder, Limits(reading_mib=512))
-    told = " ".join([*found.unreadable.values(), *found.finding.remarks])
+    told = " ".join([*found.unreadable.values(), *map(str, found.finding.remarks)])
     assert "reading it" not in told
     assert "takes more than" not in told
     assert set(found.notebooks) | set(found.unreadable) == set(NAMES)
@@ -509,9 +509,9 @@ def hostile(folder: Path) -> Path:
 def test_everything_that_is_said_of_a_submission_is_bounded(hostile: Path) -> None:
     submission = read_in_place("mallory", hostile, RELEASE, LIMITS)
     assert len(submission.notes) <= (len(NAMES) * 2 + 3) * (MOST_REMARKS + 1)
-    assert max(map(len, submission.notes)) <= MOST_REMARK + 50
-    assert sum(map(len, submission.notes)) < 64 * 1024
-    assert any("other notebooks were left out" in note for note in submission.notes)
+    assert max(len(note.text) for note in submission.notes) <= MOST_REMARK + 50
+    assert sum(len(note.text) for note in submission.notes) < 64 * 1024
+    assert any("other notebooks were left out" in note.text for note in submission.notes)
     assert all(len(reason) <= MOST_REMARK + 50 for reason in submission.unreadable.values())
 
 
@@ -520,7 +520,7 @@ def test_stray_notebooks_are_counted(folder: Path) -> None:
         write(folder / f"{number:04d}.ipynb", "{}")
     remarks = look(folder).finding.remarks
     assert len(remarks) == MOST_REMARKS + 1
-    assert remarks[-1] == "… and 1,970 other notebooks were left out"
+    assert remarks[-1].text == "… and 1,970 other notebooks were left out"
     assert MOST_CANDIDATES < 1990
 
 

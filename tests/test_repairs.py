@@ -63,7 +63,7 @@ def repaired(cells: list[Cell]) -> tuple[list[Cell], list[str]]:
     assert [(c["cell_type"], c["source"]) for c in again["cells"]] == [
         (c["cell_type"], c["source"]) for c in notebook["cells"]
     ]  # the sanitized notebook is read once more, and outputs are put into cells by their number
-    return notebook["cells"], notes
+    return notebook["cells"], [note.text for note in notes]
 
 
 def run(cells: list[Cell]) -> dict[str, Any]:
@@ -347,7 +347,7 @@ def test_a_renamed_notebook_is_known_by_its_cells(handed_in: Path, release: Path
     write(handed_in / name, work(7))
     submission = read(handed_in, release, tmp_path)
     assert size_of(submission) == 7
-    assert any(name.rpartition("/")[0] in note and "found" in note for note in submission.notes)
+    assert any(name.rpartition("/")[0] in note.text and "found" in note.text for note in submission.notes)
 
 
 def test_a_name_alone_is_no_proof(handed_in: Path, release: Path, tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_a_name_alone_is_no_proof(handed_in: Path, release: Path, tmp_path: Path
     submission = read(handed_in, release, tmp_path)
     assert submission.unreadable["01_net"] == "01_net.ipynb was not handed in"
     told = "`01_net (1).ipynb` was left out: no cell of it is known, so it is no notebook of the assignment"
-    assert any(note.startswith(told) and "01_net" in note[len(told) :] for note in submission.notes)
+    assert any(note.text.startswith(told) and "01_net" in note.text[len(told) :] for note in submission.notes)
 
 
 def test_the_exact_name_counts_without_any_grade_id(handed_in: Path, release: Path, tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_of_several_copies_one_is_chosen_by_a_fixed_rule(
             (handed_in / name).write_text("")
     submission = read(handed_in, release, tmp_path)
     assert size_of(submission) == chosen
-    assert any(note.startswith("01_net: ") and told in note for note in submission.notes), submission.notes
+    assert any(note.notebook == "01_net" and told in note.text for note in submission.notes), submission.notes
 
 
 def test_of_renamed_copies_the_one_with_most_answers_counts(handed_in: Path, release: Path, tmp_path: Path) -> None:
@@ -410,7 +410,7 @@ def test_of_renamed_copies_the_one_with_most_answers_counts(handed_in: Path, rel
         "01_net: handed in 2 times with different answers: `a.ipynb` was graded (it holds most answers), and `b.ipynb` "
         "not. If you meant another one, say so to your instructor"
     )
-    assert told in submission.notes
+    assert told in map(str, submission.notes)
 
 
 @pytest.mark.parametrize(
@@ -471,7 +471,7 @@ def source_in(content: bytes, tmp_path: Path) -> tuple[str, list[str]]:
     (tmp_path / "01_net.ipynb").write_bytes(content)
     write(tmp_path / "template.ipynb", released())
     notebook, notes = load_notebook(tmp_path / "01_net.ipynb", tmp_path / "template.ipynb")
-    return by_id(notebook["cells"])["net-solution"]["source"], notes
+    return by_id(notebook["cells"])["net-solution"]["source"], [note.text for note in notes]
 
 
 def as_json(cells: list[Cell], **form: Any) -> str:

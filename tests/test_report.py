@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 from example_reports import HOSTILE, broken, check, everyone, failing, hostile, marks_for, report, undecided
 
-from autograder.core.grade_report import AnswerCell, CellRun, Flag, Layer, ManualMark, Model, NotebookRun, Status
+from autograder.core.grade_report import AnswerCell, CellRun, Flag, Layer, ManualMark, Model, Note, NotebookRun, Status
 from autograder.core.rows import Mark, Row, Standing, rows_of
 from autograder.core.text import readable
 from autograder.review.staff_report.page_names import STUDENT_PAGE, student_page
@@ -284,7 +284,7 @@ def test_pages_have_landmarks_headers_and_a_language():
 
 
 def test_grading_without_a_jail_is_said_first():
-    loose = report("ada", facts={"isolation": "none: student code ran with the grader's own rights"})
+    loose = report("ada", jailed=False)
     assert "No jail. 1 of 2 submissions" in words(page_of(loose, report("bo")).text)
     assert "No jail." not in page_of(report("bo")).text
 
@@ -405,7 +405,7 @@ def planted(number):
         check("weights learn", "network-tests", 6, Status.ERROR, message=f"ValueError: {text()}"),
         check("channels double", "network-tests", 8, Status.FAILED, message=f"got `{text()}`, a common mistake"),
         notebooks=[NotebookRun("02_network", Status.TIMEOUT, text(), cells, 3.0)],
-        notes=[text()],
+        notes=[Note(text())],
         facts={"checkpoint": text(), "another": text(), "device": "cpu"},
         key=text(),
         answers={"02_network": {"network-tests": text()}},

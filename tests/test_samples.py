@@ -57,7 +57,7 @@ def test_the_gradebook_holds_the_reports_points_for_every_cell(
 
 def test_what_happened_is_told(graded_course: GradedCourse, sample: str, expected: dict[str, Any]) -> None:
     report = graded_course.reports[sample]
-    told = " ".join([*report.notes, *(check.message for check in report.checks)])
+    told = " ".join([*map(str, report.notes), *(check.message for check in report.checks)])
     for text in expected.get("told", []):
         assert text in told, told
 

@@ -48,14 +48,14 @@ def test_tags_on_a_test_cell_are_dropped_and_noted() -> None:
     submitted["cells"][3]["metadata"]["tags"] = ["skip-execution"]
     repaired, notes = repair(submitted, template())
     assert "tags" not in repaired["cells"][3]["metadata"]
-    assert any("task-tests" in note and "tags" in note for note in notes)
+    assert any("task-tests" in note.text and "tags" in note.text for note in notes)
 
 
 def test_deleted_test_cell_comes_back_after_its_neighbour() -> None:
     submitted = {"cells": [*template()["cells"][:3], cell("markdown", "my notes")]}
     repaired, notes = repair(submitted, template())
     assert [c["source"] for c in repaired["cells"]][3:] == ["check()", "my notes"]
-    assert notes == ["`task-tests` was missing and was put back as in the release"]
+    assert [note.text for note in notes] == ["`task-tests` was missing and was put back as in the release"]
 
 
 def test_deleted_solution_cell_comes_back_unanswered() -> None:
@@ -81,7 +81,7 @@ def test_locked_source_is_restored_and_solutions_are_kept() -> None:
     repaired, notes = repair(submitted, template())
     assert repaired["cells"][1]["source"] == "import math"
     assert repaired["cells"][2]["source"] == "x = 1\ny = 2"
-    assert notes == ["`given` had been changed: the course's own text was restored"]
+    assert [note.text for note in notes] == ["`given` had been changed: the course's own text was restored"]
 
 
 def test_retyped_solution_cell_is_code_again() -> None:
@@ -175,7 +175,7 @@ def test_quarantine_moves_links_and_pipes_and_keeps_files(tmp_path: Path) -> Non
     notes = quarantine(handed_in, place)
     assert sorted(p.name for p in handed_in.rglob("*")) == ["more", "notes.txt"]
     assert {one.name: os.path.islink(one.kept) for one in read_list(place)} == {"gradebook": True, "more/pipe": False}
-    assert sorted(notes) == [
+    assert sorted(note.text for note in notes) == [
         "`gradebook` is a symbolic link: set aside, not graded",
         "`more/pipe` is a named pipe: set aside, not graded",
     ]
@@ -206,4 +206,4 @@ def test_files_beyond_the_working_folder_are_left_out_with_a_note(tmp_path: Path
     with open(handed_in / "huge.bin", "wb") as file:
         file.truncate(3 << 20)
     _, notes = stage(handed_in, target, Limits(scratch_mib=2))
-    assert notes == ["`huge.bin` (3 MiB) does not fit into the working folder: left out"]
+    assert [note.text for note in notes] == ["`huge.bin` (3 MiB) does not fit into the working folder: left out"]

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from nbgrader.apps.api import NbGraderAPI
 
-from autograder.course import batch, lock, nbgrader_steps
+from autograder.course import batch, lock, safe_exporter
 from autograder.course.folder import open_course
 from autograder.course.gradebook import read_marks
 from autograder.course.report_store import load_report
@@ -134,7 +134,7 @@ def in_trouble(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
             raise error
         return whole(folder, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(nbgrader_steps, "quarantine", stumble)
+    monkeypatch.setattr(safe_exporter, "quarantine", stumble)
 
 
 @pytest.mark.parametrize(

@@ -414,7 +414,7 @@ def _differences(attack: Attack, report: GradeReport) -> list[str]:
         found = checks[name].status.value if name in checks else "no such check"
         if found != status:
             wrong.append(f"{name}: expected {status}, got {found}")
-    told = " ".join([*report.notes, *report.facts.values(), *(c.message for c in report.checks)])
+    told = " ".join([*map(str, report.notes), *report.facts.values(), *(c.message for c in report.checks)])
     shown = [cell.message for run in report.notebooks for cell in run.cells]
     told = " ".join([told, *shown, *(run.message for run in report.notebooks)])
     return wrong + [f"nothing says “{text}”" for text in attack.told if text not in told]

@@ -27,7 +27,18 @@ from nbgrader.api import Gradebook
 from safetensors.numpy import save
 
 from autograder.core.config import load_course
-from autograder.core.grade_report import CellRun, CheckResult, Curve, Evaluation, Flag, GradeReport, Model, Status
+from autograder.core.grade_report import (
+    CellRun,
+    CheckResult,
+    Curve,
+    Evaluation,
+    Flag,
+    GradeReport,
+    Model,
+    Note,
+    NoteKind,
+    Status,
+)
 from autograder.course import report_store, upkeep
 from autograder.course.batch import grade_batch, open_course_grader
 from autograder.course.folder import open_course
@@ -214,7 +225,7 @@ def _combine(student: str, plain: GradeReport, chosen: dict[str, GradeReport]) -
         facts=facts,
         checks=[check for name, seed in parts for check in seed.checks if check.notebook == name],
         notebooks=[run for name, seed in parts for run in seed.notebooks if run.notebook == name],
-        notes=[note for name, seed in parts for note in seed.notes if note.startswith(f"{name}: ")],
+        notes=[note for name, seed in parts for note in seed.notes if note.notebook == name],
         flags=[flag for name, seed in parts for flag in seed.flags if flag.notebook == name],
         sources={name: seed.sources.get(name, ()) for name, seed in parts},
         models=[model for name, seed in parts for model in seed.models if model.notebook == name],
@@ -343,7 +354,7 @@ def _attack(number: int, trick: str, honest: GradeReport) -> GradeReport:
         checks=checks,
         notebooks=runs,
         sources=sources,
-        notes=[f"`{trick}` was set aside"],
+        notes=[Note(f"`{trick}` was set aside", NoteKind.REFUSED)],
         flags=[Flag("lookup", MODERN, trick)],
         evaluations=[replace(found, classes=[trick for _ in found.classes]) for found in honest.evaluations],
         models=[replace(m, name=trick, layers=[replace(one, text=trick) for one in m.layers]) for m in honest.models],

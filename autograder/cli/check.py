@@ -65,7 +65,7 @@ def check_command(
         report = grade_notebook(grader, notebook)
     console.print(checks_table(report))
     for note in report.notes:
-        console.print(Text(clean_text(note), "yellow"))
+        console.print(Text(clean_text(str(note)), "yellow"))
     console.print(Text(f"{report.earned:g} of {report.maximum:g} automatic points", "bold"))
     if report.is_internal:
         complain("The grader itself failed: these points would not be recorded.")

@@ -134,6 +134,43 @@ class Flag:
     text: str
 
 
+class NoteKind(str, Enum):
+    """What a note is about, for programs; people read its text."""
+
+    REMARK = "remark"
+    REFUSED = "refused"  # a file was not taken
+    BLOCKED = "blocked"  # a file was not taken: a link, a pipe or a device, or a name that could steer a terminal
+    SHADOW = "shadow"  # a file was not taken: its name is the course's own
+    COURSE_TEXT = "course-text"  # a cell of the course's had been changed
+    HIDDEN_TEXT = "hidden-text"  # code that does not run as it reads
+    FAULT = "fault"  # the grader's own
+
+    @property
+    def is_not_taken(self) -> bool:
+        """Whether a file of the submission was left out or set aside."""
+        return self in (NoteKind.REFUSED, NoteKind.BLOCKED, NoteKind.SHADOW)
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that was noticed about a submission while it was read, repaired or graded: `text` says it in words.
+
+    `notebook` is the one that it is about, "" where it is about the whole submission.
+    """
+
+    text: str
+    kind: NoteKind = NoteKind.REMARK
+    notebook: str = ""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Note:
+        """Rebuild a note from its `dataclasses.asdict` form. Raises ValueError, KeyError or TypeError."""
+        return cls(**{**data, "kind": NoteKind(data["kind"])})
+
+    def __str__(self) -> str:
+        return f"{self.notebook}: {self.text}" if self.notebook else self.text
+
+
 @dataclass(frozen=True)
 class AnswerCell:
     """A cell of a notebook as it was graded that holds something of the student's: `index` among all cells (from 0).
@@ -255,10 +292,11 @@ class Curve:
 class GradeReport:
     """All that is known of one graded submission. `facts` hold isolation, device, data set, versions, file hashes.
 
-    `key` identifies everything that decided the marks: files, engine, graders, configuration, data set. `answers` are
-    digests of what was handed in for each grade cell, and `manual` the marks that people had given by then. `sources`
-    are the cells with something of the student's, by notebook; `models`, `evaluations` and `curves` are for figures.
-    `files` are what else was handed in, and `more_files` says how many are not among them.
+    `key` identifies everything that decided the marks: files, engine, graders, configuration, data set; `engine` the
+    same without the files, in short (Grader.engine_name). `jailed` says whether the notebooks ran in a jail. `answers`
+    are digests of what was handed in for each grade cell, and `manual` the marks that people had given by then.
+    `sources` are the cells with something of the student's, by notebook; `models`, `evaluations` and `curves` are for
+    figures. `files` are what else was handed in, and `more_files` says how many are not among them.
     """
 
     student: str
@@ -266,10 +304,12 @@ class GradeReport:
     checks: Sequence[CheckResult]
     notebooks: Sequence[NotebookRun] = ()
     cells: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # notebook -> grade cell -> points
-    notes: Sequence[str] = ()  # repairs and incidents, in words
+    notes: Sequence[Note] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     key: str = ""
+    engine: str = ""
+    jailed: bool = True
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # notebook -> grade cell -> digest
     manual: Sequence[ManualMark] = ()
     flags: Sequence[Flag] = ()
@@ -321,10 +361,19 @@ class GradeReport:
         manual = [ManualMark(**mark) for mark in data.pop("manual", ())]
         flags = [Flag(**flag) for flag in data.pop("flags", ())]
         sources = {name: [AnswerCell(**c) for c in cells] for name, cells in data.pop("sources", {}).items()}
+        notes = [Note.from_json(note) for note in data.pop("notes", ())]
         files = [HandedIn(**file) for file in data.pop("files", ())]
         figures = figures_from({name: data.pop(name, ()) for name in FIGURES})
         return cls(
-            checks=checks, notebooks=runs, manual=manual, flags=flags, sources=sources, files=files, **figures, **data
+            checks=checks,
+            notebooks=runs,
+            manual=manual,
+            notes=notes,
+            flags=flags,
+            sources=sources,
+            files=files,
+            **figures,
+            **data,
         )
 
 

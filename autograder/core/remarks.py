@@ -6,7 +6,10 @@ Whoever hands in 2,000 stray files would else fill reports, feedback and the ter
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
+
+from autograder.core.grade_report import Note
 
 MOST_REMARKS = 20
 MOST_REMARK = 500  # characters of one
@@ -22,6 +25,14 @@ def few(remarks: Iterable[str], most: int = MOST_REMARKS, rest: str = "more", un
     shown = [clipped(remark) for remark in islice(left, most)]
     more = sum(1 for _ in left) + uncounted
     return [*shown, f"… and {more:,} {rest}"] if more else shown
+
+
+def few_notes(notes: Iterable[Note], rest: str = "more", uncounted: int = 0) -> list[Note]:
+    """The same of notes: what is said of the others is a plain remark."""
+    left = iter(notes)
+    shown = [replace(note, text=clipped(note.text)) for note in islice(left, MOST_REMARKS)]
+    more = sum(1 for _ in left) + uncounted
+    return [*shown, Note(f"… and {more:,} {rest}")] if more else shown
 
 
 def clipped(text: str, most: int = MOST_REMARK) -> str:

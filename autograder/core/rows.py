@@ -152,9 +152,9 @@ class Row:
         flags += [f"an older manual mark ({mark}) was given to an earlier submission" for mark in self.older_marks]
         if self.marks and not self.grader_failed and not self.is_recorded:
             flags.append("the gradebook holds other scores: grade again")
-        set_aside = sum("set aside" in note for note in self.report.notes)
-        if set_aside:
-            flags.append("files were set aside" if set_aside > 1 else "a file was set aside")
+        not_taken = sum(note.kind.is_not_taken for note in self.report.notes)
+        if not_taken:
+            flags.append("files were not taken" if not_taken > 1 else "a file was not taken")
         kinds = dict.fromkeys(flag.kind for flag in self.report.flags)
         flags += [f"worth a look: {KINDS.get(kind, kind)}" for kind in kinds]
         return (*flags, *self.incidents)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autograder.core.config_values import ConfigError
 from autograder.core.errors import SetupError
 from autograder.core.files import remove_parts
-from autograder.core.grade_report import GradeReport, Status
+from autograder.core.grade_report import GradeReport, Note, Status
 from autograder.core.machine_faults import disk_problem, reason_of
 from autograder.core.rows import Marks
 from autograder.core.scratch import remove_abandoned, scratch_folder
@@ -30,9 +30,9 @@ from autograder.course.groups import GroupError, in_order
 from autograder.course.lock import CourseBusy, lock_course
 from autograder.course.manual_marks import decided
 from autograder.course.mark_changes import Regrade, changes_of
-from autograder.course.nbgrader_steps import WIRING_REMEDY, missing_wiring
 from autograder.course.recording import record_fault, settle, standing_report
 from autograder.course.report_store import load_report, report_path
+from autograder.course.safe_exporter import WIRING_REMEDY, missing_wiring
 from autograder.judging.datasets import DataError
 from autograder.pipeline.grade import look
 from autograder.pipeline.grader import Grader, open_grader
@@ -119,12 +119,7 @@ def grade_batch(
     set, and the scores in the gradebook.
     """
     outcomes = []
-    chosen = {
-        "AUTOGRADER_ISOLATION": grader.course.isolation,
-        "AUTOGRADER_DEVICE": grader.course.device,
-        "AUTOGRADER_OLDER_MARKS": grader.course.older_marks,
-    }
-    with _alone(course), logged(course) as errors, _environment(chosen):
+    with _alone(course), logged(course) as errors:
         upkeep.enter_dates(course.db_url, course.root, grader.assignment_name, grader.assignment.due_at)
         marks = read_marks(course.db_url, grader.assignment_name)
         for student, folder in in_order(course.root, grader.assignment_name, submissions).items():
@@ -180,7 +175,7 @@ def _grade_one(
     place = report_path(grader.root, grader.assignment_name, student)
     before, last = _stamp(place), load_report(grader.root, grader.assignment_name, student)
     changes = changes_of(grader.root, grader.assignment_name, student)
-    failed = not _autograde(course, grader.assignment_name, student)
+    failed = not _autograde(course, grader, student)
     report = load_report(grader.root, grader.assignment_name, student) if _stamp(place) != before else None
     if not failed and report is not None:
         latest = changes_of(grader.root, grader.assignment_name, student)[-1:]
@@ -208,7 +203,7 @@ def _look_over(grader: Grader, student: str, folder: Path) -> tuple[str, tuple[s
     finding = look(grader, folder).finding
     graded = {exercise.notebook for exercise in grader.assignment.exercises}
     problem = "" if graded & set(finding.files) else "no notebook of the assignment was handed in"
-    return problem, tuple(finding.remarks)
+    return problem, tuple(str(remark) for remark in finding.remarks)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -249,9 +244,12 @@ class _AutogradeAnyFolder(Autograde):  # type: ignore[misc]
             super().init_assignment(assignment_id, student_id)
 
 
-def _autograde(course: NbCourse, assignment: str, student: str) -> bool:
+def _autograde(course: NbCourse, grader: Grader, student: str) -> bool:
     """Whether `nbgrader autograde ASSIGNMENT --student STUDENT --force` worked; what went wrong is in the log."""
-    converter = _AutogradeAnyFolder(coursedir=course.app.coursedir, parent=course.app)
+    assignment, chosen = grader.assignment_name, grader.course
+    config = deepcopy(course.app.config)
+    config.SafeExporter.update(isolation=chosen.isolation, device=chosen.device, older_marks=chosen.older_marks)
+    converter = _AutogradeAnyFolder(coursedir=course.app.coursedir, parent=course.app, config=config)
     converter.force = True
     converter.create_student = True
     with temp_attrs(course.app.coursedir, assignment_id=assignment, student_id=student):
@@ -284,17 +282,6 @@ def _record_fault(
         course.app.log.error("older scores of %s could not be taken back: %s", student, error)
         report = load_report(grader.root, grader.assignment_name, student)
         assert report is not None  # it was saved before
-        return replace(report, notes=[*report.notes, "older scores may still stand in the gradebook: grade again"])
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a while."""
-    before = {name: os.environ[name] for name in values if name in os.environ}
-    os.environ |= values
-    try:
-        yield
-    finally:
-        for name in values:
-            os.environ.pop(name)
-        os.environ |= before
+        return replace(
+            report, notes=[*report.notes, Note("older scores may still stand in the gradebook: grade again")]
+        )

@@ -78,9 +78,8 @@ def _reasons(root: Path, before: GradeReport, after: GradeReport) -> Iterator[st
     again = [name for name in after.answers if before.answers.get(name) != after.answers[name]]
     if again:
         yield f"handed in again: {', '.join(again)}"
-    engines = [report.facts.get("configuration", "") for report in (before, after)]
-    if engines[0] != engines[1]:
-        changed = _changed_parts(root, *engines)
+    if before.engine != after.engine:
+        changed = _changed_parts(root, before.engine, after.engine)
         yield f"changed: {', '.join(changed) or 'engine, graders or configuration'}"
     elif before.key != after.key and not again:
         yield "other files or other text were handed in"
@@ -94,7 +93,7 @@ def _reasons(root: Path, before: GradeReport, after: GradeReport) -> Iterator[st
 
 def remember_engine(grader: Grader) -> None:
     """Keep digests of what decides marks beside the submissions, once for each state of it."""
-    path = _engine_path(grader.root, grader.engine_digest[:12])
+    path = _engine_path(grader.root, grader.engine_name)
     if not path.exists():
         write_atomically(path, json.dumps(engine_parts(grader)).encode())
 

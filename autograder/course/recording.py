@@ -25,7 +25,7 @@ from nbgrader import utils
 from nbgrader.api import Gradebook, MissingEntry
 
 from autograder.core.files import write_atomically
-from autograder.core.grade_report import GradeReport
+from autograder.core.grade_report import GradeReport, Note, NoteKind
 from autograder.core.rows import Mark, Row
 from autograder.course import manual_marks, mark_changes
 from autograder.course.extensions import Extension, extend, load_extensions
@@ -200,7 +200,9 @@ def record_fault(
     exercises = grader.assignment.exercises
     checks = [check for exercise in exercises for check in internal_results(exercise, problem)]
     cells = {e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in exercises}
-    report = GradeReport(student, grader.assignment_name, checks, cells=cells, notes=[own_fault(problem)])
+    report = GradeReport(
+        student, grader.assignment_name, checks, cells=cells, notes=[Note(own_fault(problem), NoteKind.FAULT)]
+    )
     report = manual_marks.carry_over(report, before or load_report(grader.root, grader.assignment_name, student))
     save_report(grader.root, report)
     clear_scores(db_url, grader.assignment_name, student)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from autograder.core.remarks import clipped, few, in_words
+from autograder.core.grade_report import Note
+from autograder.core.remarks import clipped, few_notes, in_words
 from autograder.core.text import clean_name, did_you_mean
 from autograder.handin.cells import grade_id_of
 from autograder.handin.notebook_file import CLEAR, Notebook, UnreadableNotebook, read_notebook, read_released
@@ -48,13 +49,14 @@ class FoundNotebooks:
         return tuple(f"{parent}/" for parent in sorted(parents))
 
     @property
-    def remarks(self) -> list[str]:
-        """All of it in words, for the student and the staff; what is said of each notebook comes before strangers."""
-        found = few(f"notebooks were found in the folder `{clean_name(folder[:-1])}`" for folder in self.folders)
+    def remarks(self) -> list[Note]:
+        """All of it, for the student and the staff; what is said of each notebook comes before strangers."""
+        folders = [f"notebooks were found in the folder `{clean_name(folder[:-1])}`" for folder in self.folders]
+        found = few_notes(map(Note, folders))
         for notebook, notes in self.notes.items():
-            found += few(f"{notebook}: {note}" for note in notes)
-        strangers = (f"`{clean_name(name)}` was left out: {reason}" for name, reason in self.strangers.items())
-        return found + few(strangers, rest="other notebooks were left out", uncounted=self.more_strangers)
+            found += few_notes(Note(note, notebook=notebook) for note in notes)
+        strangers = (Note(f"`{clean_name(name)}` was left out: {reason}") for name, reason in self.strangers.items())
+        return found + few_notes(strangers, rest="other notebooks were left out", uncounted=self.more_strangers)
 
 
 @dataclass(frozen=True)

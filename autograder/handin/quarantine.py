@@ -14,13 +14,14 @@ import stat
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from autograder.core.config import Limits
 from autograder.core.files import open_file
-from autograder.core.remarks import few
+from autograder.core.grade_report import Note, NoteKind
+from autograder.core.remarks import few_notes
 from autograder.core.text import clean_name
 from autograder.core.times import parse_timestamp
 from autograder.handin.finder import MOST_ENTRIES
@@ -52,12 +53,21 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why an entry of a submission is not taken, in words that go on after its name: "is a symbolic link"."""
+
+    reason: str
+    kind: NoteKind = NoteKind.REFUSED
+
+
+@dataclass(frozen=True)
 class SetAside:
     """An entry of a submission that was moved away: why, and where it lies now."""
 
     name: str
     reason: str
     kept: str
+    kind: str = NoteKind.REFUSED.value
 
 
 def describe_kind(mode: int) -> str:
@@ -82,36 +92,38 @@ class _Judge:
     folders: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
 
-    def problem(self, name: str, found: os.stat_result) -> str:
-        """Why an entry is not taken, as a sentence that goes on after its name; "" where it is."""
-        reason = self._unfit(name, found) or ("" if is_notebook_name(name) else self._too_much(name, found))
-        if not reason:
+    def problem(self, name: str, found: os.stat_result) -> Refusal | None:
+        """Why an entry is not taken; None where it is."""
+        refusal = self._unfit(name, found) or (None if is_notebook_name(name) else self._too_much(name, found))
+        if refusal is None:
             self.files += 1
             self.left -= 0 if is_notebook_name(name) else bytes_on_disk(found.st_size)
-        return reason
+        return refusal
 
-    def _unfit(self, name: str, found: os.stat_result) -> str:
+    def _unfit(self, name: str, found: os.stat_result) -> Refusal | None:
+        if stat.S_ISDIR(found.st_mode):
+            return Refusal(f"is {describe_kind(found.st_mode)}")
         if not stat.S_ISREG(found.st_mode):
-            return f"is {describe_kind(found.st_mode)}"
+            return Refusal(f"is {describe_kind(found.st_mode)}", NoteKind.BLOCKED)
         if _has_bad_name(name):
-            return "has a name that is too long or holds control characters"
+            return Refusal("has a name that is too long or holds control characters", NoteKind.BLOCKED)
         if found.st_nlink > 1 and (found.st_dev, found.st_ino) in self._private():
-            return "is a hard link to a file of the course's staff"
+            return Refusal("is a hard link to a file of the course's staff", NoteKind.BLOCKED)
         if self.files >= MOST_FILES and name.removesuffix(".ipynb") not in self.around.notebooks:
-            return f"is one of more than {MOST_FILES} files"
-        return ""
+            return Refusal(f"is one of more than {MOST_FILES} files")
+        return None
 
-    def _too_much(self, name: str, found: os.stat_result) -> str:
+    def _too_much(self, name: str, found: os.stat_result) -> Refusal | None:
         mib = found.st_size >> 20
         if name.count("/") >= MOST_DEPTH:
-            return f"lies more than {MOST_DEPTH} folders deep"
+            return Refusal(f"lies more than {MOST_DEPTH} folders deep")
         if self._is_in_the_way(name):
-            return "has a name that is the course's own"
+            return Refusal("has a name that is the course's own", NoteKind.SHADOW)
         if found.st_size > self.limits.file_mib << 20:
-            return f"({mib} MiB) is larger than the {self.limits.file_mib} MiB that a file may have"
+            return Refusal(f"({mib} MiB) is larger than the {self.limits.file_mib} MiB that a file may have")
         if bytes_on_disk(found.st_size) > self.left:
-            return f"({mib} MiB) does not fit into the working folder"
-        return ""
+            return Refusal(f"({mib} MiB) does not fit into the working folder")
+        return None
 
     def _is_in_the_way(self, name: str) -> bool:
         """Whether a file lies where the course has a folder, or in a folder where it has a file; where feedback
@@ -161,12 +173,12 @@ def hides_module(name: str, own: Collection[str]) -> bool:
     return (is_compiled and source in own) or any(f"{above}.py" in own for above in parents(name))
 
 
-def refused(folder: Path, limits: Limits, around: Surroundings) -> dict[str, str]:
-    """The entries of a submission that are not taken, each with its reason, e.g. "is a symbolic link"."""
+def refused(folder: Path, limits: Limits, around: Surroundings) -> dict[str, Refusal]:
+    """The entries of a submission that are not taken, each with its reason."""
     judge = _Judge(limits, around, (limits.scratch_mib << 20) - around.own_bytes)
-    problems = {name: reason for name, found in walk(folder, MOST_ENTRIES) if (reason := judge.problem(name, found))}
+    problems = {name: refusal for name, found in walk(folder, MOST_ENTRIES) if (refusal := judge.problem(name, found))}
     if TIMESTAMP not in problems and os.path.lexists(folder / TIMESTAMP) and handed_in_at(folder) is None:
-        problems[TIMESTAMP] = "holds no time"
+        problems[TIMESTAMP] = Refusal("holds no time")
     return problems
 
 
@@ -196,15 +208,15 @@ def handed_in_at(folder: Path) -> datetime | None:
         return None
 
 
-def left_out(problems: Mapping[str, str], end: str) -> list[str]:
+def left_out(problems: Mapping[str, Refusal], end: str) -> list[Note]:
     """Notes about what is not taken; of a flood of files the first are named."""
-    notes = (f"`{clean_name(name)}` {reason}: {end}" for name, reason in problems.items())
-    return few(notes, rest=f"more were {end.split(',')[0]}")
+    notes = (Note(f"`{clean_name(name)}` {found.reason}: {end}", found.kind) for name, found in problems.items())
+    return few_notes(notes, rest=f"more were {end.split(',')[0]}")
 
 
 def quarantine(
     folder: Path, place: Path, limits: Limits | None = None, around: Surroundings | None = None
-) -> list[str]:
+) -> list[Note]:
     """Move out of a submission what is not taken, before anything follows, copies or shows it. Returns notes.
 
     What is moved is kept below `place` under numbers: a link that was set aside yesterday must not become the folder
@@ -213,27 +225,28 @@ def quarantine(
     if folder.is_symlink() or folder.parent.is_symlink():
         raise OSError(errno.ELOOP, "a symbolic link: put the folder itself in its place", str(folder))
     _open_up(folder)
-    moved: dict[str, str] = {}
-    for name, reason in refused(folder, limits or Limits(), around or Surroundings()).items():
+    moved: dict[str, Refusal] = {}
+    for name, refusal in refused(folder, limits or Limits(), around or Surroundings()).items():
         # Nothing is graded below this depth, and above it no path is too long to be moved.
-        moved.setdefault("/".join(name.split("/")[: MOST_DEPTH + 1]), reason)
+        moved.setdefault("/".join(name.split("/")[: MOST_DEPTH + 1]), refusal)
     if moved:
         _set_aside(folder, moved, place)
     return quarantined(place)
 
 
-def _set_aside(folder: Path, moved: Mapping[str, str], place: Path) -> None:
+def _set_aside(folder: Path, moved: Mapping[str, Refusal], place: Path) -> None:
     """Move entries away, each with a line in the list: at once, so that a kill leaves nothing untold."""
     place.mkdir(parents=True, exist_ok=True)
     number = len(read_list(place))
     with open(place / LIST, "a", encoding="ascii") as file:
-        for name, reason in moved.items():
+        for name, refusal in moved.items():
             number += 1
             while os.path.lexists(place / f"{number:04d}"):
                 number += 1
             with suppress(FileNotFoundError):  # gone meanwhile, which is as good
                 kept = _move(folder / name, place / f"{number:04d}", folder)
-                file.write(json.dumps({"name": name, "reason": reason, "kept": str(kept)}) + "\n")
+                entry = SetAside(name, refusal.reason, str(kept), refusal.kind.value)
+                file.write(json.dumps(asdict(entry)) + "\n")
                 file.flush()
 
 
@@ -284,6 +297,7 @@ def read_list(place: Path) -> list[SetAside]:
     return [SetAside(**json.loads(line)) for line in lines]
 
 
-def quarantined(place: Path) -> list[str]:
+def quarantined(place: Path) -> list[Note]:
     """Notes about everything of a submission that was ever set aside."""
-    return left_out({one.name: one.reason for one in read_list(place)}, "set aside, not graded")
+    entries = {entry.name: Refusal(entry.reason, NoteKind(entry.kind)) for entry in read_list(place)}
+    return left_out(entries, "set aside, not graded")

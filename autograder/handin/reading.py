@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from autograder.core.config import Limits
+from autograder.core.grade_report import Note, NoteKind
 from autograder.core.limited import Bounds, TooMuch, run_limited
-from autograder.core.remarks import clipped, few
+from autograder.core.remarks import clipped, few_notes
 from autograder.core.text import clean_name
 from autograder.handin.finder import (
     MOST_ENTRIES,
@@ -55,21 +56,24 @@ class Reading:
 
     finding: FoundNotebooks
     notebooks: Mapping[str, Notebook] = field(default_factory=dict)
-    repairs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    repairs: Mapping[str, Sequence[Note]] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
     files: FoundFiles = field(default_factory=FoundFiles)
 
     def to_json(self) -> dict[str, Any]:
-        parts = {"notebooks": self.notebooks, "repairs": self.repairs, "unreadable": self.unreadable}
+        repairs = {name: [asdict(note) for note in notes] for name, notes in self.repairs.items()}
+        parts = {"notebooks": self.notebooks, "repairs": repairs, "unreadable": self.unreadable}
         return {**parts, "finding": asdict(self.finding), "files": asdict(self.files)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Reading:
         """What `to_json` gave."""
         files = data["files"]
-        found = FoundFiles([FoundFile(**file) for file in files["files"]], files["notes"], files["visible"])
+        about = [Note.from_json(note) for note in files["notes"]]
+        found = FoundFiles([FoundFile(**file) for file in files["files"]], about, files["visible"])
+        repairs = {name: [Note.from_json(note) for note in notes] for name, notes in data["repairs"].items()}
         finding = FoundNotebooks(**data["finding"])
-        return cls(finding, data["notebooks"], data["repairs"], data["unreadable"], found)
+        return cls(finding, data["notebooks"], repairs, data["unreadable"], found)
 
 
 def look_into(
@@ -172,7 +176,7 @@ def _read_in_tries(asked: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
 
 def _nothing(asked: Mapping[str, Any], reason: str) -> dict[str, Any]:
     names = [path.stem for path in sorted(Path(asked["release"]).glob("*.ipynb"))]
-    files = FoundFiles((), (f"no file of it was read: {reason}",), hashlib.sha256(reason.encode()).hexdigest())
+    files = FoundFiles((), (Note(f"no file of it was read: {reason}"),), hashlib.sha256(reason.encode()).hexdigest())
     return Reading(FoundNotebooks({}), unreadable=dict.fromkeys(names, reason), files=files).to_json()
 
 
@@ -236,7 +240,7 @@ def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
     watch = _Watch(asked, {f"{name}.ipynb" for name in templates})
     found = look_for_notebooks(folder, templates, why_not=watch.notebook)
     notebooks: dict[str, Notebook] = {}
-    repairs: dict[str, list[str]] = {}
+    repairs: dict[str, list[Note]] = {}
     unreadable: dict[str, str] = {}
     left = MOST_TOGETHER
     for name, template in templates.items():
@@ -246,7 +250,7 @@ def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
             left -= len(json.dumps(notebook))
             if left < 0:
                 raise UnreadableNotebook(f"the notebooks of this submission hold too much together: {CLEAR}")
-            notebooks[name], repairs[name] = notebook, few(notes)
+            notebooks[name], repairs[name] = notebook, few_notes(notes)
         except UnreadableNotebook as error:
             unreadable[name] = clipped(str(error))
     files = find_files(
@@ -260,7 +264,7 @@ def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
     return Reading(found.finding, notebooks, repairs, unreadable, files).to_json()
 
 
-def _repaired(name: str, found: ReadNotebooks, template: Notebook) -> tuple[Notebook, list[str]]:
+def _repaired(name: str, found: ReadNotebooks, template: Notebook) -> tuple[Notebook, list[Note]]:
     """The notebook that was found for one of the release. Raises UnreadableNotebook."""
     content = found.contents.get(name)
     if content is None:
@@ -273,7 +277,7 @@ def _repaired(name: str, found: ReadNotebooks, template: Notebook) -> tuple[Note
     return repaired(content, template)
 
 
-def repaired(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[str]]:
+def repaired(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[Note]]:
     """A notebook as it was read, repaired against the release, with notes. Raises UnreadableNotebook.
 
     One that ends early counts as far as it goes, unless no answer is left in it.
@@ -281,16 +285,17 @@ def repaired(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[st
     if "ends_early" in submitted and not any(name for name, _ in work_of(submitted, template)):
         raise UnreadableNotebook(submitted["ends_early"])
     notebook, repairs = repair(submitted, template)
-    return notebook, [*submitted["notes"], *repairs, *_turned_code(notebook)]
+    return notebook, [*map(Note, submitted["notes"]), *repairs, *_turned_code(notebook)]
 
 
-def _turned_code(notebook: Notebook) -> list[str]:
+def _turned_code(notebook: Notebook) -> list[Note]:
     """A note where code holds signs that turn the direction of text: it does not run as it reads (CVE-2021-42574)."""
     found = {c for cell in notebook["cells"] if cell["cell_type"] == "code" for c in TURNING.findall(cell["source"])}
     if not found:
         return []
     signs = ", ".join(f"U+{ord(c):04X}" for c in sorted(found))
-    return [f"its code holds signs that change the direction of text ({signs}): what runs is not what is read"]
+    told = f"its code holds signs that change the direction of text ({signs}): what runs is not what is read"
+    return [Note(told, NoteKind.HIDDEN_TEXT)]
 
 
 def _notebook_in(asked: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from autograder.core.grade_report import Note, NoteKind
 from autograder.core.text import clean_text
 from autograder.handin.cells import NOT_RUN, Cell, grade_id_of, is_solution, is_test_cell, is_written_answer, source_of
 from autograder.handin.notebook_file import Notebook
@@ -23,7 +24,7 @@ BITMAPS = ("image/png", "image/jpeg", "image/gif")
 BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
 
 
-def repair(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[str]]:
+def repair(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[Note]]:
     """Rebuild a notebook on the release, and say what was repaired.
 
     Metadata of the course's cells is the release's (points, flags, checksums cannot be forged), tags are dropped, and
@@ -33,7 +34,7 @@ def repair(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[str]
     and no outputs; repairing it again changes nothing.
     """
     known = {grade_id_of(cell): cell for cell in template["cells"] if grade_id_of(cell)}
-    notes: list[str] = []
+    notes: list[Note] = []
     chosen = _choose_copies(submitted["cells"], known, notes)
     cells: list[Cell] = []
     for index, given in enumerate(submitted["cells"]):
@@ -49,9 +50,9 @@ def repair(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[str]
     _put_given_code_first(cells, keys, template, notes)
     _keep_answers(cells, submitted, template, notes)
     if _have_same_ids(submitted["cells"]):
-        notes.append("cells shared an internal id, as copied cells can: they were given ids of their own")
+        notes.append(Note("cells shared an internal id, as copied cells can: they were given ids of their own"))
     for name in unread_answers(cells, template):
-        notes.append(f"`{name}` is not filled in, but there is text in other cells: a person will read it")
+        notes.append(Note(f"`{name}` is not filled in, but there is text in other cells: a person will read it"))
     for index, cell in enumerate(cells):
         cell["id"] = f"cell-{index}"
     return _notebook(cells), notes
@@ -97,7 +98,7 @@ def _have_same_ids(cells: Sequence[Mapping[str, Any]]) -> bool:
 # Copies
 
 
-def _choose_copies(cells: Sequence[Mapping[str, Any]], known: Mapping[str, Cell], notes: list[str]) -> dict[str, int]:
+def _choose_copies(cells: Sequence[Mapping[str, Any]], known: Mapping[str, Cell], notes: list[Note]) -> dict[str, int]:
     """Which cell carries each id: the first answered one of a solution, the first true one of the course's own."""
     places: dict[str, list[int]] = {}
     for index, cell in enumerate(cells):
@@ -110,7 +111,7 @@ def _choose_copies(cells: Sequence[Mapping[str, Any]], known: Mapping[str, Cell]
         chosen[name] = min(indices, key=lambda index: _distance(cells[index], original))
         if len(indices) > 1:
             spare = sum(_is_spare(cells[i], original) for i in indices if i != chosen[name])
-            notes.append(_describe_copies(name, len(indices), spare, original))
+            notes.append(Note(_describe_copies(name, len(indices), spare, original)))
     return chosen
 
 
@@ -165,25 +166,25 @@ def _attached_pictures(attachments: object) -> dict[str, dict[str, str]]:
     return found
 
 
-def _course_cell(given: Mapping[str, Any], original: Cell, notes: list[str]) -> Cell:
+def _course_cell(given: Mapping[str, Any], original: Cell, notes: list[Note]) -> Cell:
     name, own = grade_id_of(original), original["metadata"]["nbgrader"]
     # Pictures are the student's: those that the course put into a locked cell are the release's.
     pictures = given if own.get("solution") else original
     cell = _own_cell({**original, "source": source_of(given), "attachments": pictures.get("attachments")})
     cell["metadata"] = {"nbgrader": copy.deepcopy(own)}
     if given.get("cell_type") != original["cell_type"]:
-        notes.append(f"`{name}` had become a {clean_text(given.get('cell_type'))} cell: its type was restored")
+        notes.append(Note(f"`{name}` had become a {clean_text(given.get('cell_type'))} cell: its type was restored"))
     if (own.get("locked") or own.get("grade")) and not own.get("solution"):
         if source_of(given) != source_of(original):
-            notes.append(f"`{name}` had been changed: the course's own text was restored")
+            notes.append(Note(f"`{name}` had been changed: the course's own text was restored", NoteKind.COURSE_TEXT))
         cell["source"] = source_of(original)
     tags = given.get("metadata", {}).get("tags") if isinstance(given.get("metadata"), dict) else None
     if tags:
-        notes.append(f"`{name}` carried tags, which were dropped")
+        notes.append(Note(f"`{name}` carried tags, which were dropped", NoteKind.COURSE_TEXT))
     return cell
 
 
-def _insert_missing(cells: list[Cell], keys: list[Key], template: Notebook, seen: set[str], notes: list[str]) -> None:
+def _insert_missing(cells: list[Cell], keys: list[Key], template: Notebook, seen: set[str], notes: list[Note]) -> None:
     position = 0
     for original in template["cells"]:
         name = grade_id_of(original)
@@ -194,13 +195,13 @@ def _insert_missing(cells: list[Cell], keys: list[Key], template: Notebook, seen
         cells.insert(position, _course_cell(original, original, []))
         keys.insert(position, _key(original))
         position += 1
-        notes.append(f"`{name}` was missing and was put back as in the release")
+        notes.append(Note(f"`{name}` was missing and was put back as in the release"))
 
 
 # Order
 
 
-def _put_given_code_first(cells: list[Cell], keys: list[Key], template: Notebook, notes: list[str]) -> None:
+def _put_given_code_first(cells: list[Cell], keys: list[Key], template: Notebook, notes: list[Note]) -> None:
     """Move the course's own code (imports, a class to build on) up where an answer that follows it stands before it.
 
     In a session of Jupyter cells run in any order; the grader runs them from top to bottom.
@@ -219,7 +220,9 @@ def _put_given_code_first(cells: list[Cell], keys: list[Key], template: Notebook
             keys.insert(first, keys.pop(place))
             moved = True
     if moved:
-        notes.append("cells had changed places: code that the course gives was put before the answers that use it")
+        notes.append(
+            Note("cells had changed places: code that the course gives was put before the answers that use it")
+        )
 
 
 def _is_given_code(cell: Mapping[str, Any]) -> bool:
@@ -235,7 +238,7 @@ def _key(cell: Mapping[str, Any]) -> Key:
 # Answers that stand elsewhere
 
 
-def _keep_answers(cells: Sequence[Cell], submitted: Notebook, template: Notebook, notes: list[str]) -> None:
+def _keep_answers(cells: Sequence[Cell], submitted: Notebook, template: Notebook, notes: list[Note]) -> None:
     """Mark the solution cells that must not run, because they would undo an answer in another cell.
 
     That is a cell that was put back; and one that is as released, or was no code when it was handed in, where
@@ -257,7 +260,7 @@ def _keep_answers(cells: Sequence[Cell], submitted: Notebook, template: Notebook
             if found:
                 cell["metadata"][NOT_RUN] = True
                 elsewhere = ", ".join(f"`{found_name}`" for found_name in sorted(found))
-                notes.append(f"`{name}` was not run, since another cell of yours defines {elsewhere}")
+                notes.append(Note(f"`{name}` was not run, since another cell of yours defines {elsewhere}"))
 
 
 def _defined_by_students(cells: Sequence[Cell], template: Notebook, asked: Collection[str]) -> dict[str, list[int]]:

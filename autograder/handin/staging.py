@@ -15,8 +15,9 @@ from pathlib import Path
 
 from autograder.core.config import Limits
 from autograder.core.files import open_file
+from autograder.core.grade_report import Note
 from autograder.handin.finder import MOST_ENTRIES
-from autograder.handin.quarantine import Surroundings, bytes_on_disk, hides_module, left_out, parents, refused
+from autograder.handin.quarantine import Refusal, Surroundings, bytes_on_disk, hides_module, left_out, parents, refused
 from autograder.handin.walk import is_notebook_name, walk
 
 CHUNK = 1 << 20
@@ -48,7 +49,7 @@ class FoundFiles:
     the names and contents of all of it, the course's own files included."""
 
     files: Sequence[FoundFile] = ()
-    notes: Sequence[str] = ()
+    notes: Sequence[Note] = ()
     visible: str = ""
 
 
@@ -79,12 +80,12 @@ def find_files(
         shown = _shown_name(name, beside)
         shown = shown if taken.has_room(shown) else name
         if reason := why_not(name):
-            problems[name] = reason
+            problems[name] = Refusal(reason)
             continue
         try:
             files.append(FoundFile(name, shown, _digest(folder / name, entry.st_size), entry.st_size))
         except _UnreadableFile as error:
-            problems[name] = f"cannot be read ({error})"
+            problems[name] = Refusal(f"cannot be read ({error})")
             continue
         taken.add(shown)
     digests = {file.shown: file.sha256 for file in files}
@@ -119,7 +120,7 @@ def stage(
     overlay: Path | None = None,
     weights: Sequence[str] = (),
     beside: Sequence[str] = (),
-) -> tuple[dict[str, StagedFile], list[str]]:
+) -> tuple[dict[str, StagedFile], list[Note]]:
     """Find and copy at once: the submission's files by name, and notes about what was left out."""
     found = find_files(folder, limits, overlay=overlay, weights=weights, beside=beside)
     return copy_files(found, folder, target, own_paths(overlay, weights)), list(found.notes)

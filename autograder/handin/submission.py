@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autograder.core.config import Limits
+from autograder.core.grade_report import Note
 from autograder.handin.cells import grade_id_of, is_run, is_test_cell, source_of, test_cells
 from autograder.handin.finder import FoundNotebooks, find_notebooks
 from autograder.handin.notebook_file import (
@@ -64,7 +65,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Submission:
-    """What was handed in: readable notebooks by name, why others are not readable, files, and notes in words.
+    """What was handed in: readable notebooks by name, why others are not readable, files, and notes.
 
     `jail_digest` identifies every file that the jail will see: the submission's and the course's own over them.
     `unreadable` holds a reason for every notebook of the assignment that is not among `notebooks`.
@@ -74,13 +75,15 @@ class Submission:
     notebooks: Mapping[str, Notebook]
     unreadable: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, StagedFile] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     jail_digest: str = ""
 
     @property
     def content_digest(self) -> str:
         """Identifies all that can be told about the notebooks: answers for a person and repairs included."""
-        told = json.dumps([dict(self.notebooks), dict(self.unreadable), self.notes], sort_keys=True)
+        told = json.dumps(
+            [dict(self.notebooks), dict(self.unreadable), [str(note) for note in self.notes]], sort_keys=True
+        )
         return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -120,11 +123,11 @@ def submission_of(student: str, reading: Reading, files: Mapping[str, StagedFile
     """A submission as it was read, with its files where they lie."""
     notes = [*reading.files.notes, *reading.finding.remarks]
     for name, repairs in reading.repairs.items():
-        notes += [f"{name}: {note}" for note in repairs]
+        notes += [replace(note, notebook=name) for note in repairs]
     return Submission(student, reading.notebooks, reading.unreadable, files, tuple(notes), reading.files.visible)
 
 
-def load_notebook(path: Path, template_path: Path) -> tuple[Notebook, list[str]]:
+def load_notebook(path: Path, template_path: Path) -> tuple[Notebook, list[Note]]:
     """Read one notebook of ours (nbgrader's copy of a repaired one) and repair it against the release.
 
     Raises UnreadableNotebook.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.core.files import digest_of
-from autograder.core.grade_report import GradeReport
+from autograder.core.grade_report import GradeReport, Note
 from autograder.core.scratch import scratch_folder
 from autograder.handin.submission import Reading, Submission, look_into, read_in_place, read_submission
 from autograder.jail import SandboxFault
@@ -24,7 +24,7 @@ from autograder.pipeline.plan import Plan, checkpoint_names, make_plan
 from autograder.pipeline.report import failed_report, is_settled, make_report, of_student, was_killed
 
 
-def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence[str] = ()) -> GradeReport:
+def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence[Note] = ()) -> GradeReport:
     """Grade one submission: the report holds a result for every check, whatever the submission does.
 
     `notes` are what is known about the folder already, and stand first in the report. A fault of the grader's own

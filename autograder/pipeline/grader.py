@@ -75,6 +75,11 @@ class Grader:
         return digest_of(own, self.secret.hex(), *chosen, *settings)
 
     @property
+    def engine_name(self) -> str:
+        """The digest in short, as reports and their readers name it."""
+        return self.engine_digest[:12]
+
+    @property
     def setup(self) -> dict[str, Any]:
         """What a grading process is told first."""
         course = (self.root, self.assignment_name, self.course.device)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.core.config import Limits
-from autograder.core.grade_report import CellRun, NotebookRun, Status
+from autograder.core.grade_report import CellRun, Note, NotebookRun, Status
 from autograder.core.text import clean_text
 from autograder.jail import Frame, FrameParser, Isolation, SandboxFault, StreamProblem, StreamSet, start
 from autograder.jail.sandbox import SUBMISSION
@@ -40,7 +40,7 @@ class JailRun:
     notebooks: Mapping[str, NotebookRun]
     frames: Mapping[str, Sequence[Frame]]
     checkpoint: bytes | Problem | None = None
-    notes: Sequence[str] = ()
+    notes: Sequence[Note] = ()
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 from autograder.core.config import Exercise
 from autograder.core.files import Submitted
-from autograder.core.grade_report import FIGURES, CheckResult, Flag, Status
+from autograder.core.grade_report import FIGURES, CheckResult, Flag, Note, Status
 from autograder.handin.submission import Submission
 from autograder.jail import encode_frames
 from autograder.judging.evidence import Problem
@@ -40,7 +40,7 @@ class Judgement:
     """What the hidden graders say of a submission, exercise by exercise."""
 
     checks: list[CheckResult] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     flags: list[Flag] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
     figures: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in FIGURES})
@@ -48,7 +48,7 @@ class Judgement:
     def add(self, answer: Mapping[str, Any]) -> None:
         """Take in the answer of `the grading process` to the work of one exercise."""
         self.checks += from_records(answer["checks"])
-        self.notes += answer["notes"]
+        self.notes += map(Note, answer["notes"])
         self.flags += [Flag(**flag) for flag in answer["flags"]]
         self.facts |= answer["facts"]
         for name in FIGURES:

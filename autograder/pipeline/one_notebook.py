@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autograder.core.config import Limits
 from autograder.core.errors import SetupError
-from autograder.core.grade_report import GradeReport
+from autograder.core.grade_report import GradeReport, Note
 from autograder.core.machine_faults import reason_of, stops_a_run
 from autograder.core.text import clean_name
 from autograder.handin.submission import notebook_in, stage
@@ -31,7 +31,7 @@ def grade_notebook(grader: Grader, path: Path) -> GradeReport:
             raise SetupError(f"the files beside {clean_name(path.name)}: {reason_of(error)}; {remedy}") from error
         shutil.copyfile(path, folder / f"{name}.ipynb")
         if name != path.stem:
-            notes.append(f"{path.name} was graded as {name}.ipynb, which its cells say it is")
+            notes.append(Note(f"{path.name} was graded as {name}.ipynb, which its cells say it is"))
         report = grade_submission(grader, "you", folder, notes)
     return replace(
         report,

@@ -7,7 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from autograder import __version__
-from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status, figures_from
+from autograder.core.grade_report import (
+    CellRun,
+    CheckResult,
+    GradeReport,
+    Note,
+    NotebookRun,
+    NoteKind,
+    Status,
+    figures_from,
+)
 from autograder.core.text import clean_text
 from autograder.handin.answers import answer_cells, answers_of
 from autograder.handin.cells import grade_id_of
@@ -38,10 +47,10 @@ def make_report(grader: Grader, run: CollectedRun, judgement: Judgement) -> Grad
 def failed_report(grader: Grader, submission: Submission, fault: Exception, jail: JailRun | None = None) -> GradeReport:
     """The report of a submission that the grader itself failed on: all checks are INTERNAL."""
     checks = [check for exercise in grader.assignment.exercises for check in internal_results(exercise, str(fault))]
-    return _report(grader, submission, jail or JailRun({}, {}), checks, [own_fault(str(fault))])
+    return _report(grader, submission, jail or JailRun({}, {}), checks, [Note(own_fault(str(fault)), NoteKind.FAULT)])
 
 
-def of_student(grader: Grader, report: GradeReport, submission: Submission, notes: Sequence[str]) -> GradeReport:
+def of_student(grader: Grader, report: GradeReport, submission: Submission, notes: Sequence[Note]) -> GradeReport:
     """The report with all that is no part of the key under which it is kept: the name, what was handed in, and what
     cells hold that do not run. `notes` are what is known about the folder already, and stand first."""
     report = replace(
@@ -71,7 +80,7 @@ def was_killed(report: GradeReport) -> bool:
 
 
 def _report(
-    grader: Grader, submission: Submission, jail: JailRun, checks: Sequence[CheckResult], notes: Sequence[str]
+    grader: Grader, submission: Submission, jail: JailRun, checks: Sequence[CheckResult], notes: Sequence[Note]
 ) -> GradeReport:
     return GradeReport(
         student=submission.student,
@@ -81,6 +90,8 @@ def _report(
         cells={e.notebook: {cell: float(p) for cell, p in e.cells.items()} for e in grader.assignment.exercises},
         notes=[*jail.notes, *notes],
         facts=_facts(grader, submission),
+        engine=grader.engine_name,
+        jailed=grader.isolation.level != "none",
     )
 
 
@@ -102,7 +113,6 @@ def _facts(grader: Grader, submission: Submission) -> dict[str, str]:
         "engine": __version__,
         "isolation": grader.isolation.describe(),
         "data": grader.data_identity,
-        "configuration": grader.engine_digest[:12],
         "graders": describe_graders(Path(grader.assignment.graders)),
     }
     if wants_gpu(grader.course.device):

@@ -127,7 +127,7 @@ def explain(
             run=ran,
             code=_code(found, submission),
             evidence=pieces(seen),
-            is_outdated=recorded.facts.get("configuration") != grader.engine_digest[:12],
+            is_outdated=recorded.engine != grader.engine_name,
         )
 
 

@@ -92,7 +92,7 @@ def compare_all(
             except NotComparable as reason:
                 comparisons.append(Comparison(student, problem=str(reason)))
                 continue
-            outdated = report.facts.get("configuration") != grader.engine_digest[:12]
+            outdated = report.engine != grader.engine_name
             comparisons.append(replace(compare(report, found, marks.get(student, ())), is_outdated=outdated))
     return comparisons
 

@@ -173,7 +173,7 @@ def show_notebook(
     """
     report = basis.row.report
     cells = [_show_cell(basis, name, cell, digest) for cell, digest in graded.items()]
-    notes = [note.removeprefix(f"{name}: ") for note in report.notes if note.startswith(f"{name}: ")]
+    notes = [note.text for note in report.notes if note.notebook == name]
     shown = ShownNotebook(
         name,
         basis.row.points_of(name),

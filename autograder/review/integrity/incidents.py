@@ -7,21 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from autograder.core.grade_report import KINDS as FLAGS
-from autograder.core.grade_report import GradeReport, Status
+from autograder.core.grade_report import GradeReport, NoteKind, Status
 from autograder.core.text import clean_text
 from autograder.core.wording import status_words
 from autograder.review.integrity.signals import Sign
 
-# The words of notes that grading leaves (quarantine.py, submission.py, repair.py), and the kind that they are here.
-NOTES: Sequence[tuple[str, re.Pattern[str]]] = (
-    ("shadow", re.compile(r"has a name that is the course's own")),
-    (
-        "blocked",
-        re.compile(r"is (a symbolic link|a named pipe|a socket|a device file|a hard link)|holds control characters"),
-    ),
-    ("hidden-text", re.compile(r"change the direction of text")),
-    ("course-text", re.compile(r"had been changed: the course's own text was restored|carried tags")),
-)
+NOTES = (NoteKind.SHADOW, NoteKind.BLOCKED, NoteKind.HIDDEN_TEXT, NoteKind.COURSE_TEXT)  # kinds of signs, too
 ENDED = (Status.CRASHED, Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.OUTPUT_LIMIT)
 MOST_TEXT = 400
 MOST_OF_A_KIND = 10  # of one student and place: 2,000 cells that end badly are one thing to look at
@@ -49,9 +40,8 @@ def signs_of(report: GradeReport, files: Sequence[str]) -> Iterator[Sign]:
 
 def _all_signs_of(report: GradeReport, files: Sequence[str]) -> Iterator[Sign]:
     for note in report.notes:
-        kind = next((kind for kind, words in NOTES if words.search(note)), "")
-        if kind:
-            yield Sign(report.student, kind, "", _short(note))
+        if note.kind in NOTES:
+            yield Sign(report.student, note.kind.value, "", _short(str(note)))
     for name in files:
         found = MODULE.search(name)
         if found is not None and found["name"] in LIBRARIES:

@@ -12,7 +12,7 @@ from autograder.core.rows import Row
 from autograder.review.staff_report.items import pattern
 
 FEWEST_ALIKE = 3  # submissions that must be told the same before it is shown: what fewer are told may quote one of them
-KEPT_FACTS = ("engine", "isolation", "data", "device", "configuration", "graders", "gpu")
+KEPT_FACTS = ("engine", "isolation", "data", "device", "graders", "gpu")
 
 
 def anonymised(rows: Sequence[Row]) -> list[Row]:
@@ -42,6 +42,8 @@ def _nameless(row: Row, alias: str, own_words: Callable[[CheckResult], CheckResu
         notebooks=[_run(run) for run in report.notebooks],
         cells=report.cells,
         facts={name: value for name, value in report.facts.items() if name in KEPT_FACTS},
+        engine=report.engine,
+        jailed=report.jailed,
         seconds=report.seconds,
         flags=[replace(flag, text="") for flag in report.flags],
         models=[replace(model, layers=(), shortened=0) for model in report.models],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -160,17 +161,12 @@ def moment(value: Any) -> str:
 
 def common_facts(reports: Sequence[GradeReport]) -> list[tuple[str, list[tuple[str, int]]]]:
     """Facts of the runs: each name with its values and how many submissions have each."""
-    names = dict.fromkeys(
-        name for report in reports for name, value in report.facts.items() if value and name not in OWN_FACTS
-    )
-    facts = []
-    for name in names:
-        values: dict[str, int] = {}
-        for report in reports:
-            if report.facts.get(name):
-                values[report.facts[name]] = values.get(report.facts[name], 0) + 1
-        facts.append((FACT_NAMES.get(name, name), sorted(values.items(), key=lambda item: -item[1])))
-    return facts
+    counts: dict[str, Counter[str]] = {}
+    for report in reports:
+        for name, value in {**report.facts, "configuration": report.engine}.items():
+            if value and name not in OWN_FACTS:
+                counts.setdefault(name, Counter())[value] += 1
+    return [(FACT_NAMES.get(name, name), values.most_common()) for name, values in counts.items()]
 
 
 def checks_by_cell(report: GradeReport) -> Mapping[tuple[str, str], list[CheckResult]]:

@@ -201,7 +201,7 @@ def _overview(site: Site, now: datetime) -> str:
     totals = [row.total.earned for row in graded if row.total.earned is not None]
     maximum = max((row.total.maximum for row in graded), default=0.0)
     exercises, dots = _exercises(site, graded), _dots(site)
-    unjailed = [row for row in site.rows if row.report.facts.get("isolation", "").startswith("none")]
+    unjailed = [row for row in site.rows if not row.report.jailed]
     return render_template(
         "index.html",
         site,
