@@ -7,16 +7,11 @@ palettes; a page may use its own greys. A figure has a width in pixels: `svg { m
 into a narrow page.
 """
 
-from autograder.review.figures.charts import (
-    Dot,
-    draw_accuracy_cost,
-    draw_confusion,
-    draw_curve,
-    draw_exercises,
-    draw_histogram,
-    pareto_front,
-)
+from autograder.review.figures.confusion_matrix import draw_confusion
+from autograder.review.figures.learning_curve import draw_curve
 from autograder.review.figures.network_drawing import draw_model
+from autograder.review.figures.pareto import Dot, draw_accuracy_cost, pareto_front
+from autograder.review.figures.point_charts import draw_exercises, draw_histogram
 from autograder.review.figures.svg import page_variables
 
 __all__ = [

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from autograder.core.grade_report import Layer, Model
-from autograder.review.figures.svg import SMALL, Attributes, colour, figure, fitting, label, short_number, tag, words
+from autograder.review.figures.svg import (
+    SMALL,
+    Attributes,
+    TextStyle,
+    colour,
+    figure,
+    fitting,
+    label,
+    short_number,
+    tag,
+    words,
+)
 
 BOX_WIDTH, BOX_HEIGHT, ROW = 280, 26, 38
 COLUMN = BOX_WIDTH + 24
@@ -71,8 +82,8 @@ def draw_model(model: Model) -> Markup:
     height = HEADING + ROW * max(layout.rows) + BOX_HEIGHT + MARGIN
     name = words(model.name, 60)
     costs = f"{model.parameters:,} parameters, {short_number(model.macs)} MACs"
-    heading = [label(MARGIN, 18, fitting(name, 180, 13), size=13, bold=True)]
-    heading += [label(width - MARGIN, 18, costs, size=SMALL, anchor="end", ink="quiet")]
+    heading = [label(MARGIN, 18, fitting(name, 180, 13), TextStyle(13, bold=True))]
+    heading += [label(width - MARGIN, 18, costs, TextStyle(SMALL, "end", "quiet"))]
     boxes = [_box(layout, index, layer) for index, layer in enumerate(model.layers)]
     return figure(width, height, f"Drawing of {name}", _facts(model, layout), *heading, _edges(layout, model), *boxes)
 
@@ -193,7 +204,7 @@ def _box(layout: Layout, index: int, layer: Layer) -> Markup:
         shapes = [
             tag("circle", cx=x, cy=y, r=CIRCLE, fill=colour("paper"), stroke=colour("ink")),
             tag("path", d=f"M{x - 5:g} {y:g}h10M{x:g} {y - 5:g}v10", stroke=colour("ink"), stroke_width=1.5),
-            label(x + CIRCLE + 8, y + 4, shape, size=SMALL, ink="quiet"),
+            label(x + CIRCLE + 8, y + 4, shape, TextStyle(SMALL, ink="quiet")),
         ]
         return tag("g", tag("title", _about(layer, "Addition")), *shapes)
     left, top = x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2
@@ -209,7 +220,7 @@ def _box(layout: Layout, index: int, layer: Layer) -> Markup:
         shapes.append(tag("rect", x=left + 3, y=top + 3, width=5, height=BOX_HEIGHT - 6, rx=2, fill=ink))
     shapes.append(label(left + 14, y + 4, fitting(layer.text, room)))
     if shape:
-        shapes.append(label(left + BOX_WIDTH - 10, y + 4, shape, size=SMALL, anchor="end", ink="quiet"))
+        shapes.append(label(left + BOX_WIDTH - 10, y + 4, shape, TextStyle(SMALL, "end", "quiet")))
     return tag("g", tag("title", _about(layer, words(layer.text, 100))), *shapes)
 
 

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
@@ -62,29 +63,48 @@ def coordinate(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def label(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: int = TEXT,
-    anchor: str = "start",
-    ink: str = "ink",
-    bold: bool = False,
-    halo: bool = False,
-) -> Markup:
-    """A line of text with its baseline at `y`; `anchor` is start, middle or end, a `halo` sets it off the rest."""
-    looks: Attributes = {"font_weight": "600" if bold else None}
-    if halo:
+@dataclass(frozen=True)
+class TextStyle:
+    """How a label looks; `anchor` is start, middle or end, a `halo` sets it off what is behind it."""
+
+    size: int = TEXT
+    anchor: str = "start"
+    ink: str = "ink"
+    bold: bool = False
+    halo: bool = False
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """How a line looks; `dashes` are the lengths of a dash and of the gap after it, nothing for a solid line."""
+
+    ink: str = "line"
+    width: float = 1
+    dashes: str = ""
+
+    @property
+    def attributes(self) -> Attributes:
+        return {
+            "stroke": colour(self.ink),
+            "stroke_width": self.width,
+            "stroke_dasharray": self.dashes or None,
+        }
+
+
+PLAIN, HAIRLINE = TextStyle(), Stroke()
+
+
+def label(x: float, y: float, text: str, style: TextStyle = PLAIN) -> Markup:
+    """A line of text with its baseline at `y`."""
+    looks: Attributes = {"font_weight": "600" if style.bold else None}
+    if style.halo:
         looks |= {"stroke": colour("paper"), "stroke_width": 3, "stroke_linejoin": "round", "paint_order": "stroke"}
-    return tag("text", text, x=x, y=y, font_size=size, text_anchor=anchor, fill=colour(ink), **looks)
+    place: Attributes = {"x": x, "y": y, "font_size": style.size, "text_anchor": style.anchor}
+    return tag("text", text, **place, fill=colour(style.ink), **looks)
 
 
-def line(
-    x1: float, y1: float, x2: float, y2: float, *, ink: str = "line", width: float = 1, dashes: str = ""
-) -> Markup:
-    shades: Attributes = {"stroke": colour(ink), "stroke_width": width, "stroke_dasharray": dashes or None}
-    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, **shades)
+def line(x1: float, y1: float, x2: float, y2: float, stroke: Stroke = HAIRLINE) -> Markup:
+    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, **stroke.attributes)
 
 
 def figure(width: float, height: float, title: str, facts: str, *parts: Markup, has_links: bool = False) -> Markup:
