@@ -43,7 +43,8 @@ from autograder.review.integrity.signals import (
     SignalEvidence,
     StudentComparisons,
 )
-from autograder.review.integrity.survey import SurveySetup, survey, told_of
+from autograder.review.integrity.staged import SurveySetup
+from autograder.review.integrity.survey import survey, told_of
 from autograder.review.integrity.weights import Array, Weights, alike_checkpoints, near_checkpoints, reduce_weights
 from tests.browser import accessibility_problems, open_browser, watched_page
 from tests.example_reports import HOSTILE, report

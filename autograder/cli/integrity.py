@@ -27,7 +27,8 @@ from autograder.pipeline.grader import open_grader
 from autograder.review.integrity.memorised import HOLD_OUT, read_hold_out
 from autograder.review.integrity.page import integrity_folder, write_page
 from autograder.review.integrity.signals import Findings
-from autograder.review.integrity.survey import Models, SurveySetup, survey
+from autograder.review.integrity.staged import SurveySetup
+from autograder.review.integrity.survey import Models, survey
 
 MOST_SHOWN = 10
 
