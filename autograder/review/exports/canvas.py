@@ -12,7 +12,7 @@ from pathlib import Path
 from autograder.core.text import clean_name
 from autograder.handin.roster import Roster
 from autograder.review.exports.classbook import Classbook, ExportError, Policy
-from autograder.review.exports.fill import Claim, Export, fill, own, parse_number, scale_factor
+from autograder.review.exports.fill import Claim, Export, MarkColumn, fill, own, parse_number, scale_factor
 from autograder.review.exports.sheet import Sheet, read_sheet
 
 COLUMN = re.compile(r".+ \(\d+\)")  # an assignment's title and Canvas's id of it
@@ -36,16 +36,10 @@ def fill_canvas(
     if text and possible is None:
         raise ExportError(f"{title} of {sheet.name} is no assignment's column: {clean_name(text)} stands in {POSSIBLE}")
     rows = {i: (_name(sheet, i), _claims(sheet, i)) for i in range(last + 1, len(sheet.rows)) if _is_student(sheet, i)}
-    values, export = fill(
-        sheet,
-        place,
-        book,
-        own(book, roster, rows),
-        policy,
-        factor=scale_factor(book, possible, f"{title} of {sheet.name}", scale),
-        decimal="," if "," in text else ".",
-        untouched=UNTOUCHED,
-    )
+    owners = own(book, roster, rows)
+    factor = scale_factor(book, possible, f"{title} of {sheet.name}", scale)
+    marks = MarkColumn(sheet, place, factor, "," if "," in text else ".", UNTOUCHED)
+    values, export = fill(marks, book, owners, policy)
     remarks = [NO_POINTS] if possible is None else []
     return replace(export, content=sheet.filled(values), remarks=remarks)
 

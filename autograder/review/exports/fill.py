@@ -59,6 +59,21 @@ class Export:
 
 
 @dataclass(frozen=True)
+class MarkColumn:
+    """The column of a table that marks go into. Points are multiplied by `factor` and written with the sign `decimal`;
+    cells that hold one of `untouched` stay."""
+
+    sheet: Sheet
+    number: int
+    factor: float = 1.0
+    decimal: str = "."
+    untouched: Collection[str] = ()
+
+    def scaled(self, points: float) -> float:
+        return points if self.factor == 1.0 else round(points * self.factor, SCALED_DIGITS)
+
+
+@dataclass(frozen=True)
 class Owners:
     """Whose row each row of a table is, and the rows that are nobody's."""
 
@@ -127,17 +142,9 @@ def scale_factor(book: Classbook, possible: float | None, place: str, scale: boo
 
 
 def fill(
-    sheet: Sheet,
-    column: int,
-    book: Classbook,
-    owners: Owners,
-    policy: Policy,
-    *,
-    factor: float = 1.0,
-    decimal: str = ".",
-    untouched: Collection[str] = (),
+    column: MarkColumn, book: Classbook, owners: Owners, policy: Policy
 ) -> tuple[dict[tuple[int, int], str], Export]:
-    """The cells to write, and the account of it, its `content` apart. Cells that hold one of `untouched` stay.
+    """The cells to write, and the account of it, its `content` apart.
 
     Where there is no mark to write, what stands in the table stays, too: it is not taken back.
     """
@@ -146,29 +153,28 @@ def fill(
     changed: list[GradeChange] = []
     marks = same = 0
     for row, entry in owners.entries.items():
-        points, before = entry.total(policy), sheet.value(row, column)
+        points, before = entry.total(policy), column.sheet.value(row, column.number)
         if points is None:
             if has_work(entry):
                 left.append(Unmarked(entry.label, entry.reason + _stays(before)))
             continue
-        if before.upper() in untouched:
+        if before.upper() in column.untouched:
             left.append(Unmarked(entry.label, f"{before} stands in the table and stays"))
             continue
-        points = points if factor == 1.0 else round(points * factor, SCALED_DIGITS)
-        held = parse_number(before)
+        points, held = column.scaled(points), parse_number(before)
         marks += 1
         if held is not None and abs(held - points) < SAME:
             same += 1
             continue
-        values[row, column] = table_number(points, decimal)
+        values[row, column.number] = after = table_number(points, column.decimal)
         if before:
-            changed.append(GradeChange(entry.label, clean_name(before), values[row, column]))
+            changed.append(GradeChange(entry.label, clean_name(before), after))
     matched = {entry.student for entry in owners.entries.values()}
     for entry in book.entries:
         points = entry.total(policy)
         if entry.student not in matched and (points is not None or has_work(entry)):
             state = entry.reason if points is None else f"{table_number(points)} points"
-            left.append(Unmarked(entry.label, f"{state}, but has no row in {sheet.name}"))
+            left.append(Unmarked(entry.label, f"{state}, but has no row in {column.sheet.name}"))
     absent = [e.label for e in book.entries if e.total(policy) is None and not has_work(e)]
     return values, Export(b"", marks, left, absent, owners.strangers, changed, same)
 

@@ -16,6 +16,7 @@ from autograder.review.exports.classbook import Classbook, ClassEntry, ExportErr
 from autograder.review.exports.fill import (
     Claim,
     Export,
+    MarkColumn,
     Owners,
     Unmarked,
     account,
@@ -104,15 +105,9 @@ def fill_worksheet(
     owners = _own_worksheet(sheet, students, book, roster)
     maxima = {sheet.value(row, sheet.column(MAXIMUM)) for row in students} if MAXIMUM in sheet.header else set()
     text = maxima.pop() if len(maxima) == 1 else ""
-    values, export = fill(
-        sheet,
-        place,
-        book,
-        owners,
-        policy,
-        factor=scale_factor(book, parse_number(text), f"{MAXIMUM} of {sheet.name}", scale),
-        decimal="," if "," in text else ".",
-    )
+    factor = scale_factor(book, parse_number(text), f"{MAXIMUM} of {sheet.name}", scale)
+    marks = MarkColumn(sheet, place, factor, "," if "," in text else ".")
+    values, export = fill(marks, book, owners, policy)
     if comments:
         written = {row: entry for row, entry in owners.entries.items() if entry.total(policy) is not None}
         column = sheet.column(COMMENTS)
