@@ -315,8 +315,9 @@ def test_names_of_pages_are_safe_and_differ_where_file_systems_do_not():
     assert pages[0].startswith("ada-")
 
 
-def write(folder, reports, marks=None, **more):
-    return write_report(folder, "tiny", reports, marks or {}, **more)
+def write(folder, reports, marks=None, standings=None, **more):
+    missing = sorted(set(standings or {}) - {r.student for r in reports})
+    return write_report(folder, Site("tiny", rows_of(reports, marks or {}, standings), missing=missing, **more))
 
 
 def written(folder):

@@ -18,12 +18,11 @@ from typing import Any
 from urllib.parse import quote
 
 from autograder.core.files import write_atomically
-from autograder.core.grade_report import GradeReport
-from autograder.core.rows import Marks, Points, Row, Standings, rows_of
+from autograder.core.rows import Points, Row
 from autograder.core.text import readable
 from autograder.review.figures import Dot, draw_accuracy_cost, draw_exercises, draw_histogram
 from autograder.review.staff_report.anonymous import anonymised
-from autograder.review.staff_report.items import Sections, items, misconceptions
+from autograder.review.staff_report.items import items, misconceptions
 from autograder.review.staff_report.page_names import STUDENT_PAGE, STUDENTS, student_page
 from autograder.review.staff_report.pages import Site, code_digest, common_facts, render_template
 from autograder.review.staff_report.student import render_student
@@ -102,43 +101,19 @@ class Times:
     row: Row
 
 
-def write_report(
-    folder: Path,
-    assignment: str,
-    reports: Sequence[GradeReport],
-    marks: Marks,
-    standings: Standings | None = None,
-    *,
-    anonymous: bool = False,
-    formgrader: str = "http://localhost:8888",
-    changes: Mapping[str, Sequence[str]] | None = None,
-    lesson: str = "",
-    sections: Sections | None = None,
-    now: datetime | None = None,
-) -> Path:
+def write_report(folder: Path, site: Site) -> Path:
     """Write the pages of all submissions into a folder, and return the path of the first one.
 
-    `changes` are what regrades changed, in words, by student; `formgrader` is where marks are given by hand; `sections`
-    are the headings of the `lesson` that explain checks.
-
+    The rows of an anonymous site lose their names here; another one gets a link to the integrity page, if there is one.
     Each page is written whole or not at all; pages of submissions that are gone are deleted.
     """
-    rows = rows_of(reports, marks, standings)
-    graded = {report.student for report in reports}
-    site = Site(
-        assignment=assignment,
-        rows=anonymised(rows) if anonymous else rows,
-        anonymous=anonymous,
-        formgrader=formgrader,
-        changes=changes or {},
-        lesson=lesson,
-        sections=sections or {},
-        missing=sorted(student for student in standings or {} if student not in graded),
-        integrity="" if anonymous else _integrity_page(folder, assignment),
-    )
+    if site.anonymous:
+        site = dataclasses.replace(site, rows=anonymised(site.rows), integrity="")
+    else:
+        site = dataclasses.replace(site, integrity=_integrity_page(folder, site.assignment))
     known = _made_of(folder)
     made: dict[str, str] = {}
-    for name, digest, make in _pages(site, now or datetime.now().astimezone()):
+    for name, digest, make in _pages(site, datetime.now().astimezone()):
         made[name] = digest
         path = folder / name
         if known.get(name) != digest or not path.is_file():

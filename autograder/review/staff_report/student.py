@@ -225,7 +225,8 @@ def _part(site: Site, row: Row, notebook: str, number: int, room: _Room) -> Part
     cells = {cell.index: cell for cell in (run.cells if run else ())}
     sources = report.sources.get(notebook, ())
     known = {cell.index for cell in sources}
-    answers = [_answer(site, row, notebook, number, cell, cells.get(cell.index), room) for cell in sources]
+    remarks = _remarks_by_cell(site, row, notebook)
+    answers = [_answer(number, cell, cells.get(cell.index), remarks.get(cell.index, {}), room) for cell in sources]
     stopped = [cell for cell in cells.values() if cell.status is not Status.PASSED and cell.index not in known]
     return Part(
         notebook=notebook,
@@ -283,14 +284,19 @@ def _figures(row: Row, notebook: str) -> list[Figure]:
     return [figure for figure in found if figure.drawing]
 
 
-def _answer(
-    site: Site, row: Row, notebook: str, number: int, cell: AnswerCell, run: CellRun | None, room: _Room
-) -> Answer:
-    remarks: dict[int, list[Remark]] = {}
+def _remarks_by_cell(site: Site, row: Row, notebook: str) -> Mapping[int, Mapping[int, Sequence[Remark]]]:
+    """What checks say of the student's lines: by the index of the cell, then by the line."""
+    remarks: dict[int, dict[int, list[Remark]]] = {}
     for check in row.report.checks:
-        if (check.notebook, check.source_cell) == (notebook, cell.index) and check.line and check.message:
+        if check.notebook == notebook and check.line and check.message:
             remark = Remark(check.title, check.message, check_anchor(site, check), check.status)
-            remarks.setdefault(check.line, []).append(remark)
+            remarks.setdefault(check.source_cell, {}).setdefault(check.line, []).append(remark)
+    return remarks
+
+
+def _answer(
+    number: int, cell: AnswerCell, run: CellRun | None, remarks: Mapping[int, Sequence[Remark]], room: _Room
+) -> Answer:
     return Answer(
         number=cell.index + 1,
         name=cell.name,

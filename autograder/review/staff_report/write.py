@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from autograder.core.config import Course
+from autograder.core.rows import rows_of
 from autograder.course.folder import NbCourse
 from autograder.course.gradebook import read_marks, read_standings
 from autograder.course.mark_changes import Regrade, changes_of
 from autograder.course.report_store import load_reports
+from autograder.review.staff_report.pages import Site
 from autograder.review.staff_report.site import write_report
 
 MOST_CHANGES = 10  # of a submission, newest first
@@ -23,19 +25,20 @@ def write_course_report(
     """
     assignment = configured.assignment(name)
     reports = load_reports(course.root, name)
+    graded = {report.student for report in reports}
+    standings = read_standings(course.db_url, name)
     changes = {r.student: [regrade_sentence(c) for c in _latest(course.root, name, r.student)] for r in reports}
-    return write_report(
-        folder,
-        name,
-        reports,
-        read_marks(course.db_url, name),
-        read_standings(course.db_url, name),
+    site = Site(
+        assignment=name,
+        rows=rows_of(reports, read_marks(course.db_url, name), standings),
         anonymous=anonymous,
         formgrader=configured.formgrader_url.rstrip("/"),
         changes={student: words for student, words in changes.items() if words},
         lesson=assignment.lesson,
         sections={exercise.notebook: exercise.sections for exercise in assignment.exercises},
+        missing=sorted(student for student in standings if student not in graded),
     )
+    return write_report(folder, site)
 
 
 def _latest(root: Path, name: str, student: str) -> list[Regrade]:
