@@ -30,7 +30,7 @@ from autograder.course import batch
 from autograder.course.compare import Change, Comparison
 from autograder.course.report_store import load_reports
 from autograder.handin.collect import UploadOutcome
-from autograder.handin.collect.collect import Intake, UploadState
+from autograder.handin.collect.intake import Intake, UploadState
 from autograder.handin.collect.journal import open_record
 from autograder.handin.collect.lms_names import SkippedEntry
 from autograder.handin.roster import id_problem

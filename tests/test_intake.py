@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
-import importlib
 import io
 import json
 import os
@@ -34,7 +33,7 @@ from autograder.core.machine_faults import reason_of
 from autograder.core.times import TimeError, in_zone, parse_deadline, parse_zone
 from autograder.handin import collect as intake
 from autograder.handin import roster
-from autograder.handin.collect import archive, lms_names
+from autograder.handin.collect import archive, lms_names, placing
 from autograder.handin.collect.archive import BadArchive, BadFile, Member, open_source
 from autograder.handin.collect.assemble import SubmissionDraft, write_files
 from autograder.handin.collect.lms_names import sort_canvas, sort_folder, sort_moodle, without_suffix
@@ -1266,7 +1265,7 @@ def test_an_error_of_the_machine_stops_the_run(course: Path, monkeypatch: pytest
     def give_out(*_: object, **__: object) -> None:
         raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)), "/disk")
 
-    monkeypatch.setattr(importlib.import_module("autograder.handin.collect.collect"), "write_files", give_out)
+    monkeypatch.setattr(placing, "write_files", give_out)
     result = collect(course, with_innocent(course, packed({"01_output_size.ipynb": NOTEBOOK})), "folder")
     assert result.exit_code == 1
     assert "stopped at eve" in words(result)
@@ -1282,7 +1281,7 @@ def test_any_other_error_costs_one_student(course: Path, monkeypatch: pytest.Mon
             raise error
         written(done, target)
 
-    monkeypatch.setattr(importlib.import_module("autograder.handin.collect.collect"), "write_files", stumble)
+    monkeypatch.setattr(placing, "write_files", stumble)
     content = packed({"01_output_size.ipynb": NOTEBOOK, "evil.txt": b""})
     result = collect(course, with_innocent(course, content), "folder")
     assert result.exit_code == 3

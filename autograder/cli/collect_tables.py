@@ -12,7 +12,7 @@ from rich.text import Text
 
 from autograder.core.remarks import in_words
 from autograder.core.text import clean_name, one_line, printable
-from autograder.handin.collect.collect import Intake, UploadOutcome, UploadState
+from autograder.handin.collect.intake import Intake, UploadOutcome, UploadState
 from autograder.handin.collect.lms_names import SkippedEntry
 from autograder.handin.collect.receipts import Receipt
 
