@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.text import Text
 
 from autograder.cli.collect_tables import show_intake
-from autograder.cli.shared import (
-    NOT_ALL_GRADED,
-    choose_assignment,
-    course_option,
-    make_console,
-)
+from autograder.cli.shared import NOT_ALL_GRADED, CourseOptions, choose_assignment, course_option, make_console
 from autograder.core.config import load_course
 from autograder.core.text import clean_name
 from autograder.core.times import DEADLINE_EXAMPLE, TimeError, parse_deadline, parse_zone
 from autograder.course.folder import open_course
 from autograder.handin import collect
+
+
+@dataclass(frozen=True)
+class CollectOptions(CourseOptions):
+    """What was given to `autograder collect`."""
+
+    file: Path
+    system: str
+    assignment: str | None
+    roster_path: Path | None
+    receipts_path: Path | None
+    keep: str
+    deadline: str | None
+    zone_name: str | None
+    dry_run: bool
 
 
 @click.command("collect")
@@ -63,19 +75,7 @@ from autograder.handin import collect
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and touch nothing.")
 @course_option
 @click.pass_context
-def collect_command(
-    ctx: click.Context,
-    file: Path,
-    system: str,
-    assignment: str | None,
-    roster_path: Path | None,
-    receipts_path: Path | None,
-    keep: str,
-    deadline: str | None,
-    zone_name: str | None,
-    dry_run: bool,
-    root: Path | None,
-) -> None:
+def collect_command(ctx: click.Context, /, **options: Any) -> None:
     """Unpack an export of a learning management system into submitted/STUDENT/ASSIGNMENT/.
 
     FILE is the export, as a zip or unpacked. Zips that students packed are unpacked, their receipts checked. An older
@@ -88,13 +88,14 @@ def collect_command(
       2  wrong usage
       3  some were not collected: damaged or oversized submissions, files that fit nobody; they are named
     """
-    root = (root or Path()).resolve()
+    given = CollectOptions(**options)
+    root = given.course_root
     configured = load_course(root)
-    name = choose_assignment(configured, assignment)
+    name = choose_assignment(configured, given.assignment)
     course = open_course(root)
-    zone, rules, assumed = read_times(keep, deadline, zone_name)
-    roster = collect.read_roster(roster_path) if roster_path is not None else collect.Roster()
-    receipts = collect.read_receipts(receipts_path, roster) if receipts_path is not None else []
+    zone, rules, assumed = read_times(given.keep, given.deadline, given.zone_name)
+    roster = collect.read_roster(given.roster_path) if given.roster_path is not None else collect.Roster()
+    receipts = collect.read_receipts(given.receipts_path, roster) if given.receipts_path is not None else []
     place = collect.SubmissionPlace(
         root,
         name,
@@ -102,13 +103,15 @@ def collect_command(
         collect.known_names(name, configured.assignment(name), Path(course.folder("release", ".", name))),
         configured.limits.scratch_mib,
     )
-    options = collect.Options(system, roster, receipts, rules, zone, dry_run)
     console = make_console()
     if assumed:
         console.print(Text(assumed, "yellow"))
-    with console.status(Text(f"Reading {clean_name(file.name)} …")) as status:
+    with console.status(Text(f"Reading {clean_name(given.file.name)} …")) as status:
         found = collect.collect(
-            file, place, options, lambda student, total: status.update(Text(f"{clean_name(student)} (of {total}) …"))
+            given.file,
+            place,
+            collect.Options(given.system, roster, receipts, rules, zone, given.dry_run),
+            lambda student, total: status.update(Text(f"{clean_name(student)} (of {total}) …")),
         )
     show_intake(console, found, zone)
     if not found.is_whole:

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from autograder.cli.shared import choose_assignment, choose_students, course_option, device_option, isolation_option
+from autograder.cli.shared import (
+    GraderOptions,
+    choose_assignment,
+    choose_students,
+    course_option,
+    device_option,
+    isolation_option,
+)
 from autograder.core.config import load_course
 from autograder.core.grade_report import GradeReport, Status
 from autograder.core.text import clean_name, one_line, printable
 from autograder.core.wording import remedy, status_words, where
 from autograder.course.folder import open_course
 from autograder.course.report_store import load_report
-from autograder.pipeline.grader import open_grader
 from autograder.review.explain import Explanation, UnknownCheck, explain, find_check, name_of
 
 OTHER_VERDICT = 3
+
+
+@dataclass(frozen=True)
+class ExplainOptions(GraderOptions):
+    """What was given to `autograder explain`."""
+
+    student: str
+    check: str | None
+    assignment: str | None
+    lists: bool
+    secret: bool
 
 
 @click.command("explain")
@@ -32,16 +50,7 @@ OTHER_VERDICT = 3
 @course_option
 @isolation_option
 @device_option
-def explain_command(
-    student: str,
-    check: str | None,
-    assignment: str | None,
-    lists: bool,
-    secret: bool,
-    root: Path | None,
-    isolation: str | None,
-    device: str | None,
-) -> None:
+def explain_command(**options: Any) -> None:
     """Say why a check of a student's submission ended as it did, and show the evidence it looked at.
 
     CHECK is a check's name, or a part of it or of its title that no other one has. The verdict is derived again from
@@ -54,25 +63,25 @@ def explain_command(
       2  wrong usage: among others a student or a check that there is not
       3  the verdict is another than the recorded one; what differs is named
     """
-    root = (root or Path()).resolve()
-    if lists and check and not assignment:
-        check, assignment = None, check
-    name = choose_assignment(load_course(root), assignment)
-    report, folder = _submission(root, name, student)
-    if lists:
+    given = ExplainOptions(**options)
+    if given.lists and given.check and not given.assignment:
+        given = replace(given, check=None, assignment=given.check)  # a list needs no CHECK
+    root = given.course_root
+    name = choose_assignment(load_course(root), given.assignment)
+    report, folder = _submission(root, name, given.student)
+    if given.lists:
         for line in listed(report):
             click.echo(line)
         return
-    if not check:
+    if not given.check:
         raise click.UsageError("name a CHECK, or list them with --list")
     try:
-        wanted = find_check(report.checks, check)
-        release = Path(open_course(root).folder("release", ".", name))
-        grader = open_grader(root, name, release=release, isolation=isolation or "", device=device or "")
-        found = explain(grader, folder, report, wanted, secret=secret)
+        wanted = find_check(report.checks, given.check)
+        grader = given.open_grader(open_course(root), name)
+        found = explain(grader, folder, report, wanted, secret=given.secret)
     except UnknownCheck as error:
         raise click.UsageError(one_line(str(error))) from error
-    if secret:
+    if given.secret:
         click.secho("Secret inputs of the hidden checks follow: show them to no student.", fg="yellow", err=True)
     for line in described(found):
         click.echo(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from autograder.cli.shared import (
     NOT_ALL_GRADED,
+    GraderOptions,
     choose_assignment,
     choose_students,
     complain,
@@ -26,7 +28,7 @@ from autograder.cli.shared import (
     report_folder,
 )
 from autograder.core.config import load_course
-from autograder.core.rows import Row, notebooks_of, rows_of
+from autograder.core.rows import Marks, Row, notebooks_of, rows_of
 from autograder.core.text import clean_name, one_line
 from autograder.course import batch, upkeep
 from autograder.course.folder import NbCourse, open_course
@@ -34,6 +36,21 @@ from autograder.course.gradebook import read_marks
 from autograder.review.staff_report.write import write_course_report
 
 MOST_CHANGES = 20  # named after grading
+OLDER_MARKS_COUNT = (
+    "Manual marks that were given to an earlier submission count until you decide: mark again in formgrader, "
+    "or grade with --older-marks keep or --older-marks clear, all of them or --student ID."
+)
+
+
+@dataclass(frozen=True)
+class GradeOptions(GraderOptions):
+    """What was given to `autograder grade`."""
+
+    assignment: str | None
+    students: tuple[str, ...]
+    force: bool
+    older_marks: str | None
+    wants_report: bool
 
 
 @click.command("grade")
@@ -52,17 +69,7 @@ MOST_CHANGES = 20  # named after grading
 )
 @click.option("--report/--no-report", "wants_report", default=True, help="Write the HTML page afterwards (default).")
 @click.pass_context
-def grade_command(
-    ctx: click.Context,
-    assignment: str | None,
-    students: tuple[str, ...],
-    root: Path | None,
-    force: bool,
-    isolation: str | None,
-    device: str | None,
-    older_marks: str | None,
-    wants_report: bool,
-) -> None:
+def grade_command(ctx: click.Context, /, **options: Any) -> None:
     """Grade submissions, record the scores in nbgrader's gradebook, and print a table.
 
     ASSIGNMENT may be left out where grader_config.py has only one. Each submission is graded by nbgrader with this
@@ -76,32 +83,27 @@ def grade_command(
       2  wrong usage
       3  some were not graded through the grader's own fault; they have no score and are named at the end
     """
-    root = (root or Path()).resolve()
+    given = GradeOptions(**options)
+    root = given.course_root
     configured = load_course(root)
-    name = choose_assignment(configured, assignment)
+    name = choose_assignment(configured, given.assignment)
     course = open_course(root)
     shared = upkeep.share_submissions(course, name, configured.limits)
-    submissions = choose_students(course.submissions(name), students, course, name)
-    grader = batch.open_course_grader(course, name, isolation or "", device or "", older_marks or "")
+    submissions = choose_students(course.submissions(name), given.students, course, name)
+    chosen = (given.isolation or "", given.device or "", given.older_marks or "")
+    grader = batch.open_course_grader(course, name, *chosen)
     console = make_console()
     console.print(Text(f"Grading {name}: {count(submissions, 'submission')}, {grader.isolation.describe()}"))
     for remark in shared:
         console.print(Text(remark, "yellow"))
-    done = run_batch(console, course, grader, submissions, force=force)
-    marks = read_marks(course.db_url, name)
-    reports = [outcome.report for outcome in done.outcomes if outcome.report is not None]
-    rows = rows_of(reports, marks)
-    console.print(scores_table(rows, {o.student: o.state for o in done.outcomes}, bool(marks)))
-    if wants_report:
+    done = run_batch(console, course, grader, submissions, force=given.force)
+    rows = show_scores(console, done, read_marks(course.db_url, name))
+    if given.wants_report:
         console.print(Text(f"Report: {write_course_report(course, configured, name, report_folder(root, name))}"))
     console.print(Text(f"Log: {done.log}"))
     print_end(console, done)
     if any(row.older_marks for row in rows):
-        console.print(
-            "Manual marks that were given to an earlier submission count until you decide: mark again in formgrader, "
-            "or grade with --older-marks keep or --older-marks clear, all of them or --student ID.",
-            style="yellow",
-        )
+        console.print(OLDER_MARKS_COUNT, style="yellow")
     if done.faults:
         ctx.exit(NOT_ALL_GRADED)
 
@@ -123,6 +125,14 @@ def run_batch(
                 console.print(Text(f"  {clean_name(outcome.student)}: {outcome.state.value}"))
 
         return batch.grade_batch(course, grader, submissions, force=force, on_start=on_start, on_end=on_end)
+
+
+def show_scores(console: Console, done: batch.Batch, marks: Marks) -> list[Row]:
+    """Print the table of scores; returns its rows."""
+    reports = [outcome.report for outcome in done.outcomes if outcome.report is not None]
+    rows = rows_of(reports, marks)
+    console.print(scores_table(rows, {o.student: o.state for o in done.outcomes}, bool(marks)))
+    return rows
 
 
 def print_end(console: Console, done: batch.Batch) -> None:

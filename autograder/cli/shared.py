@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from autograder.core.errors import SetupError
 from autograder.core.text import did_you_mean, printable
 from autograder.course import upkeep
 from autograder.course.folder import NbCourse, open_course
+from autograder.pipeline.grader import Grader, open_grader
 
 NOTHING_GRADED, NOT_ALL_GRADED = 1, 3
 
@@ -36,6 +38,33 @@ device_option = click.option(
     default=None,
     help="Where model graphs are run.  [default: as grader_config.py says, which is a GPU where there is one]",
 )
+
+
+@dataclass(frozen=True)
+class CourseOptions:
+    """What was given to a command that works on a course."""
+
+    root: Path | None
+
+    @property
+    def course_root(self) -> Path:
+        """The course's folder: the one that was named, or the working directory."""
+        return (self.root or Path()).resolve()
+
+
+@dataclass(frozen=True)
+class GraderOptions(CourseOptions):
+    """What was given to a command that opens the course's grader; None is the configuration's choice."""
+
+    isolation: str | None
+    device: str | None
+
+    def open_grader(self, course: NbCourse, name: str) -> Grader:
+        """The grader of one assignment. Raises ConfigError, SetupError or DataError."""
+        release = Path(course.folder("release", ".", name))
+        return open_grader(
+            self.course_root, name, release=release, isolation=self.isolation or "", device=self.device or ""
+        )
 
 
 def complain(message: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 from rich import box
@@ -15,6 +16,7 @@ from rich.text import Text
 from autograder.cli.shared import (
     NOT_ALL_GRADED,
     NOTHING_GRADED,
+    GraderOptions,
     choose_assignment,
     complain,
     count,
@@ -31,8 +33,27 @@ from autograder.course.compare import Comparison
 from autograder.course.folder import open_course
 from autograder.course.gradebook import read_marks
 from autograder.course.report_store import load_reports
-from autograder.pipeline.grader import open_grader
 from autograder.review import whatif
+
+
+@dataclass(frozen=True)
+class WhatifOptions(GraderOptions):
+    """What was given to `autograder whatif`."""
+
+    assignment: str | None
+    config: Path | None
+    graders: Path | None
+    settings: tuple[str, ...]
+    boundaries: str
+    shows_all: bool
+    messages: bool
+    json_path: Path | None
+    csv_path: Path | None
+
+    @property
+    def config_path(self) -> Path | None:
+        """The other configuration, by its absolute path."""
+        return self.config and self.config.resolve()
 
 
 @click.command("whatif")
@@ -74,21 +95,7 @@ from autograder.review import whatif
 @isolation_option
 @device_option
 @click.pass_context
-def whatif_command(
-    ctx: click.Context,
-    assignment: str | None,
-    config: Path | None,
-    graders: Path | None,
-    settings: tuple[str, ...],
-    boundaries: str,
-    shows_all: bool,
-    messages: bool,
-    json_path: Path | None,
-    csv_path: Path | None,
-    root: Path | None,
-    isolation: str | None,
-    device: str | None,
-) -> None:
+def whatif_command(ctx: click.Context, /, **options: Any) -> None:
     """Say who would gain and who would lose by other thresholds, hints or checks, before anything is recorded.
 
     The evidence that was kept when submissions were graded is looked at again; no student code runs, and neither
@@ -102,17 +109,16 @@ def whatif_command(
       2  wrong usage: among others an unknown setting or a value of another type
       3  some students could not be compared; they are named at the end, with the reason
     """
-    root = (root or Path()).resolve()
-    name = choose_assignment(load_course(root, config and config.resolve()), assignment)
-    limits = parse_boundaries(boundaries)
+    given = WhatifOptions(**options)
+    root = given.course_root
+    name = choose_assignment(load_course(root, given.config_path), given.assignment)
+    boundaries = parse_boundaries(given.boundaries)
     course = open_course(root)
     recorded = load_reports(root, name)
     if not recorded:
         raise SetupError(f"no submission of {name!r} has been graded yet: run `autograder grade {name}`")
-    grader = open_grader(
-        root, name, release=Path(course.folder("release", ".", name)), isolation=isolation or "", device=device or ""
-    )
-    changes = read_changes(root, name, config, graders, settings)
+    grader = given.open_grader(course, name)
+    changes = read_changes(given, name)
     changed = whatif.open_changed(grader, changes)
     marks = read_marks(course.db_url, name)
     console = make_console()
@@ -125,22 +131,23 @@ def whatif_command(
             marks,
             lambda student: status.update(Text(f"Looking at kept evidence: {clean_name(student)} …")),
         )
-    show_comparisons(console, found, limits, shows_all)
-    pairs = whatif.message_pairs(found)
-    if messages:
+    show_comparisons(console, found, boundaries, given.shows_all)
+    if given.messages:
+        pairs = whatif.message_pairs(found)
         console.print(messages_table(pairs) if pairs else "Nobody would read another message.")
-    if json_path is not None:
-        whatif.write_json(json_path, changes, found, limits)
-    if csv_path is not None:
-        whatif.write_csv(csv_path, found, limits)
+    if given.json_path is not None:
+        whatif.write_json(given.json_path, changes, found, boundaries)
+    if given.csv_path is not None:
+        whatif.write_csv(given.csv_path, found, boundaries)
     ctx.exit(conclude_comparison(console, found))
 
 
-def read_changes(root: Path, name: str, config: Path | None, graders: Path | None, settings: Sequence[str]) -> Changes:
+def read_changes(given: WhatifOptions, name: str) -> Changes:
     """What is to be changed, by absolute paths. Raises click.UsageError for a setting that does not exist."""
-    changes = Changes(config and config.resolve(), graders and graders.resolve())
+    changes = Changes(given.config_path, given.graders and given.graders.resolve())
     try:
-        return replace(changes, settings=parse_settings(load_changed(root, name, changes).assignment(name), settings))
+        assignment = load_changed(given.course_root, name, changes).assignment(name)
+        return replace(changes, settings=parse_settings(assignment, given.settings))
     except WrongSetting as error:
         raise click.UsageError(str(error)) from error
 
