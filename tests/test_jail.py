@@ -519,9 +519,10 @@ def test_no_process_survives_its_notebook(isolation: Isolation, tmp_path: Path) 
 
 
 def test_nothing_survives_the_jail(isolation: Isolation) -> None:
-    with start("launcher", LIMITS, isolation) as jail:
+    with start("launcher", LIMITS, isolation, streams=2) as jail:  # it waits for a plan that never comes
         pid = jail.process.pid
         time.sleep(0.5)
+        assert jail.process.poll() is None
     alive = subprocess.run(["pgrep", "-g", str(pid)], capture_output=True, text=True, check=False).stdout
     assert not alive
 
@@ -529,11 +530,14 @@ def test_nothing_survives_the_jail(isolation: Isolation) -> None:
 def test_a_killed_grader_takes_its_jail_along(isolation: Isolation, tmp_path: Path) -> None:
     mark = f"grader-{tmp_path.name}"
     code = (
-        "import time; from autograder.core.config import Limits; from autograder.jail import find_isolation, start\n"
-        f"jail = start('launcher', Limits(), find_isolation(), environment={{'MARK': {mark!r}}})\n"
+        "import os, pathlib, time; from autograder.core.config import Limits\n"
+        "from autograder.jail import find_isolation, start\n"
+        "seen = {'/' + os.environ['MARK']: pathlib.Path('/usr')}\n"
+        "jail = start('launcher', Limits(), find_isolation(), read_only=seen, streams=2)\n"
         "print('started', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as grader:
+    told = os.environ | {"MARK": mark}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=told) as grader:
         assert grader.stdout is not None
         assert grader.stdout.readline() == b"started\n"
         time.sleep(1)

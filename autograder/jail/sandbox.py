@@ -44,7 +44,6 @@ def start(
     isolation: Isolation,
     *,
     read_only: Mapping[str, Path] | None = None,
-    environment: Mapping[str, str] | None = None,
     gpu: bool = False,
     streams: int = 1,
 ) -> JailedProcess:
@@ -58,7 +57,7 @@ def start(
     # Beside the staged submission where there is one: what is left after a kill of the grader goes with that folder.
     beside = read_only[SUBMISSION].parent if read_only and SUBMISSION in read_only else None
     home = tempfile.mkdtemp(prefix="autograder-", dir=beside) if isolation.level == "none" else None
-    variables = _environment(limits, write_ends) | dict(environment or {})
+    variables = _environment(limits, write_ends)
     inherited = list(write_ends)
     try:
         if home is None:
