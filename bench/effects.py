@@ -25,6 +25,7 @@ from autograder.graphs.analysis import batch_norms, dropouts, residual_additions
 from autograder.graphs.analysis.sums import MOST_STEPS, steps_taken
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner import Runner
+from autograder.graphs.wire import graph_from_wire
 from autograder.jail import Isolation, start
 from autograder.judging.evidence import Build
 from autograder.worker.exporter import ExportProblem, TensorPool, export_graph
@@ -111,7 +112,7 @@ def exported(architecture: Architecture) -> Build:
                 wire = export_graph(module, images, training=training, pool=pool)
             except ExportProblem:
                 continue  # no graph in training mode: docs/architectures.md lists them
-            graphs[training, architecture.size] = ModelGraph.from_wire(wire)
+            graphs[training, architecture.size] = graph_from_wire(wire)
     return Build({}, graphs, safetensors.torch.save(pool.tensors))
 
 

@@ -40,10 +40,12 @@ from autograder.graphs.analysis import (
     linears,
     parameter_count,
 )
-from autograder.graphs.model_graph import GraphRefused, ModelGraph, check_tensors, state_differences
+from autograder.graphs.model_graph import GraphRefused, ModelGraph
 from autograder.graphs.operations import OPERATIONS, TEXTS
 from autograder.graphs.runner import Runner, RunnerProblem
+from autograder.graphs.state import check_tensors, state_differences
 from autograder.graphs.tensor_file import read_header
+from autograder.graphs.wire import graph_from_wire, graph_to_wire
 from autograder.handin.answers import answers_of
 from autograder.handin.hidden_data import notebook_flags
 from autograder.handin.submission import read_submission
@@ -506,11 +508,11 @@ def _argument(draw: st.DrawFn, name: str, kind: str, here: int) -> Any:
 def examine_graph(wire: Any, runner: Runner) -> str:
     """Refused, or loaded by the jailed runner, estimated, analysed, and run."""
     try:
-        graph = ModelGraph.from_wire(wire)
+        graph = graph_from_wire(wire)
     except GraphRefused as error:
         _expect_printable(str(error))
         return "refused by its form"
-    if ModelGraph.from_wire(json.loads(json.dumps(graph.to_wire()))).to_wire() != graph.to_wire():
+    if graph_to_wire(graph_from_wire(json.loads(json.dumps(graph_to_wire(graph))))) != graph_to_wire(graph):
         raise Wrong("a checked graph is another one when it is read again")
     weights = {tensor.key: tensor for tensor in graph.tensors}
     if sum(8 * tensor.numel for tensor in weights.values()) > GRAPH_BYTES:

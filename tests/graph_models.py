@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.wire import graph_from_wire
 from autograder.worker.exporter import TensorPool, export_graph
 from autograder.worker.graph_costs import estimate
 from autograder.worker.interpreter import Graph
@@ -39,7 +40,7 @@ def export(module: nn.Module, size: int = 32, training: bool = False, channels: 
     tensors = [pool.tensors[key] for *_, key in wire["tensors"]]
     costs = estimate(Graph(wire), tensors, tuple(example.shape))
     shapes = tuple(None if shape is None else tuple(shape) for shape in costs.shapes)
-    return Exported(wire, ModelGraph.from_wire(wire), safetensors.torch.save(pool.tensors), shapes)
+    return Exported(wire, graph_from_wire(wire), safetensors.torch.save(pool.tensors), shapes)
 
 
 class Functional(nn.Module):

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from autograder.core.config import Limits
 from autograder.graphs.analysis import additions, batch_norms, blocks, convolutions, head, linears, residual_additions
 from autograder.graphs.analysis.flow import data_path, without_in_place_writes
-from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner import Runner
+from autograder.graphs.wire import graph_from_wire
 from autograder.jail import find_isolation, start
 from autograder.worker.interpreter import Graph, execute
 from tests.graph_models import WIDTHS, Functional, conv, conv_norm, export, four_blocks, pooled_head
@@ -232,7 +232,7 @@ def test_thousands_of_writes_are_followed() -> None:
         write = ["call", "aten.relu_.default", [{"node": convolution + 2 * part + 1}], 0, 0]
         wire["nodes"][convolution + 2 * part + 1 :] = [view, write]
     wire["nodes"] += [ends[0], ["output", {"node": len(wire["nodes"])}]]
-    graph = ModelGraph.from_wire(wire)
+    graph = graph_from_wire(wire)
     assert [layer.node for layer in convolutions(graph, [(4, 16, 32, 32)] * len(graph.nodes))] == [convolution]
     assert (
         len(data_path(without_in_place_writes(graph, [None] * len(graph.nodes))[0])) > 4_000

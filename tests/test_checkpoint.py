@@ -12,7 +12,7 @@ from safetensors.numpy import load
 from safetensors.torch import save, save_file
 
 from autograder.core.grade_report import Status
-from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.wire import graph_from_wire
 from autograder.judging import offline_images
 from autograder.judging.checkpoint import CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.judging.datasets import Dataset
@@ -47,7 +47,7 @@ def exported():
     pool = TensorPool()
     graph = export_graph(Small(), torch.randn(4, 3, 8, 8), training=False, pool=pool)
     state = {name: value.clone() for name, value in Small().state_dict().items()}
-    return ModelGraph.from_wire(json.loads(json.dumps(graph))), save(pool.tensors), state
+    return graph_from_wire(json.loads(json.dumps(graph))), save(pool.tensors), state
 
 
 def read(path: Path, most_mib: float = 64.0, converted: bytes | Problem | None = None):

@@ -24,6 +24,7 @@ from autograder.core.rows import Row
 from autograder.course.report_store import load_report
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner import Runner, RunnerProblem
+from autograder.graphs.wire import graph_from_wire
 from autograder.handin.hidden_data import data_blocks, notebook_flags
 from autograder.handin.submission import read_notebook
 from autograder.jail import Isolation
@@ -412,7 +413,7 @@ def graph_of(cell: str) -> ModelGraph:
     wire = export_graph(
         names["ModernCNN"](), torch.zeros(4, 3, 32, 32), training=False, pool=TensorPool(), locate=locate
     )
-    return ModelGraph.from_wire(json.loads(json.dumps(wire)))
+    return graph_from_wire(json.loads(json.dumps(wire)))
 
 
 READY_MADE = {

@@ -27,15 +27,9 @@ from autograder.graphs.analysis import (
     residual_additions,
 )
 from autograder.graphs.analysis.flow import TooTangled
-from autograder.graphs.model_graph import (
-    MAX_NODES,
-    GraphRefused,
-    ModelGraph,
-    WeightsDoNotFit,
-    bind_tensors,
-    check_tensors,
-    state_differences,
-)
+from autograder.graphs.model_graph import GraphRefused
+from autograder.graphs.state import WeightsDoNotFit, bind_tensors, check_tensors, state_differences
+from autograder.graphs.wire import MAX_NODES, graph_from_wire, graph_to_wire
 from tests.graph_models import DEEPER, WIDTHS, Functional, conv, conv_norm, export, four_blocks, pooled_head, reference
 
 
@@ -163,7 +157,7 @@ def index_of(wire: dict[str, Any], kind: str) -> int:
 
 
 def test_honest_graph_survives_a_round_trip(wire: dict[str, Any]) -> None:
-    assert ModelGraph.from_wire(wire).to_wire() == wire
+    assert graph_to_wire(graph_from_wire(wire)) == wire
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -171,7 +165,7 @@ def test_forged_graph_is_refused(wire: dict[str, Any], name: str) -> None:
     forged = copy.deepcopy(wire)
     FORGERIES[name](forged)
     with pytest.raises(GraphRefused) as caught:
-        ModelGraph.from_wire(forged)
+        graph_from_wire(forged)
     assert CODE not in str(caught.value)  # what a student may be shown is ours
     assert str(caught.value).isprintable()
 
@@ -500,7 +494,7 @@ def test_a_tangled_graph_is_refused_or_analysed_in_seconds() -> None:
         "version": 1, "training": False, "batch": "dynamic", "input_shape": [4, 3, 8, 8], "regions": [], "nodes": nodes,
         "tensors": [["parameter", "w", "float32", [3, 3, 1, 1], "t0"]],
     }  # fmt: skip
-    graph = ModelGraph.from_wire(wire)
+    graph = graph_from_wire(wire)
     shapes = [(4, 3, 8, 8) if node.kind != "tensor" else (3, 3, 1, 1) for node in graph.nodes]
     started = time.process_time()
     with pytest.raises(TooTangled, match="in more ways than are looked through"):
@@ -538,7 +532,7 @@ def test_a_value_that_may_share_memory_with_thousands_of_weights_is_refused() ->
     first = ["call", "aten.type_as.default", [{"node": 1}, {"node": 2}], 0, 0]
     others = [["call", "aten.type_as.default", [{"node": count + i}, {"node": i}], 0, 0] for i in range(1, count)]
     with pytest.raises(GraphRefused, match="shares memory with more than 64 weights"):
-        ModelGraph.from_wire(bare(parameters(count), [first, *others]))
+        graph_from_wire(bare(parameters(count), [first, *others]))
 
 
 def test_many_random_numbers_over_many_copies_are_checked_in_no_time() -> None:
@@ -548,11 +542,11 @@ def test_many_random_numbers_over_many_copies_are_checked_in_no_time() -> None:
     copies = [["call", "aten.detach.default", [{"node": 1 + i}], 0, 0] for i in range(count)]
     draws = [["call", "aten.uniform_.default", [{"node": 1 + count}, 0.0, 1.0, None], 0, 0]] * count
     began = time.monotonic()
-    graph = ModelGraph.from_wire(bare([], [zeros, *copies, *draws]))
+    graph = graph_from_wire(bare([], [zeros, *copies, *draws]))
     assert time.monotonic() - began < 10
     assert len(graph.nodes) == 2 * count + 3
 
 
 def test_emptiness_of_terabytes_is_refused() -> None:
     with pytest.raises(GraphRefused, match="more than"):
-        ModelGraph.from_wire(bare([["parameter", "w", "float32", [0, 2**24, 2**24], "t0"]], []))
+        graph_from_wire(bare([["parameter", "w", "float32", [0, 2**24, 2**24], "t0"]], []))

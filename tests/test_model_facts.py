@@ -22,8 +22,8 @@ from autograder.core.files import Submitted
 from autograder.core.grade_report import Curve, Layer
 from autograder.graders.networks import Network
 from autograder.graphs.analysis import parameter_count
-from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner import GraphShapes, LoadedGraph
+from autograder.graphs.wire import graph_from_wire
 from autograder.handin.answers import MOST_CELLS, MOST_CHARACTERS, answer_cells
 from autograder.handin.submission import Submission
 from autograder.judging.accuracy import Accuracy, SureMistake, measure_accuracy
@@ -174,7 +174,7 @@ def test_a_box_points_to_the_students_line() -> None:
     for node in wire["nodes"]:
         if node[0] == "call":
             node[3] = encode_line(7, 12)
-    layers = layers_of(ModelGraph.from_wire(wire), found.shapes)
+    layers = layers_of(graph_from_wire(wire), found.shapes)
     assert [(layer.source_cell, layer.line) for layer in layers] == [(0, 0), (7, 12), (7, 12), (0, 0)]
 
 

@@ -20,8 +20,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from autograder.core.config import Limits
-from autograder.graphs.model_graph import ModelGraph, bind_tensors
+from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner import Runner, RunnerFault, RunnerProblem
+from autograder.graphs.state import bind_tensors
+from autograder.graphs.wire import graph_from_wire
 from autograder.jail import Isolation, JailedProcess, find_isolation, start
 from autograder.worker.graph_costs import estimate
 from autograder.worker.interpreter import Graph, GraphError, execute
@@ -174,7 +176,7 @@ def test_wrong_size_is_the_models_error_with_its_line(runner: Runner) -> None:
     exported = export(nn.Sequential(conv(3, 4), nn.Flatten(), nn.Linear(4096, 10)))
     call = next(node for node in exported.wire["nodes"] if node[0] == "call" and "linear" in node[1])
     call[3] = 300_014
-    handle = runner.load(ModelGraph.from_wire(exported.wire), exported.blob)
+    handle = runner.load(graph_from_wire(exported.wire), exported.blob)
     with pytest.raises(RunnerProblem, match=r"operations fail on this input: .*16384") as caught:
         runner.run(handle, images(size=64))
     assert (caught.value.status, caught.value.line) == ("ERROR", 300_014)
@@ -306,7 +308,7 @@ def test_ruinous_graph_is_refused_before_anything_is_allocated(runner: Runner, n
     exported = export(nn.Sequential(conv(3, 4)))
     wire = copy.deepcopy(exported.wire)
     change(wire)
-    handle = runner.load(ModelGraph.from_wire(wire), exported.blob)
+    handle = runner.load(graph_from_wire(wire), exported.blob)
     with pytest.raises(RunnerProblem, match=words) as caught:
         runner.run(handle, images(), seconds=20)
     assert caught.value.status == "REFUSED"

@@ -31,7 +31,7 @@ from torch.overrides import TorchFunctionMode
 
 from autograder.core.grade_report import Layer
 from autograder.graphs.analysis import batch_norms, convolutions, head, residual_additions
-from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.wire import graph_from_wire
 from autograder.judging.model_summary import layers_of
 from autograder.worker.exporter import ExportProblem, TensorPool, export_graph
 from autograder.worker.graph_costs import estimate
@@ -196,7 +196,7 @@ def examine(architecture: Architecture) -> Findings:
     wire = _export(module, images, pool, training=False)
     seconds = time.monotonic() - start
     tensors = [pool.tensors[key] for *_, key in wire["tensors"]]
-    graph = ModelGraph.from_wire(wire)
+    graph = graph_from_wire(wire)
     shapes = [None if s is None else tuple(s) for s in estimate(Graph(wire), tensors, tuple(images.shape)).shapes]
     own = count_calls(module, images)
     exact, finite = {}, True

@@ -28,9 +28,10 @@ from autograder.graphs.analysis import (
     convolutions,
     head,
 )
-from autograder.graphs.model_graph import GraphRefused, ModelGraph, Node, Ref, check_tensors, state_differences
+from autograder.graphs.model_graph import GraphRefused, ModelGraph, Node, Ref
 from autograder.graphs.operations import WEIGHT_STARTS
 from autograder.graphs.runner import LoadedGraph, Runner, RunnerProblem
+from autograder.graphs.state import check_tensors, state_differences
 from autograder.judging.evidence import EXPORTED_BATCH, Build, Problem
 
 Images = NDArray[np.float32]

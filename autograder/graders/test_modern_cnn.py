@@ -34,8 +34,8 @@ from autograder.graders.transforms import (
     why_not_alike,
 )
 from autograder.graphs.analysis import additions, batch_norms, parameter_count, residual_additions, stored_numbers
-from autograder.graphs.analysis.flow import ADDITIONS, Shapes, carries_data, references
-from autograder.graphs.model_graph import ModelGraph, Node
+from autograder.graphs.analysis.flow import ADDITIONS, Shapes, carries_data
+from autograder.graphs.model_graph import ModelGraph, Node, references
 from autograder.graphs.runner import LoadedGraph
 from autograder.judging.accuracy import Accuracy, Evaluate, NotLogits, accuracy_points, measure_accuracy
 from autograder.judging.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint, read_checkpoint

@@ -2,6 +2,7 @@
 
 It is written out here, not taken from torch, because the trusted process does not import torch; a test proves that it
 agrees with torch's schemas and with the exporter's list. `python tools/list_operations.py` rewrites it.
+The file is long because the table has one line for each operation, and is written and compared as a whole.
 """
 
 from __future__ import annotations

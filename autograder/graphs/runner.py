@@ -24,11 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autograder.core.grade_report import Status
-from autograder.graphs.model_graph import (
-    MAX_ELEMENTS,
-    MAX_RANK,
-    ModelGraph,
-)
+from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.wire import MAX_ELEMENTS, MAX_RANK, graph_to_wire
 from autograder.jail import FrameReader, JailedProcess, SandboxFault, StreamProblem
 
 Images = NDArray[Any]
@@ -333,7 +330,7 @@ class Runner:
         known = self._known[handle]
         if known.tensors is None:
             raise RunnerProblem("ERROR", "the trained state was lost when the process that held it ended")
-        self._ask({"op": "load", "handle": handle, "graph": known.graph.to_wire()}, known.tensors, deadline)
+        self._ask({"op": "load", "handle": handle, "graph": graph_to_wire(known.graph)}, known.tensors, deadline)
         self._loaded.add(handle)
 
     def _request(

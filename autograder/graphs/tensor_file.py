@@ -29,6 +29,17 @@ FORMATS = {
     "I64": "<i8",
     "BOOL": "u1",  # any byte, not only 0 and 1
 }
+SAFETENSORS_DTYPES = {  # by NumPy's names
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "bool": "BOOL",
+}
 Array = np.ndarray[Any, Any]
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from autograder.core.files import Submitted
 from autograder.core.grade_report import Status
 from autograder.core.text import clean_text
-from autograder.graphs.model_graph import ModelGraph, WeightsDoNotFit, bind_tensors
+from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.state import WeightsDoNotFit, bind_tensors
 from autograder.graphs.tensor_file import Array, BadTensors, TensorEntry, array_of, read_header
 from autograder.judging.evidence import Problem
 

@@ -15,6 +15,7 @@ from autograder.core.source_lines import LINES_PER_CELL
 from autograder.core.text import clean_text
 from autograder.graphs.model_graph import GraphRefused, ModelGraph
 from autograder.graphs.tensor_file import BadTensors, load_arrays
+from autograder.graphs.wire import graph_from_wire
 from autograder.jail.stream import Frame
 
 MOST_SHOWN_RANK = 8  # sizes of a transform's output that are looked at
@@ -332,7 +333,7 @@ def _decode_graph(wanted: Mapping[str, Any], channels: int, record: Mapping[str,
     if "problem" in record:
         return decode_problem(record["problem"])
     try:
-        graph = ModelGraph.from_wire(record.get("graph"))
+        graph = graph_from_wire(record.get("graph"))
     except GraphRefused as error:
         return Problem(Status.FAILED, clean_text(str(error)), REFUSED, *divmod(error.line, LINES_PER_CELL))
     if graph.training != wanted["training"]:

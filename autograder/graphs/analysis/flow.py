@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from autograder.graphs.model_graph import GraphRefused, ModelGraph, Node, Ref, Value
+from autograder.graphs.model_graph import GraphRefused, ModelGraph, Node, Ref, Value, references
 from autograder.graphs.operations import CONVOLUTIONS, GETITEM, OPERATIONS
 
 Shape = tuple[int, ...]
@@ -76,12 +76,6 @@ MAXIMA = names(
     "max_pool2d_with_indices"
 )
 OUTPUT_ACTIVATIONS = ACTIVATIONS | names("glu")
-
-
-def references(value: Value) -> list[int]:
-    if isinstance(value, Ref):
-        return [value.index]
-    return [i for item in value for i in references(item)] if isinstance(value, tuple) else []
 
 
 def first(node: Node) -> int:

@@ -16,11 +16,10 @@ from autograder.graphs.analysis.flow import (
     kind_masks,
     names,
     passes_gradient,
-    references,
     tensor_masks,
     without_in_place_writes,
 )
-from autograder.graphs.model_graph import ModelGraph, Node, Ref, TensorInfo, Value
+from autograder.graphs.model_graph import ModelGraph, Node, Ref, TensorInfo, Value, references
 from autograder.graphs.operations import CONVOLUTIONS, DROPOUTS
 
 _MOST_COPIES = 64  # looked through between a layer and its weight

@@ -24,11 +24,10 @@ from autograder.graphs.analysis.flow import (
     names,
     passes_gradient,
     reach,
-    references,
     users_of,
     without_in_place_writes,
 )
-from autograder.graphs.model_graph import ModelGraph, Node
+from autograder.graphs.model_graph import ModelGraph, Node, references
 from autograder.graphs.operations import CONVOLUTIONS, DROPOUTS
 
 # Far above what designs need; they keep the analysis of a graph made to be tangled short.

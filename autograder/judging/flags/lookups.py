@@ -20,11 +20,10 @@ from autograder.graphs.analysis.flow import (
     carries_data,
     first,
     names,
-    references,
     tensor_masks,
     without_in_place_writes,
 )
-from autograder.graphs.model_graph import ModelGraph, Node, TensorInfo
+from autograder.graphs.model_graph import ModelGraph, Node, TensorInfo, references
 
 KIND = "lookup"
 # The smallest test set in use has 2,000 images. Networks of the allowed budget have at most 1,280 channels, and
