@@ -42,7 +42,8 @@ from autograder.graphs.analysis import (
 )
 from autograder.graphs.model_graph import GraphRefused, ModelGraph
 from autograder.graphs.operations import OPERATIONS, TEXTS
-from autograder.graphs.runner import Runner, RunnerProblem
+from autograder.graphs.runner import Runner
+from autograder.graphs.runner_process import RunnerProblem
 from autograder.graphs.state import check_tensors, state_differences
 from autograder.graphs.tensor_file import read_header
 from autograder.graphs.wire import graph_from_wire, graph_to_wire

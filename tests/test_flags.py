@@ -23,7 +23,8 @@ from autograder.core.grade_report import KINDS, Flag, GradeReport
 from autograder.core.rows import Row
 from autograder.course.report_store import load_report
 from autograder.graphs.model_graph import ModelGraph
-from autograder.graphs.runner import Runner, RunnerProblem
+from autograder.graphs.runner import Runner
+from autograder.graphs.runner_process import RunnerProblem
 from autograder.graphs.wire import graph_from_wire
 from autograder.handin.hidden_data import data_blocks, notebook_flags
 from autograder.handin.submission import read_notebook

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from autograder.core.config import Limits
 from autograder.graphs.model_graph import ModelGraph
-from autograder.graphs.runner import Runner, RunnerFault, RunnerProblem
+from autograder.graphs.runner import SGD, Runner
+from autograder.graphs.runner_process import RunnerFault, RunnerProblem
 from autograder.graphs.state import bind_tensors
 from autograder.graphs.wire import graph_from_wire
 from autograder.jail import Isolation, JailedProcess, find_isolation, start
@@ -143,7 +144,7 @@ def test_square_loss_takes_any_output(runner: Runner) -> None:
 
 def test_training_steps_lower_the_loss_of_the_evaluated_graph(runner: Runner, network: Network) -> None:
     before = runner.loss(network.evaluation, images(), LABELS)
-    trace = runner.train(network.training, images(), LABELS, steps=8, learning_rate=0.05)
+    trace = runner.train(network.training, images(), LABELS, SGD(steps=8, learning_rate=0.05))
     trained = runner.bind(network.evaluation, trace.handle)
     assert len(trace.losses) == 8
     assert trace.losses[-1] < trace.losses[0]
@@ -152,7 +153,7 @@ def test_training_steps_lower_the_loss_of_the_evaluated_graph(runner: Runner, ne
 
 
 def test_diverging_training_ends_early_and_says_nan(runner: Runner, network: Network) -> None:
-    trace = runner.train(network.training, images() * 1e18, LABELS, steps=20, learning_rate=1e30)
+    trace = runner.train(network.training, images() * 1e18, LABELS, SGD(steps=20, learning_rate=1e30))
     assert len(trace.losses) < 20
     assert np.isnan(trace.losses[-1])
 
@@ -312,7 +313,7 @@ def test_ruinous_graph_is_refused_before_anything_is_allocated(runner: Runner, n
     with pytest.raises(RunnerProblem, match=words) as caught:
         runner.run(handle, images(), seconds=20)
     assert caught.value.status == "REFUSED"
-    assert runner._process is not None  # it has not been killed for it
+    assert handle in runner._process.loaded  # the process has not been killed for it
 
 
 def test_tensor_that_is_not_the_declared_one_is_refused(runner: Runner) -> None:
@@ -352,7 +353,7 @@ def test_einsum_costs_are_an_upper_bound() -> None:
 
 
 def test_slow_request_times_out_and_the_next_one_works(runner: Runner, network: Network) -> None:
-    trace = runner.train(network.training, images(), LABELS, steps=1, learning_rate=0.1)
+    trace = runner.train(network.training, images(), LABELS, SGD(steps=1, learning_rate=0.1))
     pictures = np.zeros((2000, 3, 32, 32), np.uint8)
     with pytest.raises(RunnerProblem, match="took too long") as caught:
         runner.evaluate(network.evaluation, pictures, [1, 1, 1], [0, 0, 0], 10, seconds=0.05)

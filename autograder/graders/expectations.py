@@ -32,7 +32,8 @@ from autograder.graphs.analysis import (
 from autograder.graphs.analysis.flow import COPIES, NORMS, REDUCTIONS, RESHAPES, carries_data
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.operations import WEIGHT_STARTS
-from autograder.graphs.runner import LoadedGraph, RunnerProblem
+from autograder.graphs.runner import LoadedGraph
+from autograder.graphs.runner_process import RunnerProblem
 from autograder.judging.accuracy import depends_on_others
 from autograder.judging.evidence import EXPORTED_BATCH, Problem
 

@@ -30,7 +30,8 @@ from autograder.graphs.analysis import (
 )
 from autograder.graphs.model_graph import GraphRefused, ModelGraph, Node, Ref
 from autograder.graphs.operations import WEIGHT_STARTS
-from autograder.graphs.runner import LoadedGraph, Runner, RunnerProblem
+from autograder.graphs.runner import LoadedGraph, Runner
+from autograder.graphs.runner_process import RunnerProblem
 from autograder.graphs.state import check_tensors, state_differences
 from autograder.judging.evidence import EXPORTED_BATCH, Build, Problem
 

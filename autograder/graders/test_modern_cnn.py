@@ -36,7 +36,7 @@ from autograder.graders.transforms import (
 from autograder.graphs.analysis import additions, batch_norms, parameter_count, residual_additions, stored_numbers
 from autograder.graphs.analysis.flow import ADDITIONS, Shapes, carries_data
 from autograder.graphs.model_graph import ModelGraph, Node, references
-from autograder.graphs.runner import LoadedGraph
+from autograder.graphs.runner import SGD, LoadedGraph
 from autograder.judging.accuracy import Accuracy, Evaluate, NotLogits, accuracy_points, measure_accuracy
 from autograder.judging.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.judging.datasets import Images as TestImages
@@ -216,16 +216,13 @@ def train_briefly(network: Network, learning_rate: float) -> tuple[float, float,
     export, runner = network.training, network.runner
     count = training_count(network)
     images, labels = network.learnable_images(count), network.labels(count)
-    trace = runner.train(
-        export.handle, images, labels, steps=STEPS, learning_rate=learning_rate, momentum=0.9, seconds=TRAINING_SECONDS
-    )
+    trace = runner.train(export.handle, images, labels, SGD(STEPS, learning_rate), seconds=TRAINING_SECONDS)
     # Batch norm's running statistics follow slowly, in deep networks for hundreds of steps: steps of length 0, with a
     # momentum of their own, let them settle before eval mode is judged.
     quick = runner.load(with_batch_momentum(export.graph, SETTLING_MOMENTUM), export.tensors)
     start = runner.bind(quick, trace.handle)
-    settled = runner.train(
-        start, images, labels, steps=SETTLING_STEPS, learning_rate=0.0, momentum=0.0, seconds=TRAINING_SECONDS
-    )
+    still = SGD(SETTLING_STEPS, learning_rate=0.0, momentum=0.0)
+    settled = runner.train(start, images, labels, still, seconds=TRAINING_SECONDS)
     bound = runner.bind(network.evaluation.handle, settled.handle)
     evaluated = runner.loss(bound, images, labels)
     for handle in (trace.handle, quick, start, settled.handle, bound):

@@ -4,29 +4,25 @@
         handle = runner.load(graph, tensors)
         logits = runner.run(handle, images)
 
-The process imports torch; this file does not. It may hang, die or send anything: every request has a deadline, every
-answer is capped and checked, and a process that failed is replaced at the next request.
+Every answer is checked. How the process is started, asked and replaced is in runner_process.py.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import select
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autograder.core.grade_report import Status
 from autograder.graphs.model_graph import ModelGraph
+from autograder.graphs.runner_process import RunnerProblem, RunnerProcess
 from autograder.graphs.wire import MAX_ELEMENTS, MAX_RANK, graph_to_wire
-from autograder.jail import FrameReader, JailedProcess, SandboxFault, StreamProblem
+from autograder.jail import JailedProcess
 
 Images = NDArray[Any]
 Labels = NDArray[Any]
@@ -34,29 +30,7 @@ Array = NDArray[np.float32]
 
 Cut = tuple[int, int]
 EVERY_STEP = -1  # as in worker/interpreter.py
-STARTUP_SECONDS = 120.0  # importing torch on a busy machine
 DEFAULT_SECONDS = 60.0
-MAX_ANSWER_BYTES = 256 << 20
-MAX_MESSAGE = 300
-WRITE_BYTES = 1 << 16
-POLL_SECONDS = 0.25
-
-
-class RunnerProblem(Exception):
-    """A graph that did not run as asked: the student's. The message is for the student.
-
-    `status` is TIMEOUT, OUT_OF_MEMORY, CRASHED, ERROR (an operation failed, e.g. on shapes that do not fit) or REFUSED
-    (too large, or not allowed). `line` is the student's line, encoded as in the graph; 0 where unknown.
-    """
-
-    def __init__(self, status: str, message: str, line: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-        self.line = line
-
-
-class RunnerFault(Exception):
-    """The runner cannot start: the grader's own fault."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +63,15 @@ class Gradients:
 
 
 @dataclass(frozen=True)
+class SGD:
+    """Steps of stochastic gradient descent, all on the same batch."""
+
+    steps: int
+    learning_rate: float
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True)
 class TrainingTrace:
     """The loss before each step, ending early at one that is not finite (nan), and the trained state's handle."""
 
@@ -98,11 +81,10 @@ class TrainingTrace:
 
 @dataclass(frozen=True)
 class _Known:
-    """What a handle stands for: a graph to be loaded (again), or a state that lives in one process only."""
+    """What a handle stands for: a graph to be loaded (again), or, without tensors, a state that one process holds."""
 
     graph: ModelGraph
     tensors: bytes | None = None
-    process: int = 0
 
 
 class Runner:
@@ -120,17 +102,10 @@ class Runner:
         seconds: float = DEFAULT_SECONDS,
         seconds_in_all: float = math.inf,
     ) -> None:
-        self._start, self._device, self._seconds = start, device, seconds
-        self._seconds_in_all = self._seconds_left = seconds_in_all
-        self._process: JailedProcess | None = None
-        self._starts = 0
-        self._requests = 0
+        self._process = RunnerProcess(start, device, seconds_in_all)
+        self._seconds = seconds
         self._known: dict[int, _Known] = {}
-        self._loaded: set[int] = set()
-        self._greeted = False
-        self._hello_sent = False
         self._next_handle = 1
-        self.device_name = ""
 
     def __enter__(self) -> Runner:
         return self
@@ -138,23 +113,18 @@ class Runner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def device_name(self) -> str:
+        """The device that graphs run on, "" before the first request."""
+        return self._process.device_name
+
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._process.close()
-            self._process = None
-        self._loaded.clear()
-        self._greeted = self._hello_sent = False
+        self._process.close()
 
     def warm_up(self) -> None:
         """Start the process, so that it imports torch while the caller does something else; does not wait."""
-        self._open()
-        if not self._hello_sent:
-            try:
-                self._send({"op": "hello", "device": self._device}, b"", time.monotonic() + STARTUP_SECONDS)
-            except RunnerProblem as problem:
-                self._cannot_start(problem)
-            self._hello_sent = True
+        self._process.warm_up()
 
     def load(self, graph: ModelGraph, tensors: bytes, *, seconds: float | None = None) -> int:
         """A handle for the graph with its tensors (safetensors with the graph's keys)."""
@@ -165,18 +135,18 @@ class Runner:
     def release(self, handle: int) -> None:
         """Forget a handle."""
         self._known.pop(handle, None)
-        if handle in self._loaded:
-            self._loaded.discard(handle)
+        if handle in self._process.loaded:
+            self._process.loaded.discard(handle)
             with suppress(RunnerProblem):
-                self._ask({"op": "release", "handle": handle}, b"", self._deadline(None))
+                self._process.ask({"op": "release", "handle": handle}, b"", self._deadline(None))
 
     def allow(self, seconds: float) -> None:
         """Let all requests from now on take so many seconds together."""
-        self._seconds_in_all = self._seconds_left = seconds
+        self._process.allow(seconds)
 
     def forget(self) -> None:
         """Release every handle: nothing of one submission is held while another is graded."""
-        self._seconds_left = self._seconds_in_all
+        self._process.renew()
         for handle in list(self._known):
             self.release(handle)
 
@@ -185,7 +155,7 @@ class Runner:
         answer, _ = self._request({"op": "shapes", "handle": handle, "shape": list(input_shape)}, {}, seconds)
         shapes = answer.get("shapes")
         if not isinstance(shapes, list) or len(shapes) != len(self._known[handle].graph.nodes):
-            self._distrust("shapes")
+            self._process.distrust("shapes")
         return GraphShapes(
             tuple(None if shape is None else self._shape(shape) for shape in shapes),
             self._count(answer.get("macs_per_image")),
@@ -207,7 +177,7 @@ class Runner:
         request = {"op": "cut", "handle": handle, "cuts": [[list(place) for place in cut] for cut in cuts]}
         outputs = self._output(request, {"images": _float(images)}, seconds)
         if len(outputs) != len(cuts):
-            self._distrust("outputs")
+            self._process.distrust("outputs")
         return outputs
 
     def values(self, handle: int, images: Images, nodes: Sequence[int], *, seconds: float | None = None) -> list[Array]:
@@ -216,10 +186,10 @@ class Runner:
         answer, content = self._request(request, {"images": _float(images)}, seconds)
         sizes = answer.get("sizes")
         if not isinstance(sizes, list) or len(sizes) != len(nodes):
-            self._distrust("values")
+            self._process.distrust("values")
         counts = [self._count(size) for size in sizes]
         if len(content) != 4 * sum(counts):
-            self._distrust("values")
+            self._process.distrust("values")
         return np.split(np.frombuffer(content, np.float32), np.cumsum(counts)[:-1])
 
     def evaluate(
@@ -257,7 +227,7 @@ class Runner:
         found = answer.get("parameters")
         wanted = {t.name for t in self._known[handle].graph.tensors if t.kind in {"parameter", "frozen"}}
         if not isinstance(found, dict) or set(found) != wanted:
-            self._distrust("gradients")
+            self._process.distrust("gradients")
         return Gradients({name: self._statistics(found[name]) for name in found}, self._number(answer.get("loss")))
 
     def loss(
@@ -279,29 +249,27 @@ class Runner:
         handle: int,
         images: Images,
         labels: Labels,
+        sgd: SGD,
         *,
-        steps: int,
-        learning_rate: float,
-        momentum: float = 0.9,
         loss: str = "cross_entropy",
         seconds: float | None = None,
     ) -> TrainingTrace:
-        """SGD steps on one batch, from the graph's own state, which stays as it is."""
+        """Train on one batch, from the graph's own state, which stays as it is."""
         new = self._new(_Known(self._known[handle].graph))
         request = {
             "op": "train",
             "handle": handle,
             "new": new,
-            "steps": steps,
-            "learning_rate": learning_rate,
-            "momentum": momentum,
+            "steps": sgd.steps,
+            "learning_rate": sgd.learning_rate,
+            "momentum": sgd.momentum,
             "loss": loss,
         }
         answer, _ = self._request(request, _batch(images, labels), seconds)
         losses = answer.get("losses")
-        if not isinstance(losses, list) or len(losses) > steps:
-            self._distrust("losses")
-        self._made(new)
+        if not isinstance(losses, list) or len(losses) > sgd.steps:
+            self._process.distrust("losses")
+        self._process.loaded.add(new)
         return TrainingTrace(tuple(self._number(value) for value in losses), new)
 
     def bind(self, handle: int, state: int, *, seconds: float | None = None) -> int:
@@ -309,7 +277,7 @@ class Runner:
         new = self._new(_Known(self._known[handle].graph))
         self._ensure(state, self._deadline(seconds))
         self._request({"op": "bind", "handle": handle, "state": state, "new": new}, {}, seconds)
-        self._made(new)
+        self._process.loaded.add(new)
         return new
 
     def _new(self, known: _Known) -> int:
@@ -317,170 +285,64 @@ class Runner:
         self._known[handle] = known
         return handle
 
-    def _made(self, handle: int) -> None:
-        """A state that the current process holds, and no other."""
-        self._known[handle] = _Known(self._known[handle].graph, None, self._starts)
-        self._loaded.add(handle)
-
     def _ensure(self, handle: int, deadline: float) -> None:
         """Load the handle's graph where this process does not have it (yet, or any more)."""
-        self._greet()
-        if handle in self._loaded:
+        self._process.greet()
+        if handle in self._process.loaded:
             return
         known = self._known[handle]
         if known.tensors is None:
             raise RunnerProblem("ERROR", "the trained state was lost when the process that held it ended")
-        self._ask({"op": "load", "handle": handle, "graph": graph_to_wire(known.graph)}, known.tensors, deadline)
-        self._loaded.add(handle)
+        self._process.ask(
+            {"op": "load", "handle": handle, "graph": graph_to_wire(known.graph)}, known.tensors, deadline
+        )
+        self._process.loaded.add(handle)
 
     def _request(
         self, request: dict[str, Any], arrays: Mapping[str, NDArray[Any]], seconds: float | None
     ) -> tuple[dict[str, Any], bytes]:
         """Send a request about a handle and give its answer. Raises RunnerProblem."""
-        self._greet()
+        self._process.greet()
         deadline = self._deadline(seconds)
         self._ensure(request["handle"], deadline)
         if arrays:
             request = {**request, "arrays": [[array.dtype.name, list(array.shape)] for array in arrays.values()]}
-        return self._ask(request, b"".join(array.tobytes() for array in arrays.values()), deadline)
+        return self._process.ask(request, b"".join(array.tobytes() for array in arrays.values()), deadline)
 
     def _output(self, request: dict[str, Any], arrays: Mapping[str, NDArray[Any]], seconds: float | None) -> Array:
         answer, content = self._request(request, arrays, seconds)
         shape = self._shape(answer.get("shape"))
         if len(content) != 4 * math.prod(shape):
-            self._distrust("output")
+            self._process.distrust("output")
         return np.frombuffer(content, np.float32).reshape(shape)
 
     def _deadline(self, seconds: float | None) -> float:
         return time.monotonic() + (self._seconds if seconds is None else seconds)
 
-    def _open(self) -> JailedProcess:
-        if self._process is None:
-            try:
-                self._process = self._start()
-            except SandboxFault as fault:
-                raise RunnerFault(str(fault)) from fault
-            self._starts += 1
-        return self._process
-
-    def _greet(self) -> None:
-        """Wait until the process has imported torch. That it cannot is the grader's fault: it has seen no graph yet."""
-        if self._greeted:
-            return
-        self.warm_up()
-        try:
-            answer, _ = self._receive(time.monotonic() + STARTUP_SECONDS)
-        except RunnerProblem as problem:
-            self._cannot_start(problem)
-        if "error" in answer:
-            self.close()
-            raise RunnerFault(f"the device {self._device!r} cannot be used: {str(answer.get('message'))[:MAX_MESSAGE]}")
-        self.device_name = str(answer.get("device"))[:80]
-        self._greeted = True
-
-    def _cannot_start(self, problem: RunnerProblem) -> NoReturn:
-        tail = self._process.stderr_tail() if self._process is not None else ""
-        self.close()
-        raise RunnerFault(f"the process that runs model graphs does not start ({problem}). {tail}") from problem
-
-    def _ask(self, request: dict[str, Any], payload: bytes, deadline: float) -> tuple[dict[str, Any], bytes]:
-        began = time.monotonic()
-        if self._seconds_left <= 0:
-            raise RunnerProblem("TIMEOUT", f"running the models took more than {self._seconds_in_all:,.0f} s in all")
-        deadline = min(deadline, began + self._seconds_left)
-        try:
-            self._send(request, payload, deadline)
-            answer, content = self._receive(deadline)
-        finally:
-            self._seconds_left -= time.monotonic() - began
-        if answer.get("error"):
-            self._raise_problem(answer)
-        return answer, content
-
-    def _raise_problem(self, answer: dict[str, Any]) -> NoReturn:
-        statuses = {"refused": "REFUSED", "out_of_memory": "OUT_OF_MEMORY"}
-        kind, message, line = answer.get("error"), answer.get("message"), answer.get("line")
-        status = statuses.get(str(kind), "ERROR")
-        text = "".join(c for c in str(message)[:MAX_MESSAGE] if c.isprintable())
-        if status == "OUT_OF_MEMORY":
-            text = "the model needs more memory than there is"
-        elif status == "ERROR":
-            text = f"the model's operations fail on this input: {text}"
-        raise RunnerProblem(status, text, line if type(line) is int and 0 <= line <= 10**9 else 0)
-
-    def _send(self, request: dict[str, Any], payload: bytes, deadline: float) -> None:
-        process = self._open()
-        self._requests += 1
-        header = {**request, "id": self._requests, "payload_bytes": len(payload)}
-        view = memoryview(json.dumps(header).encode() + b"\n" + payload)
-        descriptor = process.stdin.fileno()
-        os.set_blocking(descriptor, False)  # a process that does not read must not hold us up
-        while view:
-            if time.monotonic() >= deadline:
-                self._fail("TIMEOUT", "running the model took too long")
-            if not process.watch():
-                self._fail("OUT_OF_MEMORY", "the model needs more memory than there is")
-            if not select.select([], [descriptor], [], POLL_SECONDS)[1]:
-                continue
-            try:
-                view = view[os.write(descriptor, view[:WRITE_BYTES]) :]
-            except BlockingIOError:
-                continue
-            except OSError:
-                self._fail("CRASHED", "the process that runs the model ended unexpectedly")
-
-    def _receive(self, deadline: float) -> tuple[dict[str, Any], bytes]:
-        process = self._open()
-        try:
-            frame = FrameReader(process, MAX_ANSWER_BYTES).next(deadline)
-        except StreamProblem as problem:
-            messages = {
-                Status.TIMEOUT: "running the model took too long",
-                Status.OUT_OF_MEMORY: "the model needs more memory than there is",
-            }
-            status = problem.status if problem.status in messages else Status.CRASHED
-            self._fail(status.value, messages.get(status, f"the process that runs the model failed: {problem}"))
-        if frame is None:
-            self._fail("CRASHED", "the process that runs the model ended unexpectedly")
-        if frame.header.get("id") != self._requests:
-            self._distrust("answer")
-        return frame.header, frame.payload
-
-    def _fail(self, status: str, message: str) -> NoReturn:
-        """Give up on the process: what it still holds is of no use, and it may never answer again."""
-        if self._process is not None and self._process.exceeded:
-            status, message = "OUT_OF_MEMORY", "the model needs more memory than there is"
-        if self._greeted:  # before that, _greet wants to read what the process said on standard error
-            self.close()
-        raise RunnerProblem(status, message)
-
-    def _distrust(self, what: str) -> NoReturn:
-        self._fail("CRASHED", f"the process that runs the model sent {what} that cannot be right")
-
     def _shape(self, value: object) -> tuple[int, ...]:
         if not isinstance(value, list) or len(value) > 2 * MAX_RANK:
-            self._distrust("a shape")
+            self._process.distrust("a shape")
         if not all(type(size) is int and 0 <= size <= 8 * MAX_ELEMENTS for size in value):
-            self._distrust("a shape")
+            self._process.distrust("a shape")
         if math.prod(size for size in value if size) > 8 * MAX_ELEMENTS:  # NumPy multiplies what is beside a zero, too
-            self._distrust("a shape")
+            self._process.distrust("a shape")
         return tuple(value)
 
     def _count(self, value: object) -> int:
         if type(value) is not int or not 0 <= value < 2**63:
-            self._distrust("a count")
+            self._process.distrust("a count")
         return value
 
     def _number(self, value: object) -> float:
         if value is None:
             return math.nan
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            self._distrust("a number")
+            self._process.distrust("a number")
         return float(value)
 
     def _statistics(self, value: object) -> GradientStats:
         if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], bool):
-            self._distrust("gradients")
+            self._process.distrust("gradients")
         return GradientStats(value[0], self._number(value[1]))
 
 

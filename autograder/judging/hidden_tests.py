@@ -24,7 +24,7 @@ from autograder.core.package import package_file
 from autograder.core.source_lines import LINES_PER_CELL
 from autograder.core.text import clean_text
 from autograder.graphs.model_graph import GraphRefused
-from autograder.graphs.runner import RunnerFault, RunnerProblem
+from autograder.graphs.runner_process import RunnerFault, RunnerProblem
 from autograder.judging.check_language import CheckContext, CheckEnded
 
 ARGUMENTS = ["--assert=plain", "--noconftest", "--strict-markers", "--import-mode=importlib"]

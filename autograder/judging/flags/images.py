@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autograder.core.grade_report import Flag
-from autograder.graphs.runner import RunnerFault, RunnerProblem
+from autograder.graphs.runner_process import RunnerFault, RunnerProblem
 from autograder.judging.accuracy import Accuracy, Evaluate, Images, Labels, NotLogits, classify
 from autograder.judging.datasets import DataError, Dataset
 from autograder.judging.flags.paired import (

@@ -23,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from autograder.graders.answers import answered, evidence_for
 from autograder.graders.networks import networks
-from autograder.graphs.runner import RunnerFault, RunnerProblem
+from autograder.graphs.runner_process import RunnerFault, RunnerProblem
 from autograder.judging.accuracy import Evaluate, NotLogits, classify
 from autograder.judging.check_language import CheckContext, CheckEnded
 from autograder.judging.checkpoint import CheckpointProblem, fit_checkpoint
