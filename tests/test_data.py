@@ -18,7 +18,19 @@ from PIL import Image
 
 from autograder.core.package import ROOT
 from autograder.judging import datasets as data
-from autograder.judging.datasets import CLASSES, DataError, Source, content_hash, find_source, find_test_set, load
+from autograder.judging import offline_images
+from autograder.judging.datasets import (
+    CLASSES,
+    DataError,
+    Source,
+    cache,
+    content_hash,
+    decoding,
+    find_source,
+    find_test_set,
+    load,
+    loading,
+)
 
 PER_CLASS = 3
 # The fixture below hides it from all tests but one, and changes the working directory.
@@ -117,7 +129,7 @@ def test_grading_never_falls_back_to_the_offline_set():
 def test_offline_set_is_used_where_the_caller_allows_it():
     dataset = find_test_set(allow_offline=True)
     assert dataset.name == "built-in offline set"
-    assert dataset.classes == data.offline_images.CLASSES
+    assert dataset.classes == offline_images.CLASSES
     assert len(dataset.labels) == 2_000
     assert dataset.identity.startswith("built-in offline set, 2,000 test images, sha256 ")
 
@@ -173,7 +185,7 @@ def test_the_images_that_the_kit_holds_out_are_known(form, kit, tmp_path, monkey
                     archive.writestr(f"cifar10-jpeg/test/{name}/{number:04}.png", encode(picture, "PNG"))
         theirs = kit._read_dataset(place)
     source = Source(form, place)
-    monkeypatch.setattr(data, "IMAGE_COUNTS", {"train": 70, "test": 70})
+    monkeypatch.setattr(loading, "IMAGE_COUNTS", {"train": 70, "test": 70})
     whole = load(source, "train")
     places, held_out = data.held_out_places(source, whole.labels), theirs.validation
     ours = content_hash(whole.images[places], whole.labels[places])
@@ -302,7 +314,7 @@ def test_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, pictures, monkeypat
     archive = write_zip(tmp_path / "c.zip", pictures)
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("cifar10-jpeg/test/dog/9999.jpg", bytes(20 * 2**20))
-    monkeypatch.setattr(data, "_MAX_TOTAL_BYTES", cap)
+    monkeypatch.setattr(decoding, "MAX_TOTAL_BYTES", cap)
     with pytest.raises(DataError, match=reason):
         load(Source("zip", archive), "test", any_size=True)
 
@@ -409,7 +421,7 @@ def refuse_to_decode(monkeypatch):
     def decode(source, split):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(data, "_decode", decode)
+    monkeypatch.setattr(cache, "decode", decode)
 
 
 def test_second_load_comes_from_the_cache(cached, monkeypatch):

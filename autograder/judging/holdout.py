@@ -1,6 +1,6 @@
 """A private hold-out: images that are never public, and whose accuracy is the mark where the configuration names one.
 
-`CheckpointProbe(holdout=…)` names a place, relative to the course. It is read like the test set (datasets.py), only
+`CheckpointProbe(holdout=…)` names a place, relative to the course. It is read like the test set (datasets/), only
 the number of images is free. Whatever would make it no hold-out stops grading before the first submission: a place that
 is published, too few images, images that are public. Nothing of it enters a jail but the images that the runner gets.
 """
