@@ -19,8 +19,8 @@ import torch
 
 from autograder.core.config import Limits
 from autograder.graders.effects import LEAST_DEPENDENCE, LEAST_INFLUENCE, everywhere
-from autograder.graders.expectations import LEAST_GRADIENT, relative_gradients
 from autograder.graders.networks import Network, networks
+from autograder.graders.weights import LEAST_GRADIENT, relative_gradients
 from autograder.graphs.analysis import batch_norms, dropouts, residual_additions
 from autograder.graphs.analysis.sums import MOST_STEPS, steps_taken
 from autograder.graphs.model_graph import ModelGraph

@@ -112,11 +112,11 @@ def try_network(model: Network, kind: str, secret: bytes, found: Accuracy, *, tr
         seen[0] += len(images)
         return logits_of(model, images, batch_size)
 
-    flags = image_flags(
-        "", evaluate, found, test_set,
-        (lambda count: datasets.load_held_out(source(kind), count, secret)) if training else (lambda count: None),
-        secret, batch_size=500, macs=1, suspicious_accuracy=SUSPICIOUS_ACCURACY,
-    )  # fmt: skip
+    def held_out(count: int) -> datasets.Dataset | None:
+        return datasets.load_held_out(source(kind), count, secret) if training else None
+
+    subject = image_tests.Subject("", evaluate, 500, 1.0, image_tests.draws_of(secret))
+    flags = image_flags(subject, found, test_set, held_out, SUSPICIOUS_ACCURACY)
     return Tried(found.accuracy, tuple(sorted({flag.kind for flag in flags})), seen[0])
 
 

@@ -32,7 +32,17 @@ from autograder.jail import Isolation
 from autograder.judging import datasets
 from autograder.judging.accuracy import Accuracy
 from autograder.judging.datasets import Dataset
-from autograder.judging.flags.images import consensus_flag, excess_flag, gap_flag, image_flags, is_loss, loss_flag
+from autograder.judging.flags.images import (
+    Subject,
+    consensus_flag,
+    draws_of,
+    excess_flag,
+    gap_flag,
+    image_flags,
+    is_loss,
+    loss_flag,
+    part_of_images,
+)
 from autograder.judging.flags.library import known_model, library_flags
 from autograder.judging.flags.lookups import lookup_flags
 from autograder.judging.flags.paired import Pairs, consensus, mcnemar, mirrored, moved, pairs
@@ -220,13 +230,20 @@ def with_memory(test_set: Dataset, count: int, **more: Any) -> Remembers:
     return Remembers(images=test_set.images[chosen], labels=test_set.labels[chosen], **{"key": exact, **more})
 
 
-def flags_for(evaluate: Any, test_set: Dataset, **changed: Any) -> list[str]:
+def flags_for(
+    evaluate: Any,
+    test_set: Dataset,
+    *,
+    training_images: Callable[[int], Dataset | None] = lambda count: None,
+    batch_size: int = 500,
+    macs: int = 1,
+    suspicious_accuracy: float = 0.97,
+) -> list[str]:
     """Kinds of flags of a network."""
     predicted = np.nan_to_num(evaluate(test_set.images)).argmax(1)
     found = Accuracy(int((predicted == test_set.labels).sum()), len(predicted), (), predicted=tuple(predicted.tolist()))
-    given = {"training_images": lambda count: None, "batch_size": 500, "macs": 1, "suspicious_accuracy": 0.97}
-    given |= {"accuracy": found, "test_set": test_set, "secret": SECRET, **changed}
-    return [flag.kind for flag in image_flags(NOTEBOOK, evaluate, **given)]
+    subject = Subject(NOTEBOOK, evaluate, batch_size, part_of_images(macs), draws_of(SECRET))
+    return [flag.kind for flag in image_flags(subject, found, test_set, training_images, suspicious_accuracy)]
 
 
 def training_set(count: int) -> Dataset:

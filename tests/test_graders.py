@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from autograder.core.grade_report import CheckResult, Status
+from autograder.graders import checkpoint_accuracy
 from autograder.graphs.runner import Runner
-from autograder.judging.flags import images as flags_of_images
 from autograder.judging.proof import judging_digest, read_proof
 from tools import known_cases
 from tools.hidden_graders import GRADERS, data_name, evidence_of, grade, lost, open_runner, source_cells
@@ -37,7 +37,7 @@ def runner() -> Iterator[Runner]:
 @pytest.fixture(autouse=True)
 def without_image_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     """No verdict hangs on them, tests/test_flags.py looks at them, and they take as long as the accuracy itself."""
-    monkeypatch.setattr(flags_of_images, "image_flags", lambda *_arguments, **_named: [])
+    monkeypatch.setattr(checkpoint_accuracy, "image_flags", lambda *_arguments, **_named: [])
 
 
 def released(source: str) -> str:

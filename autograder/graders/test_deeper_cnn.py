@@ -10,7 +10,6 @@ from autograder.graders.expectations import (
     expect_dropout,
     expect_free_batch,
     expect_global_average_pooling,
-    expect_learning_weights,
     expect_logits,
     expect_own_statistics,
     expect_raw_logits,
@@ -18,6 +17,7 @@ from autograder.graders.expectations import (
     other_norms,
 )
 from autograder.graders.networks import Network, expect_alive, networks
+from autograder.graders.weights import expect_learning_weights
 from autograder.graphs.analysis import Block, blocks
 
 CELL = "deeper-cnn-tests"

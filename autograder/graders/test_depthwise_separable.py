@@ -12,8 +12,8 @@ from autograder.checks import CheckContext, CheckEnded, expect, fail, points, re
 from autograder.core.grade_report import Status
 from autograder.graders.answers import expect_number, integer_answer
 from autograder.graders.effects import everywhere
-from autograder.graders.expectations import expect_learning_weights
 from autograder.graders.networks import Array, Network, networks, up_to
+from autograder.graders.weights import expect_learning_weights
 from autograder.graphs.analysis import Convolution, Linear, linears
 
 MODULE, COUNT = "depthwise-separable-tests", "depthwise-count"

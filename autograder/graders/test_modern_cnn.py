@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from autograder.checks import CheckContext, CheckEnded, award, expect, fail, points
 from autograder.core.grade_report import Status
-from autograder.graders.answers import answered, evidence_for
+from autograder.graders.answers import evidence_for
+from autograder.graders.brief_training import FALLEN, FEW_IMAGES, STEPS, blind_loss, train_briefly
+from autograder.graders.checkpoint_accuracy import (
+    advice,
+    bound_checkpoint,
+    evaluate,
+    expect_within_budget,
+    normalisation_of,
+)
 from autograder.graders.effects import everywhere
 from autograder.graders.expectations import (
     expect_free_batch,
     expect_global_average_pooling,
-    expect_learning_weights,
     expect_logits,
     expect_own_statistics,
     expect_raw_logits,
     other_norms,
 )
-from autograder.graders.networks import Images, Network, expect_alive, networks
+from autograder.graders.networks import Network, expect_alive, networks
 from autograder.graders.transforms import (
     TEST,
     TRAIN,
@@ -33,19 +39,14 @@ from autograder.graders.transforms import (
     value_range,
     why_not_alike,
 )
-from autograder.graphs.analysis import additions, batch_norms, parameter_count, residual_additions, stored_numbers
+from autograder.graders.weights import expect_learning_weights
+from autograder.graphs.analysis import additions, batch_norms, residual_additions
 from autograder.graphs.analysis.flow import ADDITIONS, Shapes, carries_data
-from autograder.graphs.model_graph import ModelGraph, Node, references
-from autograder.graphs.runner import SGD, LoadedGraph
-from autograder.judging.accuracy import Accuracy, Evaluate, NotLogits, accuracy_points, measure_accuracy
-from autograder.judging.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint, read_checkpoint
-from autograder.judging.datasets import Images as TestImages
-from autograder.judging.evidence import EXPORTED_BATCH, Problem
-from autograder.judging.flags.images import SUSPICIOUS_ACCURACY, USUAL_HOLDOUT_GAP, holdout_flag, image_flags
+from autograder.graphs.model_graph import ModelGraph, references
+from autograder.judging.accuracy import accuracy_points
+from autograder.judging.evidence import EXPORTED_BATCH
 from autograder.judging.flags.library import library_flags
 from autograder.judging.flags.lookups import lookup_flags
-from autograder.judging.model_summary import evaluation_of
-from autograder.judging.normalisation import DEFAULT, Normalisation, NotANormalisation, recover_normalisation
 
 ARCHITECTURE, AUGMENTATION, ACCURACY = "modern-cnn-architecture", "modern-cnn-augmentation", "modern-cnn-accuracy"
 RESIDUAL_BLOCKS = 2
@@ -193,57 +194,6 @@ def test_loss_falls(modern_cnn: Network) -> None:
     )
 
 
-def blind_loss(network: Network) -> float:
-    """The least loss of a network that answers the same for every image: the entropy of the labels, in nats."""
-    shares = np.bincount(network.labels(training_count(network))) / training_count(network)
-    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
-
-
-def training_count(network: Network) -> int:
-    """How many images the network is trained on."""
-    return FEW_IMAGES if network.takes(FEW_IMAGES) else EXPORTED_BATCH
-
-
-# After 20 steps correct networks of many kinds are at 0.00 to 0.88 of the first loss, one that cannot learn at 1.
-STEPS, SETTLING_STEPS, FEW_IMAGES, FALLEN = 20, 20, 16, 0.95
-SETTLING_MOMENTUM = 0.5
-# A network at the published limit of multiplications takes a minute on two idle cores.
-TRAINING_SECONDS = 300
-
-
-def train_briefly(network: Network, learning_rate: float) -> tuple[float, float, float]:
-    """Loss before, after in training mode (mean of the last three steps), and after in eval mode; inf for NaN."""
-    export, runner = network.training, network.runner
-    count = training_count(network)
-    images, labels = network.learnable_images(count), network.labels(count)
-    trace = runner.train(export.handle, images, labels, SGD(STEPS, learning_rate), seconds=TRAINING_SECONDS)
-    # Batch norm's running statistics follow slowly, in deep networks for hundreds of steps: steps of length 0, with a
-    # momentum of their own, let them settle before eval mode is judged.
-    quick = runner.load(with_batch_momentum(export.graph, SETTLING_MOMENTUM), export.tensors)
-    start = runner.bind(quick, trace.handle)
-    still = SGD(SETTLING_STEPS, learning_rate=0.0, momentum=0.0)
-    settled = runner.train(start, images, labels, still, seconds=TRAINING_SECONDS)
-    bound = runner.bind(network.evaluation.handle, settled.handle)
-    evaluated = runner.loss(bound, images, labels)
-    for handle in (trace.handle, quick, start, settled.handle, bound):
-        runner.release(handle)
-    values = (trace.losses[0], float(np.mean(trace.losses[-3:])), evaluated)
-    first, last, after = (value if math.isfinite(value) else math.inf for value in values)
-    return first, last, after
-
-
-def with_batch_momentum(graph: ModelGraph, momentum: float) -> ModelGraph:
-    """The same graph with another momentum in every batch norm that has one: `batch_norm(…, training, momentum, …)`."""
-    place = 6
-
-    def changed(node: Node) -> Node:
-        if node.operation != "aten.batch_norm.default" or not node.args[place]:
-            return node  # a momentum of 0 was meant to keep the statistics as they are
-        return replace(node, args=(*node.args[:place], momentum, *node.args[place + 1 :]))
-
-    return replace(graph, nodes=tuple(map(changed, graph.nodes)))
-
-
 # The augmentation
 
 
@@ -298,29 +248,6 @@ def test_both_normalise_alike(graded: CheckContext) -> None:
 # The accuracy
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Accuracy on the public test images and, where there is one, on a private hold-out, which then decides."""
-
-    public: Accuracy
-    private: Accuracy | None = None
-
-    @property
-    def deciding(self) -> Accuracy:
-        return self.public if self.private is None else self.private
-
-    def describe(self) -> str:
-        """One sentence: what decides comes first."""
-        if self.private is None:
-            return f"test accuracy {self.public.describe()}"
-        private, (low, high) = self.private, self.private.interval
-        broken = f", {private.not_finite:,} outputs NaN or infinite" if private.not_finite else ""
-        return (
-            f"accuracy {private.accuracy:.2%} on {private.total:,} private images, which decides (95 % interval "
-            f"{low:.1%} to {high:.1%}{broken}); {self.public.accuracy:.2%} on {self.public.total:,} public test images"
-        )
-
-
 @points(20, cell=ACCURACY, hint="Aim at 77 % on the validation images; the rule stands in part c) of the notebook.")
 def test_accuracy(graded: CheckContext, modern_cnn: Network) -> None:
     """Test accuracy of the handed-in weights reaches 75 %"""
@@ -348,121 +275,4 @@ def test_accuracy(graded: CheckContext, modern_cnn: Network) -> None:
         earned / settings["accuracy_points"],
         f"{message}. All points from {settings['accuracy_full']:.0%} on, none up to {settings['accuracy_zero']:.0%}. "
         + advice(checkpoint, accuracy, graded.test_set().name),
-    )
-
-
-def advice(checkpoint: Checkpoint, accuracy: Accuracy, test_set: str) -> str:
-    """What an accuracy below the threshold most likely means."""
-    if checkpoint.says_offline and "offline set" not in test_set:
-        return (
-            "The file says that these weights were trained on the kit's built-in offline set: set CIFAR10_ROOT and "
-            "train on CIFAR-10"
-        )
-    if accuracy.accuracy < 0.15:
-        return (
-            "That is about chance: were the weights saved after training, and are the test images normalised as in "
-            "training?"
-        )
-    return "Train longer, or look at where training and validation accuracy part"
-
-
-def expect_within_budget(graph: ModelGraph, export: LoadedGraph, most_parameters: int, most_macs: int) -> None:
-    """The published budgets. Every stored number counts: a buffer holds as much as a weight does."""
-    numbers, parameters = stored_numbers(graph), parameter_count(graph)
-    expect(
-        numbers <= most_parameters,
-        f"at most {most_parameters:,} numbers may be stored in parameters and buffers, found {numbers:,} "
-        f"({parameters:,} of them in parameters)",
-    )
-    macs = export.info.macs_per_image
-    expect(
-        macs <= most_macs,
-        f"at most {most_macs / 1e9:.1f} billion multiplications per 32×32 image are allowed, found {macs / 1e9:.2f}: "
-        "let the stem or the first stages halve height and width",
-    )
-
-
-def normalisation_of(graded: CheckContext) -> Normalisation:
-    """The student's own, as `test_transform` shows it; the kit's where there is no such transform."""
-    samples = evidence_for(graded.evidence.samples, TEST)
-    for sample in samples.values():
-        if isinstance(sample.problem, Problem):
-            if sample.problem.type == "Missing":
-                graded.notes.append(f"no `{TEST}`: test images were normalised with {DEFAULT.describe()}")
-                return DEFAULT
-            answered(TEST, sample.problem)
-    try:
-        return recover_normalisation(TEST, samples)
-    except NotANormalisation as problem:
-        fail(f"the test images cannot be normalised as you do it: {problem}")
-
-
-def bound_checkpoint(graded: CheckContext, graph: ModelGraph, tensors: bytes) -> tuple[Checkpoint, bytes]:
-    """The handed-in weights, and the graph's tensors with them in place."""
-    probe = graded.exercise.checkpoint
-    if probe is None:
-        raise TypeError("grader_config.py declares no checkpoint")
-    try:
-        checkpoint = read_checkpoint(probe.stem, graded.files, graded.converted, probe.most_mib)
-        bound = fit_checkpoint(graph, tensors, checkpoint)
-    except CheckpointProblem as problem:
-        raise CheckEnded(problem.status, str(problem)) from problem
-    graded.notes.extend(checkpoint.notes)
-    return checkpoint, bound
-
-
-def evaluate(
-    graded: CheckContext,
-    graph: ModelGraph,
-    tensors: bytes,
-    normalisation: Normalisation,
-    batch_size: int | None,
-    macs: int,
-) -> Measured:
-    """Accuracy of the graph as it was handed in, on all test images and on the private ones where there are any; the
-    staff are told where it looks odd."""
-    test_set, holdout = graded.test_set(), graded.holdout()
-    handle = graded.runner.load(graph, tensors)
-
-    def logits(images: TestImages, batch_size: int) -> Images:
-        return graded.runner.evaluate(
-            handle, images, normalisation.scale, normalisation.shift, batch_size=batch_size, seconds=300
-        )
-
-    try:
-        found = measure_accuracy(logits, test_set.images, test_set.labels, graded.secret, batch_size=batch_size)
-        private = None
-        if holdout is not None:
-            private = measure_accuracy(logits, holdout.images, holdout.labels, graded.secret, batch_size=batch_size)
-        measured = Measured(found, private)
-        graded.evaluations.append(evaluation_of(graded.exercise.notebook, found, test_set, private, holdout))
-        if found.accuracy > graded.exercise.settings["accuracy_zero"]:
-            add_image_flags(graded, logits, measured, batch_size, macs)
-        return measured
-    except NotLogits as problem:
-        fail(str(problem))
-    finally:
-        graded.runner.release(handle)
-
-
-def add_image_flags(
-    graded: CheckContext, logits: Evaluate, measured: Measured, batch_size: int | None, macs: int
-) -> None:
-    """Tell the staff where the weights seem to know the test images. No points depend on it."""
-    settings = graded.exercise.settings
-    if measured.private is not None:
-        usual = settings.get("usual_holdout_gap", USUAL_HOLDOUT_GAP)
-        graded.flags.extend(holdout_flag(graded.exercise.notebook, measured.public, measured.private, usual))
-    graded.flags.extend(
-        image_flags(
-            graded.exercise.notebook,
-            logits,
-            measured.public,
-            graded.test_set(),
-            graded.training_images,
-            graded.secret,
-            batch_size=batch_size or 500,
-            macs=macs,
-            suspicious_accuracy=settings.get("suspicious_accuracy", SUSPICIOUS_ACCURACY),
-        )
     )

@@ -88,23 +88,22 @@ def draws_of(secret: bytes) -> np.random.RandomState:
     return np.random.RandomState(np.frombuffer(hmac.new(secret, b"changed images", hashlib.sha256).digest(), "<u4"))
 
 
+def part_of_images(macs: int) -> float:
+    """On what part of the usual number of images a network is tried, by its multiplications for one image."""
+    return min(1.0, max(LEAST_PART, USUAL_MACS / max(macs, 1)))
+
+
 def image_flags(
-    notebook: str,
-    evaluate: Evaluate,
+    subject: Subject,
     accuracy: Accuracy,
     test_set: Dataset,
     training_images: Callable[[int], Dataset | None],
-    secret: bytes,
-    *,
-    batch_size: int,
-    macs: int,
     suspicious_accuracy: float,
 ) -> list[Flag]:
     """Flags for a network that reached `accuracy` on the test set. `training_images` draws a secret sample of those
     that the kit holds out, where the data set has training images. Whatever goes wrong here becomes a flag, too: no
     mark may depend on it."""
-    part = min(1.0, max(LEAST_PART, USUAL_MACS / max(macs, 1)))
-    subject = Subject(notebook, evaluate, batch_size, part, draws_of(secret))
+    notebook = subject.notebook
     flags = [*_accuracy_flag(notebook, accuracy.accuracy, test_set.name, suspicious_accuracy)]
     try:
         training = training_images(TRAINING_IMAGES)
