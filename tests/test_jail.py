@@ -625,3 +625,46 @@ def test_apparmor_restriction_is_named_with_its_remedy(monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "is_file", lambda self: True)
     monkeypatch.setattr(Path, "read_text", lambda self: "1\n")
     assert "AppArmor" in _remedy_for("bwrap: setting up uid map: Permission denied")
+
+
+BELOW_TIME = "%%time\nx = 1\nclass Timed:\n    def go(self):\n        return 1 / 0\nTimed().go()"
+CAPTURED = "%%capture\nprint('hidden')\ny = 2\nraise ValueError('swallowed')\nz = 3"
+TRAINS = "from time import sleep\nkept = [1, 2]\nsleep(60)\nlost = 3\nprint('trained')"
+
+
+def test_magics_swallow_no_error_and_no_line(isolation: Isolation, tmp_path: Path) -> None:
+    run = run_cells(isolation, tmp_path, {"01": [BELOW_TIME, CAPTURED, "%no_such_magic", "1 + 1"]}, ["x", "y"])
+    timed, captured, unknown, plain = run.notebooks["01"].cells
+    assert (timed.status, timed.line) == (Status.ERROR, 5)
+    assert "ZeroDivisionError" in timed.message
+    assert (captured.status, captured.line) == (Status.ERROR, 4)
+    assert "swallowed" in captured.message
+    assert "hidden" not in text_of(run, "01", 1)
+    assert unknown.status is Status.ERROR
+    assert plain.status is Status.PASSED
+    assert values(run, "01") == {"x": 1, "y": 2}
+
+
+def test_of_a_training_cell_only_what_is_asked_for_runs(isolation: Isolation, tmp_path: Path) -> None:
+    probes = [{"kind": "answer", "name": name, "step": f"answer-{name}"} for name in ("kept", "lost")]
+    (tmp_path / "files").mkdir()
+    own = {"name": "01", "probes": probes, "outputs": 10, "output_bytes": 1000}
+    seconds = {"cell_seconds": 4, "notebook_seconds": 40, "probe_seconds": 4}
+    cells = [{"index": 3, "source": f"%%time\n{TRAINS}", "only": ["kept"]}]
+    plan = Plan([{**own, **seconds, "cells": cells}], {"01": probes}, {"01": "key"})
+    run = run_plan(plan, tmp_path / "files", LIMITS, isolation, Cache(tmp_path / "cache"))
+    assert run.notebooks["01"].cells[0].status is Status.PASSED
+    answers = {f.header["name"]: f.header for f in run.frames["01"] if f.header.get("kind") == "answer"}
+    assert "problem" not in answers["kept"]
+    assert answers["lost"]["problem"]["type"] == "Missing"
+
+
+def test_what_is_not_here_is_told_as_a_cause_with_its_line(isolation: Isolation, tmp_path: Path) -> None:
+    cells = [
+        "x = 1\nimport no_such_package",
+        "%matplotlib widget",
+        "import urllib.request as u\nu.urlopen('http://example.org')",
+    ]
+    run = run_cells(isolation, tmp_path, {"01": cells})
+    told = [(cell.cause, cell.detail, cell.line) for cell in run.notebooks["01"].cells]
+    assert told == [("package", "no_such_package", 2), ("screen", "", 1), ("network", "", 2)]

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from autograder.core.config import Limits
-from autograder.handin.cells import is_run
+from autograder.handin.cells import ADDED, COPY_OF, is_run
 from autograder.handin.finder import MOST_CANDIDATES, find_notebook_in, find_notebooks
 from autograder.handin.notebook_file import UnreadableNotebook, read_notebook
 from autograder.handin.repair import defined_names, repair, unread_answers, work_of
@@ -631,3 +631,57 @@ def test_a_large_notebook_ends_early_like_any_other(tmp_path: Path) -> None:
     source, notes = source_in(content[:-30], tmp_path)
     assert source == ANSWER
     assert "ends early, after 6 whole cells" in notes[0]
+
+
+# The course's code, as students change it
+
+
+def test_lines_added_to_given_code_run_after_the_courses_own() -> None:
+    cells = answered()
+    changed = "WIDTHS = [3, 32]\n" + cells[BASE]["source"]
+    cells[BASE]["source"] = changed
+    found, notes = repaired(cells)
+    place = next(i for i, c in enumerate(found) if c["source"] == released()[BASE]["source"])
+    assert found[place]["metadata"]["nbgrader"]["grade_id"] == released()[BASE]["metadata"]["nbgrader"]["grade_id"]
+    assert found[place + 1]["source"] == changed
+    assert not found[place + 1]["metadata"]
+    assert "the course's own text runs first, and then yours" in notes[0]
+    assert run(found)["WIDTHS"] == [3, 32]
+
+
+def test_a_changed_test_cell_is_restored_and_the_students_version_is_gone() -> None:
+    cells = answered()
+    cells[TESTS]["source"] = "print('all passed')"
+    found, notes = repaired(cells)
+    assert all("all passed" not in c["source"] for c in found)
+    assert "the course's own text was restored" in notes[0]
+
+
+IMPORTS = "import json\nfrom pathlib import Path"
+
+
+def with_imports(first: str) -> tuple[list[Cell], list[str]]:
+    template = [cell("code", IMPORTS), *released()]
+    notebook, notes = repair({"cells": [cell("code", first), *answered()]}, {"cells": template})
+    return notebook["cells"], [note.text for note in notes]
+
+
+@pytest.mark.parametrize("above", ["import seaborn", "%matplotlib widget", "from google.colab import drive\nx("])
+def test_the_courses_imports_run_whatever_stands_above_them(above: str) -> None:
+    found, notes = with_imports(f"{above}\n{IMPORTS}")
+    assert [c["source"] for c in found[:2]] == [IMPORTS, f"{above}\n{IMPORTS}"]
+    assert found[0]["metadata"] == {ADDED: True}
+    assert notes == []  # adding an import is everybody's right
+
+
+def test_the_courses_imports_are_not_doubled() -> None:
+    found, _ = with_imports(f"{IMPORTS}\n")
+    assert [c["source"].strip() for c in found].count(IMPORTS) == 1
+    assert ADDED not in found[0]["metadata"]
+    again, _ = repair({"cells": found}, {"cells": [cell("code", IMPORTS), *released()]})
+    assert [c["source"] for c in again["cells"]] == [c["source"] for c in found]
+
+
+def test_copies_of_a_cell_remember_whose_they_are() -> None:
+    found, _ = repaired(copied(answered(), SOLUTION, SOLUTION + 1, "class Net(Base):\n    size = width"))
+    assert [c["metadata"].get(COPY_OF) for c in found if "size = width" in c["source"]] == ["net-solution"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from autograder.core.config import Limits
+from autograder.handin.cells import COPY_OF
 from autograder.handin.quarantine import read_list
 from autograder.handin.submission import UnreadableNotebook, load_notebook, quarantine, read_notebook, repair, stage
 
@@ -70,7 +71,7 @@ def test_second_cell_with_a_known_id_becomes_ordinary() -> None:
     cells = template()["cells"]
     submitted = {"cells": [*cells, cell("code", "print('4')", "task-tests", grade=True, points=4)]}
     repaired, _ = repair(submitted, template())
-    assert repaired["cells"][-1]["metadata"] == {}
+    assert repaired["cells"][-1]["metadata"] == {COPY_OF: "task-tests"}
     assert repaired["cells"][-1]["source"] == "print('4')"
 
 
@@ -80,8 +81,11 @@ def test_locked_source_is_restored_and_solutions_are_kept() -> None:
     submitted["cells"][2]["source"] = ["x = 1\r\n", "y = 2"]
     repaired, notes = repair(submitted, template())
     assert repaired["cells"][1]["source"] == "import math"
-    assert repaired["cells"][2]["source"] == "x = 1\ny = 2"
-    assert [note.text for note in notes] == ["`given` had been changed: the course's own text was restored"]
+    assert repaired["cells"][2]["source"] == "math = None"
+    assert repaired["cells"][3]["source"] == "x = 1\ny = 2"
+    assert [note.text for note in notes] == [
+        "`given` had been changed: the course's own text runs first, and then yours"
+    ]
 
 
 def test_retyped_solution_cell_is_code_again() -> None:

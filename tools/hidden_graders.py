@@ -31,9 +31,12 @@ from autograder.core.config import Exercise, Limits, load_course
 from autograder.core.files import Submitted
 from autograder.core.grade_report import CheckResult, Status
 from autograder.graphs.runner import Runner
+from autograder.handin.submission import read_released, source_of
+from autograder.handin.unanswered import unanswered
 from autograder.jail import Isolation, start
 from autograder.jail.stream import Frame
 from autograder.judging import datasets, hidden_tests, offline_images
+from autograder.judging.causes import with_causes
 from autograder.judging.check_language import CheckContext
 from autograder.judging.datasets import Dataset
 from autograder.judging.evidence import Evidence, Problem, decode_evidence
@@ -127,7 +130,17 @@ def run_cells(notebook: str, cells: Sequence[str], *, only: set[str] | None = No
                 exec(compile(source, filename, "exec"), namespace)
         probes = [p for p in plan_probes(exercise(notebook), secret, ASSIGNMENT) if only is None or p["name"] in only]
         frames = collected(namespace, probes)
-    return Ran(cells, namespace, decode_evidence(probes, frames, NOT_RUN))
+    names = {probe["name"] for probe in probes}
+    evidence = with_causes(decode_evidence(probes, frames, NOT_RUN), unanswered_of(notebook, cells, sorted(names)))
+    return Ran(cells, namespace, evidence)
+
+
+def unanswered_of(notebook: str, cells: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The names that cells leave as in the release; a cell with a released text is that cell."""
+    released = read_released(ROOT / "release" / ASSIGNMENT / f"{notebook}.ipynb")
+    metadata = {source_of(cell).strip(): cell["metadata"] for cell in released["cells"]}
+    own = [{"cell_type": "code", "source": s, "metadata": metadata.get(s.strip(), {})} for s in cells]
+    return unanswered({"cells": own}, released, names)
 
 
 def collected(namespace: dict[str, Any], probes: Sequence[Mapping[str, Any]]) -> list[Frame]:
@@ -137,7 +150,7 @@ def collected(namespace: dict[str, Any], probes: Sequence[Mapping[str, Any]]) ->
     def send(header: dict[str, Any], payload: bytes = b"") -> None:
         frames.append(Frame(json.loads(json.dumps({"run": 1, **header})), payload))
 
-    collector = collect.Collector(namespace, send, no_limit, StepTimeout, locate, [])
+    collector = collect.Collector(namespace, send, no_limit, StepTimeout, locate, lambda filename: True, [])
     for probe in probes:
         collector.collect(dict(probe), 60)
     return frames

@@ -68,13 +68,20 @@ class CellScore:
 
 @dataclass(frozen=True)
 class CellRun:
-    """How one code cell of a notebook ran in the jail. `outputs` are nbformat outputs, types and sizes allow-listed."""
+    """How one code cell of a notebook ran in the jail. `outputs` are nbformat outputs, types and sizes allow-listed.
+
+    `line` (from 1) is where it ended early, 0 where that is unknown; `cause` and `detail` are the worker's words for
+    why (judging/causes.py has the sentences).
+    """
 
     index: int
     status: Status
     seconds: float
     outputs: Sequence[Mapping[str, Any]] = ()
     message: str = ""
+    line: int = 0
+    cause: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True)

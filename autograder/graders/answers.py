@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from autograder.checks import CheckContext, CheckEnded, fail, need
-from autograder.core.grade_report import Status
-from autograder.core.source_lines import LINES_PER_CELL
+from autograder.checks import CheckContext, fail, need
 from autograder.judging.evidence import OWN_NAMES, Problem, Result, Value, python_name
 
 Found = TypeVar("Found")
@@ -17,14 +15,11 @@ Found = TypeVar("Found")
 def answered(name: str, found: Found | Problem, *, drawn: bool = False) -> Found:
     """The evidence for `name`, or the end of the check with its problem.
 
-    Where the problem is the release's own `raise NotImplementedError`, the message says just that. `drawn`: it arose
-    with arguments from the course's secret; then its message is the grader's own and names the exception.
+    `drawn`: it arose with arguments from the course's secret; then its message is the grader's own and names the
+    exception.
     """
     if not isinstance(found, Problem):
         return found
-    line = found.cell * LINES_PER_CELL + found.line
-    if found.type in ("NotImplementedError", "Missing") or found.raised.endswith("NotImplementedError"):
-        raise CheckEnded(Status.FAILED, f"`{name}` is not answered yet", line)
     # How the graph was made is our business; what `forward` raised stands in the message.
     return need(replace(found, type="") if drawn or found.type in OWN_NAMES else found)
 

@@ -9,6 +9,8 @@ from autograder.handin.notebook_file import Notebook
 
 Cell = dict[str, Any]
 NOT_RUN = "autograder_not_run"
+COPY_OF = "autograder_copy_of"  # of a student's cell that came with the id of a cell that the notebook has: that id
+ADDED = "autograder_added"  # of a cell that was put in, so that a student did not see it
 
 
 def grade_id_of(cell: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ repaired is noted in words for the student.
 
 from __future__ import annotations
 
+import ast
 import copy
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,7 +14,17 @@ from typing import Any
 
 from autograder.core.grade_report import Note, NoteKind
 from autograder.core.text import clean_text
-from autograder.handin.cells import NOT_RUN, Cell, grade_id_of, is_solution, is_test_cell, is_written_answer, source_of
+from autograder.handin.cells import (
+    ADDED,
+    COPY_OF,
+    NOT_RUN,
+    Cell,
+    grade_id_of,
+    is_solution,
+    is_test_cell,
+    is_written_answer,
+    source_of,
+)
 from autograder.handin.notebook_file import Notebook
 
 Key = tuple[str, str, str]
@@ -28,8 +39,9 @@ def repair(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[Note
     """Rebuild a notebook on the release, and say what was repaired.
 
     Metadata of the course's cells is the release's (points, flags, checksums cannot be forged), tags are dropped, and
-    locked cells get their own text back. Of several cells with one id the answered one keeps it. Missing cells are put
-    in after the cell that precedes them in the release. The course's code comes before the answers that use it, as in
+    locked cells get their own text back; of code that is no test the student's version follows as a cell of its own.
+    Of several cells with one id the answered one keeps it. Missing cells are put in after the cell that precedes them
+    in the release, missing imports before everything. The course's code comes before the answers that use it, as in
     the release, and an unanswered cell does not undo an answer that stands elsewhere. The result has fresh cell ids
     and no outputs; repairing it again changes nothing.
     """
@@ -43,10 +55,12 @@ def repair(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[Note
             cells.append(_own_cell(given))
         elif index == chosen[grade_id_of(given)]:
             cells.append(_course_cell(given, original, notes))
+            cells += _own_version(given, original)
         elif not _is_spare(given, original):
-            cells.append(_own_cell(given))
+            cells.append(_copy_of(given))
     keys = [_key(cell) for cell in cells]  # beside the cells, since a text may have megabytes
     _insert_missing(cells, keys, template, set(chosen), notes)
+    _insert_imports(cells, keys, template)
     _put_given_code_first(cells, keys, template, notes)
     _keep_answers(cells, submitted, template, notes)
     if _have_same_ids(submitted["cells"]):
@@ -66,7 +80,7 @@ def work_of(submitted: Notebook, template: Notebook) -> tuple[tuple[str, str], .
     for cell in submitted["cells"]:
         name, text = grade_id_of(cell), _text(cell)
         original = known.get(name)
-        is_own = text not in released if original is None else is_solution(original) and text != _text(original)
+        is_own = text not in released if original is None else not is_test_cell(original) and text != _text(original)
         if text and is_own:
             work.append((name if original is not None else "", text))
     return tuple(work)
@@ -151,6 +165,25 @@ def _own_cell(given: Mapping[str, Any]) -> Cell:
     return {**cell, "attachments": pictures} if pictures and kind == "markdown" else cell
 
 
+def _copy_of(given: Mapping[str, Any]) -> Cell:
+    """A further cell with the id of one of the course's, as an ordinary cell that remembers where it comes from."""
+    cell = _own_cell(given)
+    cell["metadata"] = {COPY_OF: grade_id_of(given)}
+    return cell
+
+
+def _own_version(given: Mapping[str, Any], original: Cell) -> list[Cell]:
+    """What a student made of code that the course gives: editors do not enforce that it is read-only."""
+    is_code = given.get("cell_type") == "code" and original["cell_type"] == "code"
+    changed = source_of(given) != source_of(original) and bool(_text(given))
+    return [_own_cell(given)] if is_code and changed and _is_locked(original) and not is_test_cell(original) else []
+
+
+def _is_locked(original: Cell) -> bool:
+    own = original["metadata"]["nbgrader"]
+    return bool(own.get("locked") or own.get("grade")) and not own.get("solution")
+
+
 def _attached_pictures(attachments: object) -> dict[str, dict[str, str]]:
     """The pictures that a markdown cell carries with it, bitmaps only: an SVG can hold a script.
 
@@ -174,9 +207,10 @@ def _course_cell(given: Mapping[str, Any], original: Cell, notes: list[Note]) ->
     cell["metadata"] = {"nbgrader": copy.deepcopy(own)}
     if given.get("cell_type") != original["cell_type"]:
         notes.append(Note(f"`{name}` had become a {clean_text(given.get('cell_type'))} cell: its type was restored"))
-    if (own.get("locked") or own.get("grade")) and not own.get("solution"):
+    if _is_locked(original):
         if source_of(given) != source_of(original):
-            notes.append(Note(f"`{name}` had been changed: the course's own text was restored", NoteKind.COURSE_TEXT))
+            kept = "runs first, and then yours" if _own_version(given, original) else "was restored"
+            notes.append(Note(f"`{name}` had been changed: the course's own text {kept}", NoteKind.COURSE_TEXT))
         cell["source"] = source_of(original)
     tags = given.get("metadata", {}).get("tags") if isinstance(given.get("metadata"), dict) else None
     if tags:
@@ -196,6 +230,28 @@ def _insert_missing(cells: list[Cell], keys: list[Key], template: Notebook, seen
         keys.insert(position, _key(original))
         position += 1
         notes.append(Note(f"`{name}` was missing and was put back as in the release"))
+
+
+def _insert_imports(cells: list[Cell], keys: list[Key], template: Notebook) -> None:
+    """Put the imports that the course gives in front, where no cell holds them as they are: whatever a student writes
+    above them may fail, and takes what stands below it in the same cell along."""
+    place = 0
+    for original in template["cells"]:
+        if grade_id_of(original) or original["cell_type"] != "code" or not _only_imports(source_of(original)):
+            continue
+        key = _key(original)
+        if key not in keys:
+            cell = _own_cell({**original, "attachments": None})
+            cell["metadata"] = {ADDED: True}
+            cells.insert(place, cell)
+            keys.insert(place, key)
+            place += 1
+
+
+def _only_imports(source: str) -> bool:
+    """Of the course's own text."""
+    body = ast.parse(source).body
+    return bool(body) and all(isinstance(statement, (ast.Import, ast.ImportFrom)) for statement in body)
 
 
 # Order

@@ -68,7 +68,8 @@ class Submission:
     """What was handed in: readable notebooks by name, why others are not readable, files, and notes.
 
     `jail_digest` identifies every file that the jail will see: the submission's and the course's own over them.
-    `unreadable` holds a reason for every notebook of the assignment that is not among `notebooks`.
+    `unreadable` holds a reason for every notebook of the assignment that is not among `notebooks`. `release` is the
+    folder that it was repaired against.
     """
 
     student: str
@@ -77,6 +78,7 @@ class Submission:
     files: Mapping[str, StagedFile] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     jail_digest: str = ""
+    release: Path | None = None
 
     @property
     def content_digest(self) -> str:
@@ -100,7 +102,8 @@ def read_submission(
     """Read every notebook that the release has, whatever its file is called, and copy the files beside them to
     `target`, with the course's own over them. Raises OSError where the folder itself cannot be read."""
     reading = look_into(folder, release, limits, overlay=overlay, weights=weights)
-    return submission_of(student, reading, copy_files(reading.files, folder, target, own_paths(overlay, weights)))
+    files = copy_files(reading.files, folder, target, own_paths(overlay, weights))
+    return submission_of(student, reading, files, release)
 
 
 def read_in_place(
@@ -116,15 +119,16 @@ def read_in_place(
     reading = look_into(folder, release, limits, overlay=overlay, weights=weights)
     found = reading.files.files
     files = {file.shown: StagedFile(file.shown, folder / file.name, file.sha256, file.size) for file in found}
-    return submission_of(student, reading, files)
+    return submission_of(student, reading, files, release)
 
 
-def submission_of(student: str, reading: Reading, files: Mapping[str, StagedFile]) -> Submission:
+def submission_of(student: str, reading: Reading, files: Mapping[str, StagedFile], release: Path) -> Submission:
     """A submission as it was read, with its files where they lie."""
     notes = [*reading.files.notes, *reading.finding.remarks]
     for name, repairs in reading.repairs.items():
         notes += [replace(note, notebook=name) for note in repairs]
-    return Submission(student, reading.notebooks, reading.unreadable, files, tuple(notes), reading.files.visible)
+    visible = reading.files.visible
+    return Submission(student, reading.notebooks, reading.unreadable, files, tuple(notes), visible, release)
 
 
 def load_notebook(path: Path, template_path: Path) -> tuple[Notebook, list[Note]]:

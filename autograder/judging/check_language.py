@@ -34,11 +34,14 @@ def requires(*names: str) -> Callable[[Function], Function]:
 
 
 class CheckEnded(Exception):
-    """A check ended other than by passing. `line` is a student's line as it travels (cell * 100,000 + line)."""
+    """A check ended other than by passing. `line` is a student's line as it travels (cell * 100,000 + line);
+    `takes_hint` says whether the check's own hint fits what happened."""
 
-    def __init__(self, status: Status, message: str, line: int = 0, fraction: float = 0.0) -> None:
+    def __init__(
+        self, status: Status, message: str, line: int = 0, fraction: float = 0.0, takes_hint: bool = True
+    ) -> None:
         super().__init__(message)
-        self.status, self.line, self.fraction = status, line, fraction
+        self.status, self.line, self.fraction, self.takes_hint = status, line, fraction, takes_hint
 
 
 def fail(message: str, *, line: int = 0) -> NoReturn:
@@ -66,7 +69,7 @@ def need(found: Found | Problem) -> Found:
     """The evidence, or the end of the check with the problem's own status and line."""
     if isinstance(found, Problem):
         text = f"{found.type}: {found.message}" if found.type and found.status is Status.ERROR else found.message
-        raise CheckEnded(found.status, text, found.cell * LINES_PER_CELL + found.line)
+        raise CheckEnded(found.status, text, found.cell * LINES_PER_CELL + found.line, takes_hint=not found.cause)
     return found
 
 

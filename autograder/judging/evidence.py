@@ -20,6 +20,7 @@ from autograder.jail.stream import Frame
 
 MOST_SHOWN_RANK = 8  # sizes of a transform's output that are looked at
 MOST_SAMPLE_BYTES = 1 << 20  # of one output of a transform, as in worker/collect.py
+ADAPTED = ("float64", "float16", "bfloat16")  # dtypes that a module may have been changed from
 EXPORTED_BATCH = 4  # images, as in worker/collect.py; a graph whose code fixes the batch fixes it to this one
 Array = np.ndarray[Any, Any]
 
@@ -32,7 +33,8 @@ class BadRecord(ValueError):
 class Problem:
     """Why a piece of evidence is missing: the status a check gets, and the student's cell and line where known.
 
-    `type` names the exception, `raised` the one that a module's forward raised.
+    `type` names the exception, `raised` the one that a module's forward raised. `cause` and `detail` are the worker's
+    words for what judging/causes.py has sentences for.
     """
 
     status: Status
@@ -41,6 +43,8 @@ class Problem:
     cell: int = 0
     line: int = 0
     raised: str = ""
+    cause: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Build:
     """A module built with `arguments`: its exports by (training, image size), all over one set of tensors.
 
     `tensors` is a safetensors file with keys t0…tn, as the graphs name them. `problem` is set where the module could
-    not even be built; then there are no graphs. `drawn`: the arguments come from the course's secret.
+    not even be built; then there are no graphs. `drawn`: the arguments come from the course's secret. `adapted` names
+    the dtype that the module had before it was made to take float32 images.
     """
 
     arguments: Mapping[str, Any]
@@ -79,6 +84,7 @@ class Build:
     tensors: bytes = b""
     problem: Problem | None = None
     drawn: bool = False
+    adapted: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ def decode_evidence(
     modules: dict[str, list[Build]] = {}
     samples: dict[str, dict[str, Samples]] = {}
     chosen = _choose(frames, {probe_key(probe) for probe in probes})
-    cells = _cell_messages(frames)
+    cells = _ended_cells(frames)
     for probe in probes:
         kind, name = probe["kind"], probe["name"]
         frame = chosen.get(probe_key(probe))
@@ -181,10 +187,10 @@ def python_name(kind: str) -> str:
     return builtin if isinstance(known, type) and issubclass(known, BaseException) else "an exception"
 
 
-def wordless(found: Any, name: str, cells: Mapping[int, str]) -> Any:
+def wordless(found: Any, name: str, cells: Mapping[int, Mapping[str, Any]]) -> Any:
     """Evidence without any text that the student's code chose while it knew what it was asked.
 
-    `cells` are the messages of the cells that ended early, by their numbers: those ran before.
+    `cells` are the records of the cells that ended early, by their numbers: those ran before.
     """
     if isinstance(found, list):
         return [replace(call, result=_without_words(call.result, name, cells)) for call in found]
@@ -193,7 +199,7 @@ def wordless(found: Any, name: str, cells: Mapping[int, str]) -> Any:
     return replace(found, graphs=graphs, problem=problem, drawn=True)
 
 
-def _without_words(found: Any, name: str, cells: Mapping[int, str]) -> Any:
+def _without_words(found: Any, name: str, cells: Mapping[int, Mapping[str, Any]]) -> Any:
     if isinstance(found, Value):
         return replace(found, value="") if found.kind in ("str", "other") else found
     if not isinstance(found, Problem):
@@ -204,11 +210,18 @@ def _without_words(found: Any, name: str, cells: Mapping[int, str]) -> Any:
     raised = found.raised and python_name(found.raised)
     what = f"raises {raised or kind}" if found.status is Status.ERROR else WORDS.get(found.status, "gives no result")
     message = f"`{name}` {what} for some arguments; try different ones yourself"
+    detail = found.detail if found.detail in SAFE_DETAILS else ""
     if kind == UNFINISHED and found.cell in cells:
-        message = f"`{name}` is not defined, because a cell ended early ({cells[found.cell]})"
+        cell = cells[found.cell]
+        message = f"`{name}` is not defined, because a cell ended early ({clean_text(cell.get('message'))})"
+        detail = clean_text(cell.get("detail")) if cell.get("cause") == found.cause else ""
     elif kind == "Missing":
         message = f"`{name}` is not defined"
-    return replace(found, type=kind, raised=raised, message=message)
+    return replace(found, type=kind, raised=raised, message=message, detail=detail)
+
+
+# Details that are no text of the student's choice, or of a choice that is too small to tell anything.
+SAFE_DETAILS = frozenset({"ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "cuda", "3.12", "3.14"})
 
 
 WORDS = {
@@ -220,10 +233,9 @@ WORDS = {
 }
 
 
-def _cell_messages(frames: Sequence[Frame]) -> dict[int, str]:
+def _ended_cells(frames: Sequence[Frame]) -> dict[int, Mapping[str, Any]]:
     cells = [frame.header for frame in frames if frame.header.get("kind") == "cell"]
-    told = {_integer(cell.get("index")): clean_text(cell.get("message")) for cell in cells}
-    return {index: message for index, message in told.items() if message}
+    return {_integer(cell.get("index")): cell for cell in cells if clean_text(cell.get("message"))}
 
 
 Key = tuple[str, str, str, int]
@@ -270,6 +282,8 @@ def decode_problem(record: object) -> Problem:
         clean_text(record.get("type"))[:100],
         *divmod(line, LINES_PER_CELL),
         raised=clean_text(record.get("raised"))[:100],
+        cause=clean_text(record.get("cause"))[:20],
+        detail=clean_text(record.get("detail"))[:100],
     )
 
 
@@ -326,7 +340,8 @@ def _decode_build(probe: Mapping[str, Any], frame: Frame | None, problem: Proble
             raise BadRecord("a graph is no record")
         key = (wanted["training"], wanted["size"])
         graphs[key] = _decode_graph(wanted, probe["channels"], record)
-    return Build(probe["arguments"], graphs, frame.payload, drawn=drawn)
+    adapted = frame.header.get("adapted")
+    return Build(probe["arguments"], graphs, frame.payload, drawn=drawn, adapted=adapted if adapted in ADAPTED else "")
 
 
 def _decode_graph(wanted: Mapping[str, Any], channels: int, record: Mapping[str, Any]) -> ModelGraph | Problem:

@@ -205,7 +205,13 @@ def judge(result: CheckResult, error: BaseException) -> CheckResult:
         cell, line = divmod(error.line, LINES_PER_CELL)
         earned = round(result.points * error.fraction, 1)
         return replace(
-            result, status=error.status, message=clean_text(str(error)), source_cell=cell, line=line, earned=earned
+            result,
+            status=error.status,
+            message=clean_text(str(error)),
+            hint=result.hint if error.takes_hint else "",
+            source_cell=cell,
+            line=line,
+            earned=earned,
         )
     if isinstance(error, RunnerProblem):
         status = Status.FAILED if error.status == "REFUSED" else Status(error.status)

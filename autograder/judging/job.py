@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,18 +15,21 @@ from autograder.core.files import Submitted
 from autograder.core.grade_report import Flag, Status
 from autograder.jail import Isolation, JailedProcess, decode_frames, start
 from autograder.judging import datasets
+from autograder.judging.causes import with_causes
 from autograder.judging.check_language import CheckContext
-from autograder.judging.evidence import Problem, decode_evidence
+from autograder.judging.evidence import Evidence, Problem, decode_evidence
 from autograder.judging.holdout import holdout_place, read_holdout
 
 
 @dataclass(frozen=True)
 class NotebookWork:
-    """One notebook's evidence: the probes that were planned, the file of frames, and what absence means."""
+    """One notebook's evidence: the probes that were planned, the file of frames, what absence means, and the names that
+    are as in the release."""
 
     probes: list[dict[str, Any]]
     frames: Path | None
     fallback: Problem
+    unanswered: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ class Job:
     def with_work(self, record: Mapping[str, Any]) -> Job:
         """The job with the work that `work_record` described."""
         notebooks = {
-            name: NotebookWork(n["probes"], Path(n["frames"]) if n["frames"] else None, _problem(n["fallback"]))
+            name: NotebookWork(
+                n["probes"], Path(n["frames"]) if n["frames"] else None, _problem(n["fallback"]), n["unanswered"]
+            )
             for name, n in record["notebooks"].items()
         }
         files = {name: Submitted(Path(f["path"]), f["sha256"], f["size"]) for name, f in record["files"].items()}
@@ -102,7 +107,8 @@ class Job:
         """What the hidden tests of one exercise look at."""
         notebook = self.work.notebooks[exercise.notebook]
         frames = decode_frames(notebook.frames.read_bytes()) if notebook.frames else []
-        evidence = decode_evidence(notebook.probes, frames, notebook.fallback)
+        evidence = with_causes(decode_evidence(notebook.probes, frames, notebook.fallback), notebook.unanswered)
+        notes += adapted_notes(evidence)
         converted = self.work.converted
         return CheckContext(
             exercise=exercise,
@@ -172,6 +178,15 @@ def read_job(record: Mapping[str, Any]) -> Job:
     )
 
 
+def adapted_notes(evidence: Evidence) -> list[str]:
+    """What was changed about modules so that they take the graders' images."""
+    found = {(name, build.adapted) for name, builds in evidence.modules.items() for build in builds if build.adapted}
+    return [
+        f"`{name}` computes in {dtype}: it was changed to float32, in which images come"
+        for name, dtype in sorted(found)
+    ]
+
+
 def work_record(work: Work) -> dict[str, Any]:
     """The second line for a grading process."""
     converted = work.converted
@@ -181,6 +196,7 @@ def work_record(work: Work) -> dict[str, Any]:
                 "probes": n.probes,
                 "frames": str(n.frames) if n.frames else None,
                 "fallback": _problem_record(n.fallback),
+                "unanswered": list(n.unanswered),
             }
             for name, n in work.notebooks.items()
         },

@@ -12,6 +12,7 @@ from typing import Any
 
 from autograder.core.config import Limits
 from autograder.core.grade_report import CellRun, Note, NotebookRun, Status
+from autograder.core.source_lines import LINES_PER_CELL
 from autograder.core.text import clean_text
 from autograder.jail import Frame, FrameParser, Isolation, SandboxFault, StreamProblem, StreamSet, start
 from autograder.jail.sandbox import SUBMISSION
@@ -290,7 +291,18 @@ def notebook_run(notebook: Mapping[str, Any], frames: Sequence[Frame], end: Prob
 
 def _cell_run(index: int, header: Mapping[str, Any], limits: Limits) -> CellRun:
     outputs = clean_outputs(header.get("outputs"), limits.output_kib << 10, limits.outputs)
-    return CellRun(index, _status(header), _number(header.get("seconds")), outputs, clean_text(header.get("message")))
+    place = header.get("line")
+    cell, line = divmod(place, LINES_PER_CELL) if type(place) is int and place > 0 else (0, 0)
+    return CellRun(
+        index,
+        _status(header),
+        _number(header.get("seconds")),
+        outputs,
+        clean_text(header.get("message")),
+        line if cell == index else 0,
+        clean_text(header.get("cause"))[:20],
+        clean_text(header.get("detail"))[:100],
+    )
 
 
 def _status(header: Mapping[str, Any]) -> Status:

@@ -45,10 +45,10 @@ class Judgement:
     facts: dict[str, str] = field(default_factory=dict)
     figures: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in FIGURES})
 
-    def add(self, answer: Mapping[str, Any]) -> None:
-        """Take in the answer of `the grading process` to the work of one exercise."""
+    def add(self, notebook: str, answer: Mapping[str, Any]) -> None:
+        """Take in the answer of the grading process to the work of one exercise."""
         self.checks += from_records(answer["checks"])
-        self.notes += map(Note, answer["notes"])
+        self.notes += [Note(text, notebook=notebook) for text in answer["notes"]]
         self.flags += [Flag(**flag) for flag in answer["flags"]]
         self.facts |= answer["facts"]
         for name in FIGURES:
@@ -64,7 +64,7 @@ def judge_run(grader: Grader, process: GradingProcess, run: CollectedRun, work: 
     deadline = time.monotonic() + grader.course.limits.grader_seconds
     for exercise in grader.assignment.exercises:
         own = replace(whole, notebooks={exercise.notebook: whole.notebooks[exercise.notebook]})
-        found.add(judge_exercise(process, exercise, own, deadline))
+        found.add(exercise.notebook, judge_exercise(process, exercise, own, deadline))
     return found
 
 
@@ -115,7 +115,8 @@ def _hand_over(grader: Grader, run: CollectedRun, folder: Path) -> Work:
         missing = submission.unreadable.get(name, "")
         status = Status.FAILED if missing or end is None or end.status is Status.PASSED else end.status
         message = missing or (end.message if end else "the notebook was not run") or "no evidence arrived"
-        notebooks[name] = NotebookWork(run.plan.probes.get(name, []), path, Problem(status, message))
+        probes = run.plan.probes.get(name, [])
+        notebooks[name] = NotebookWork(probes, path, Problem(status, message), run.plan.unanswered.get(name, []))
     files = {name: Submitted(file.path, file.sha256, file.size) for name, file in submission.files.items()}
     converted = jail.checkpoint
     if isinstance(converted, bytes):

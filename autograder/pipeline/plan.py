@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from autograder.core.config import Assignment, Exercise, Limits
 from autograder.core.files import digest_of
 from autograder.core.package import package_files
 from autograder.core.probes import Drawn, ModuleProbe, TransformProbe, draw_all
+from autograder.handin.cells import COPY_OF, source_of
+from autograder.handin.repair import defined_names
 from autograder.handin.staging import StagedFile
-from autograder.handin.submission import Notebook, Submission, grade_id_of, is_run
+from autograder.handin.submission import Notebook, Submission, grade_id_of, is_run, read_released
+from autograder.handin.unanswered import unanswered
 from autograder.judging.probe_images import probe_image
 
 
 @dataclass(frozen=True)
 class Plan:
     """`notebooks` go to the launcher as they are; `probes` are theirs by name; `keys` identify what each of them leaves
-    of this very run.
+    of this very run, `unanswered` the names asked for that are as in the release.
 
     `checkpoint` is the name of a `.pt` file that has to be converted in the jail, `checkpoint_key` identifies that.
     """
@@ -30,11 +33,12 @@ class Plan:
     keys: dict[str, str]
     checkpoint: str | None = None
     checkpoint_key: str = ""
+    unanswered: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """The identity of everything that will run."""
-        return digest_of(json.dumps(self.notebooks, sort_keys=True), self.checkpoint or "")
+        return digest_of(json.dumps([self.notebooks, self.unanswered], sort_keys=True), self.checkpoint or "")
 
 
 def make_plan(assignment: Assignment, submission: Submission, limits: Limits, secret: bytes, name: str) -> Plan:
@@ -66,16 +70,44 @@ def make_plan(assignment: Assignment, submission: Submission, limits: Limits, se
     # student hands in the same notebook or file. Kept by the notebook alone, a forged failure would await its author.
     run = digest_of(worker, submission.jail_digest, convert or "", json.dumps(notebooks, sort_keys=True))
     keys = {notebook["name"]: digest_of(run, notebook["name"]) for notebook in notebooks}
-    return Plan(notebooks, probes, keys, convert, digest_of(run))
+    unanswered = {e.notebook: unanswered_names(submission, e) for e in assignment.exercises if e.notebook in keys}
+    return Plan(notebooks, probes, keys, convert, digest_of(run), unanswered)
+
+
+def asked_for(exercise: Exercise) -> list[str]:
+    """The names that an exercise asks its notebook for."""
+    kinds = (exercise.answers, exercise.calls, exercise.modules, exercise.transforms)
+    return [name for kind in kinds for name in dict.fromkeys(probe.name for probe in kind)]
+
+
+def unanswered_names(submission: Submission, exercise: Exercise) -> list[str]:
+    """Those of the asked-for names that are as in the release."""
+    if submission.release is None:
+        return []
+    released = read_released(submission.release / f"{exercise.notebook}.ipynb")
+    return unanswered(submission.notebooks[exercise.notebook], released, asked_for(exercise))
 
 
 def cells_to_run(notebook: Notebook, exercise: Exercise) -> list[dict[str, Any]]:
-    """The code cells of a repaired notebook that are run, but for those that the exercise skips."""
-    return [
-        {"index": index, "source": cell["source"]}
-        for index, cell in enumerate(notebook["cells"])
-        if is_run(cell) and grade_id_of(cell) not in exercise.skip_cells
-    ]
+    """The code cells of a repaired notebook that are run. Of those that the exercise skips (they train), and of copies
+    of these, only what the names need that are asked for, where they define any."""
+    skipped = {source_of(cell).strip() for cell in notebook["cells"] if _is_skipped(cell, exercise)}
+    asked, cells = asked_for(exercise), []
+    for index, cell in enumerate(notebook["cells"]):
+        if not is_run(cell):
+            continue
+        planned = {"index": index, "source": cell["source"]}
+        if _is_skipped(cell, exercise) or source_of(cell).strip() in skipped:
+            names = sorted(set(asked).intersection(defined_names(cell["source"])))
+            if not names:
+                continue
+            planned["only"] = names
+        cells.append(planned)
+    return cells
+
+
+def _is_skipped(cell: Mapping[str, Any], exercise: Exercise) -> bool:
+    return (grade_id_of(cell) or cell["metadata"].get(COPY_OF)) in exercise.skip_cells
 
 
 def plan_probes(exercise: Exercise, secret: bytes, name: str) -> Iterator[dict[str, Any]]:

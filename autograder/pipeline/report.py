@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from autograder import __version__
 from autograder.core.grade_report import (
@@ -19,10 +20,11 @@ from autograder.core.grade_report import (
 )
 from autograder.core.text import clean_text
 from autograder.handin.answers import answer_cells, answers_of
-from autograder.handin.cells import grade_id_of
+from autograder.handin.cells import ADDED, grade_id_of
 from autograder.handin.hidden_data import notebook_flags
 from autograder.handin.other_files import with_other_files
 from autograder.handin.submission import Submission
+from autograder.judging.causes import ELSEWHERE, reason
 from autograder.judging.hidden_tests import internal_results, own_fault
 from autograder.judging.job import wants_gpu
 from autograder.judging.proof import describe_graders
@@ -38,10 +40,25 @@ ENDED_ITSELF = "ended itself"  # the launcher's words for a process that left by
 
 def make_report(grader: Grader, run: CollectedRun, judgement: Judgement) -> GradeReport:
     """The report of a run that was judged."""
-    checks = [_placed(check, run.submission) for check in judgement.checks]
-    report = _report(grader, run.submission, run.jail, checks, list(dict.fromkeys(judgement.notes)))
+    checks = said_once([_placed(check, run.submission) for check in judgement.checks])
+    notes = [*_cell_notes(run), *dict.fromkeys(judgement.notes)]
+    report = _report(grader, run.submission, run.jail, checks, notes)
     facts = {**report.facts, **judgement.facts}
     return replace(report, facts=facts, flags=judgement.flags, **figures_from(judgement.figures))
+
+
+def said_once(checks: Sequence[CheckResult]) -> list[CheckResult]:
+    """The checks with a reason that several of a notebook share told at the first: the others point to it."""
+    first: dict[tuple[object, ...], CheckResult] = {}
+    told = []
+    for check in checks:
+        key = (check.notebook, check.status, check.message, check.source_cell, check.line)
+        other = first.setdefault(key, check)
+        if other is check or not check.message or check.status in (Status.PASSED, Status.SKIPPED, Status.INTERNAL):
+            told.append(check)
+        else:
+            told.append(replace(check, message=f"for the same reason as “{other.title}” above", hint="", code=""))
+    return told
 
 
 def failed_report(grader: Grader, submission: Submission, fault: Exception, jail: JailRun | None = None) -> GradeReport:
@@ -95,16 +112,33 @@ def _report(
     )
 
 
+def _cell_notes(run: CollectedRun) -> Iterator[Note]:
+    """A note for each cell that ended early because of what is not here while grading."""
+    for notebook in run.jail.notebooks.values():
+        cells = run.submission.notebooks[notebook.notebook]["cells"]
+        for cell in notebook.cells:
+            if cell.cause in ELSEWHERE and cell.index < len(cells):
+                where = place_of(cells, cell.index) + (f", line {cell.line}" if cell.line else "")
+                told = f"{where}, did not run to its end: {reason(cell.cause, cell.detail)}"
+                yield Note(told, notebook=notebook.notebook)
+
+
+def place_of(cells: Sequence[Mapping[str, Any]], index: int) -> str:
+    """A code cell of a repaired notebook as a student knows it: by its name, else by number among the code cells."""
+    if name := grade_id_of(cells[index]):
+        return f"the cell {name}"
+    seen = (cell for cell in cells[: index + 1] if cell["cell_type"] == "code" and not cell["metadata"].get(ADDED))
+    return f"code cell {sum(1 for _ in seen)}"
+
+
 def _placed(check: CheckResult, submission: Submission) -> CheckResult:
     """The check with its line's text, and the cell it belongs to in words: by its name, or else by number."""
     cells = submission.notebooks.get(check.notebook, {}).get("cells", [])
     if not check.line or check.source_cell >= len(cells) or cells[check.source_cell]["cell_type"] != "code":
         return check
-    name = grade_id_of(cells[check.source_cell])
-    number = sum(cell["cell_type"] == "code" for cell in cells[: check.source_cell + 1])
     lines = cells[check.source_cell]["source"].splitlines()
     code = clean_text(lines[check.line - 1].strip())[:MOST_CODE] if check.line <= len(lines) else ""
-    return replace(check, place=f"the cell {name}" if name else f"code cell {number}", code=code)
+    return replace(check, place=place_of(cells, check.source_cell), code=code)
 
 
 def _facts(grader: Grader, submission: Submission) -> dict[str, str]:

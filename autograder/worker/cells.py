@@ -20,7 +20,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from autograder.worker import collect
+from autograder.worker.causes import cause_of, line_of
 from autograder.worker.frames import write_frame
+from autograder.worker.slices import MAGICS, only_what_defines
 
 HERE = os.path.dirname(__file__) + os.sep
 MOST_FRAMES = 5000
@@ -41,6 +43,7 @@ class Recorder:
     def __init__(self, most_bytes: int, most_outputs: int) -> None:
         self.left, self.most_outputs = most_bytes, most_outputs
         self.outputs: list[dict[str, Any]] = []
+        self.first_error: BaseException | None = None
 
     def _spend(self, size: int) -> None:
         self.left -= size
@@ -134,8 +137,16 @@ class Shell(InteractiveShell):  # type: ignore[misc]
         return kind, error, students_frames(trace)
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        """Also where a magic runs code and shows what it raises, and the cell then counts as run."""
+        self.recorder.first_error = self.recorder.first_error or evalue
         lines = [line for part in stb for line in str(part).splitlines()]
         self.recorder.error(str(getattr(etype, "__name__", etype)), safe_text(evalue), lines)
+
+    def run_cell_magic(self, magic_name: str, line: str, cell: str) -> Any:
+        """Keep the line numbers of code below `%%time` and `%%capture`, and the first one's names and errors."""
+        if magic_name == "time":
+            return self.run_cell(with_first_line(cell)).result
+        return super().run_cell_magic(magic_name, line, with_first_line(cell) if magic_name == "capture" else cell)
 
     def enable_gui(self, gui: Any = None) -> None:
         pass
@@ -227,9 +238,9 @@ def run_notebook(
             ended = run_cell(shell, cell, notebook)
         send({"kind": "cell", **ended})
         if ended["status"] != "PASSED":
-            unfinished.append({**cell, "status": ended["status"], "message": ended["message"]})
+            unfinished.append({**cell, **ended, "outputs": []})
     send({"kind": "probes"})  # cells that show something after they know what is asked are not believed
-    collector = collect.Collector(shell.user_ns, send, time_limit, StepTimeout, locate, unfinished)
+    collector = collect.Collector(shell.user_ns, send, time_limit, StepTimeout, locate, is_students, unfinished)
     for probe in notebook["probes"]:
         if probe["step"] in skipped:
             send({**collect.identity(probe), "problem": skipped[probe["step"]]})
@@ -245,15 +256,15 @@ def run_cell(shell: Shell, cell: dict[str, Any], limits: dict[str, Any]) -> dict
     shell.compile.current = cell["index"]
     own = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Stream("stdout", lambda: Shell.recorder), Stream("stderr", lambda: Shell.recorder)
-    began, status, message = time.monotonic(), "PASSED", ""
+    began, ended = time.monotonic(), {"status": "PASSED", "message": ""}
     try:
         with time_limit(limits["cell_seconds"]):
-            result = shell.run_cell(cell["source"], store_history=True)
-        error = result.error_before_exec or result.error_in_exec
+            result = shell.run_cell(code_of(shell, cell), store_history=True)
+        error = result.error_before_exec or result.error_in_exec or recorder.first_error
         if error is not None:
-            status, message = classify(error)
+            ended = describe_end(error)
     except BaseException as error:  # a student's hook may let anything through; it is theirs
-        status, message = classify(error)
+        ended = describe_end(error)
         cut_tracebacks(error)
         recorder.error(type(error).__name__, safe_text(error), traceback.format_exception(error, limit=5))
     finally:
@@ -261,11 +272,35 @@ def run_cell(shell: Shell, cell: dict[str, Any], limits: dict[str, Any]) -> dict
     elapsed = round(time.monotonic() - began, 3)
     return {
         "index": cell["index"],
-        "status": status,
-        "message": message,
+        **ended,
         "seconds": elapsed,
         "outputs": recorder.finished(),
     }
+
+
+def code_of(shell: Shell, cell: dict[str, Any]) -> str:
+    """What is run of a cell: all of it, or where it trains only what the asked-for names need."""
+    source = str(cell["source"])
+    if "only" not in cell:
+        is_magic = source.lstrip().startswith("%%")
+        return f"#{source}" if source.startswith("\n") and not is_magic else source
+    try:
+        lines = source.split("\n")
+        magic = lines[0].startswith(MAGICS)
+        return only_what_defines(shell.transform_cell("\n".join(["#", *lines[1:]] if magic else lines)), cell["only"])
+    except SyntaxError:
+        return source  # it will say so itself
+
+
+def with_first_line(code: str) -> str:
+    """Code below a line that was taken off, with one in its place: IPython drops empty lines, and all lines move up."""
+    return f"#\n{code}"
+
+
+def describe_end(error: BaseException) -> dict[str, Any]:
+    """How a cell ended by an exception: status, message, the student's line, and the cause where it is one of those."""
+    status, message = classify(error)
+    return {"status": status, "message": message, "line": line_of(error, locate), **cause_of(error, is_students)}
 
 
 def classify(error: BaseException) -> tuple[str, str]:
@@ -279,6 +314,11 @@ def classify(error: BaseException) -> tuple[str, str]:
         limit = os.environ["AUTOGRADER_MEMORY_MIB"]
         return "OUT_OF_MEMORY", f"more memory than the {limit} MiB there are ({text[:200]})"
     return "ERROR", text
+
+
+def is_students(filename: str) -> bool:
+    """Whether code stands in a cell."""
+    return filename.startswith("<cell ")
 
 
 def locate(filename: str, line: int) -> int:

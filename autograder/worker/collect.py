@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import random
-import traceback
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
+from autograder.worker.causes import cause_of, line_of
 from autograder.worker.exporter import ExportProblem, TensorPool, export_graph
 
 EXAMPLE_BATCH = 4
@@ -28,13 +29,16 @@ class Missing(Exception):
 
 
 class Unfinished(Exception):
-    """A name that is missing, where a cell ended early that may have had to define it; `cell` is its record."""
+    """A name that is missing, where a cell ended early that may have had to define it; `cell` is its record.
 
-    def __init__(self, name: str, cell: dict[str, Any]) -> None:
+    `is_cause`: the name is missing because of this cell, as far as the texts of the cells tell.
+    """
+
+    def __init__(self, name: str, cell: dict[str, Any], is_cause: bool) -> None:
         how = f"{cell['status'].replace('_', ' ').lower()}: {cell['message']}"
-        which = ", because its cell ended early" if name in cell["source"] else "; a cell before it ended early"
+        which = ", because a cell ended early" if is_cause else "; another cell ended early"
         super().__init__(f"`{name}` is not defined{which} ({how})")
-        self.cell = cell
+        self.cell, self.is_cause = cell, is_cause
 
 
 def identity(probe: dict[str, Any]) -> dict[str, Any]:
@@ -52,11 +56,12 @@ class Collector:
         time_limit: Callable[[float], AbstractContextManager[None]],
         timeout: type[BaseException],
         locate: Callable[[str, int], int],
+        is_students: Callable[[str], bool],
         unfinished: list[dict[str, Any]],
     ) -> None:
-        """`unfinished` are the cells that did not run to their end, with source, status and message."""
+        """`unfinished` are the cells that did not run to their end, with source, status, message and line."""
         self.namespace, self.send, self.time_limit, self.timeout = namespace, send, time_limit, timeout
-        self.locate, self.unfinished = locate, unfinished
+        self.locate, self.is_students, self.unfinished = locate, is_students, unfinished
         self.gather = {
             "answer": self.gather_answer,
             "call": self.gather_call,
@@ -67,6 +72,7 @@ class Collector:
     def collect(self, probe: dict[str, Any], seconds: float) -> None:
         """Gather one probe's evidence and send it, or what stood in the way."""
         seed_everything()
+        torch.set_default_dtype(torch.float32)  # what a cell set holds for what the graders give, too
         try:
             with self.time_limit(seconds):
                 header, payload = self.gather[probe["kind"]](probe)
@@ -76,24 +82,27 @@ class Collector:
 
     def find(self, name: str) -> Any:
         if name not in self.namespace:
-            broken = [c for c in self.unfinished if not c["message"].startswith("NotImplementedError")]
-            for cell in sorted(broken, key=lambda c: name not in c["source"]):
-                raise Unfinished(name, cell)
+            if cell := first_cause(name, self.unfinished):
+                raise Unfinished(name, cell, is_cause=True)
+            for cell in self.unfinished:
+                if cell.get("cause") != "leftover":
+                    raise Unfinished(name, cell, is_cause=False)
             raise Missing(f"`{name}` is not defined")
         return self.namespace[name]
 
     def describe(self, error: BaseException) -> dict[str, Any]:
         """A problem record: status, exception type, message, the student's line where the traceback has one, and what
         `forward` raised where it was that which failed."""
-        line = error.line if isinstance(error, ExportProblem) else 0
-        for frame in traceback.extract_tb(error.__traceback__):
-            line = self.locate(frame.filename, frame.lineno or 0) or line
+        line = line_of(error, self.locate) or (error.line if isinstance(error, ExportProblem) else 0)
+        cause = cause_of(error, self.is_students)
         text = _text(error)
         memory = isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text
         if isinstance(error, Missing):
             status = "FAILED"
         elif isinstance(error, Unfinished):
-            status, line = error.cell["status"], self.locate(f"<cell {error.cell['index']}>", 1)
+            status = error.cell["status"]
+            line = error.cell.get("line") or self.locate(f"<cell {error.cell['index']}>", 1)
+            cause = {key: error.cell[key] for key in ("cause", "detail") if key in error.cell and error.is_cause}
         elif isinstance(error, self.timeout):
             status = "TIMEOUT"
         elif isinstance(error, ExportProblem) and error.kind == "unsupported":
@@ -102,7 +111,7 @@ class Collector:
             status = "OUT_OF_MEMORY" if memory else "ERROR"
         kind = UNFINISHED if isinstance(error, Unfinished) else name_of(type(error))
         raised = name_of(error.raised) if isinstance(error, ExportProblem) and error.raised else ""
-        return {"status": status, "type": kind, "message": text, "line": line, "raised": raised}
+        return {"status": status, "type": kind, "message": text, "line": line, "raised": raised, **cause}
 
     def gather_answer(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         return {"value": encode_value(self.find(probe["name"]))}, b""
@@ -124,11 +133,12 @@ class Collector:
         if not issubclass(type(module), torch.nn.Module):  # isinstance asks the object, which may lie
             found = type(module).__name__
             raise TypeError(f"`{probe['name']}` must build a torch.nn.Module, it gave {found}")
-        pool, graphs = TensorPool(), []
+        pool, graphs, adapted = TensorPool(), [], ""
         for position, wanted in enumerate(probe["exports"]):
             example = torch.randn(EXAMPLE_BATCH, probe["channels"], wanted["size"], wanted["size"])
             if position == 0:
                 materialise(module, example)
+                adapted = fit_to(module, example)
             try:
                 graph = export_graph(module, example, training=wanted["training"], pool=pool, locate=self.locate)
                 graphs.append({"graph": graph})
@@ -136,7 +146,7 @@ class Collector:
                 raise
             except Exception as error:
                 graphs.append({"problem": self.describe(error)})
-        return {"graphs": graphs}, save_tensors(pool.tensors)
+        return {"graphs": graphs, "adapted": adapted}, save_tensors(pool.tensors)
 
     def gather_sample(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """A transform applied to one image several times: as a PIL image, or as a uint8 (3, H, W) tensor."""
@@ -158,6 +168,20 @@ class Collector:
         described = [describe_output(output) for output in outputs]
         arrays = {f"s{i}": array for i, (_, array) in enumerate(described) if array is not None}
         return {"form": form, "outputs": [kind for kind, _ in described]}, save_arrays(arrays)
+
+
+def first_cause(name: str, unfinished: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The cell to blame for a missing name: the one that ended early and speaks of it; where that one missed a name
+    itself, the cell that should have given it, and so on."""
+    found, left, wanted = None, list(unfinished), name
+    while cell := next((c for c in left if re.search(rf"\b{re.escape(wanted)}\b", c["source"])), None):
+        found = cell
+        left = left[: left.index(cell)]
+        missed = re.match(r"NameError: name '(\w+)' is not defined", cell["message"])
+        if missed is None:
+            break
+        wanted = missed[1]
+    return found
 
 
 def name_of(kind: type[BaseException]) -> str:
@@ -187,6 +211,25 @@ def materialise(module: torch.nn.Module, example: torch.Tensor) -> None:
         training = module.training
         with torch.no_grad():
             module.eval()(example)
+        module.train(training)
+
+
+def fit_to(module: torch.nn.Module, example: torch.Tensor) -> str:
+    """Make a module of double or half precision take float32 images, where it does not by itself; its own dtype, or ""
+    where nothing was changed."""
+    own = {tensor.dtype for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()}
+    others = own - {torch.float32}
+    if not others:
+        return ""
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(example)
+        return ""
+    except Exception:  # whatever it is about: the export tells it, if the change does not help
+        module.float()
+        return str(min(others, key=str)).removeprefix("torch.")
+    finally:
         module.train(training)
 
 

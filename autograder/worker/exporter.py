@@ -97,6 +97,7 @@ _REWRITES = {
 }
 # Checks that torch.export adds by itself; they compute nothing.
 _ASSERTIONS = re.compile(r"aten\._assert_\w+\.\w+|aten\.sym_constrain_range\w*\.default|_assert\w*")
+_READS_VALUES = ("aten.item.default", "aten._local_scalar_dense.default")
 _DTYPES = frozenset(
     f"torch.{name}"
     for name in ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
@@ -109,14 +110,24 @@ class ExportProblem(Exception):
 
     `kind` is "error" where the module's own code is wrong (its `forward` raises, or does not return one tensor) and
     "unsupported" where the code may be right but the graph cannot hold it. `line` is encoded as in the graph, 0 where
-    unknown; `raised` is what `forward` raised, if it did.
+    unknown; `raised` is what `forward` raised, if it did. `cause` is "values", "data" or "random" where forward cannot
+    be traced because it looks at a tensor's values, takes its `.data`, or draws from Python's or NumPy's random.
     """
 
-    def __init__(self, kind: str, message: str, line: int = 0, raised: type[BaseException] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        line: int = 0,
+        *,
+        raised: type[BaseException] | None = None,
+        cause: str = "",
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.line = line
         self.raised = raised
+        self.cause = cause
 
 
 class TensorPool:
@@ -184,6 +195,7 @@ def export_graph(
                 "forward draws from Python's or NumPy's random while it trains, and a graph would keep that one draw: "
                 "a branch that is left out by chance would be missing from it. Hint: draw with torch, e.g. multiply "
                 "the branch by torch.empty(x.size(0), 1, 1, 1).bernoulli_(keep)",
+                cause="random",
             )
         return _Encoder(module, program, example, training, pool, locate).encode()
     finally:
@@ -251,22 +263,24 @@ def _trace(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]
         return torch.export.export(module, (example,), strict=False)
     except Exception as error:
         line = _line_of_text(str(error), locate) or _line_of_exception(error, locate)
-        reason = _reason(error)
+        reason, cause = _reason(error)
         raise ExportProblem(
             "unsupported",
             f"forward runs, but torch.export cannot turn it into a graph: {reason} "
             "Hint: decisions on tensor values (if x.max() > 1, .item(), .numpy(), .data) cannot be part of a graph.",
             line,
+            cause=cause,
         ) from error
 
 
-def _reason(error: Exception) -> str:
-    """The first line of what torch says, or plain words for what it says in riddles."""
-    if "We found a fake tensor in the exported program constant's list" in str(error):
-        return "it uses a tensor's .data, which leaves the graph (.detach() stays in it)."
-    if "Could not guard on data-dependent expression" in str(error):
-        return "what it does next depends on the values of a tensor."
-    return next((text for text in str(error).splitlines() if text.strip()), type(error).__name__)[:300]
+def _reason(error: Exception) -> tuple[str, str]:
+    """The first line of what torch says, or plain words and a cause for what it says in riddles."""
+    text = str(error)
+    if "We found a fake tensor in the exported program constant's list" in text:
+        return "it uses a tensor's .data, which leaves the graph (.detach() stays in it).", "data"
+    if re.search(r"data-dependent|Could not extract specialized|unsupported format string|\.numpy\(\) is not", text):
+        return "what it does next depends on the values of a tensor.", "values"
+    return next((line for line in text.splitlines() if line.strip()), type(error).__name__)[:300], ""
 
 
 def _batch_of(program: Any) -> int | str:
@@ -288,7 +302,7 @@ def _problem_when_run(module: nn.Module, example: Tensor, locate: Callable[[str,
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:300]
         message = f"forward raises {type(error).__name__} for an input {tuple(example.shape)}: {reason}"
-        return ExportProblem("error", message, _line_of_exception(error, locate), type(error))
+        return ExportProblem("error", message, _line_of_exception(error, locate), raised=type(error))
     finally:
         with torch.no_grad():
             for buffer, value in buffers:
@@ -434,9 +448,9 @@ class _Encoder:
             problem.line = line
             self.problems[index], encoded = problem, []
         if name not in SUPPORTED_OPERATIONS:
-            self.problems[index] = ExportProblem(
-                "unsupported", f"the model uses the operation {name[:80]}, which a model graph cannot hold", line
-            )
+            cause = "values" if name in _READS_VALUES else ""
+            message = f"the model uses the operation {name[:80]}, which a model graph cannot hold"
+            self.problems[index] = ExportProblem("unsupported", message, line, cause=cause)
         schema = getattr(target, "_schema", None)
         if schema is not None and schema.is_mutable:
             self.mutating.add(index)
