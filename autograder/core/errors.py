@@ -4,7 +4,12 @@ from __future__ import annotations
 
 
 class AutograderError(Exception):
-    """Something that a person can put right. The message says what was expected, what was found, and the remedy."""
+    """Something that a person can put right: the `problem` says what was expected and what was found, the `remedy` what
+    to do. The message is both; where the problem already says what to do, there is no remedy apart."""
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem} {remedy}" if remedy else problem)
+        self.problem, self.remedy = problem, remedy
 
 
 class SetupError(AutograderError):

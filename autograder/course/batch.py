@@ -121,12 +121,12 @@ def grade_batch(
     outcomes = []
     with _alone(course), logged(course) as errors:
         upkeep.enter_dates(course.db_url, course.root, grader.assignment_name, grader.assignment.due_at)
-        marks = read_marks(course.db_url, grader.assignment_name)
+        run = _Run(course, grader, read_marks(course.db_url, grader.assignment_name), errors, force)
         for student, folder in in_order(course.root, grader.assignment_name, submissions).items():
             on_start(student)
             errors.clear()
             try:
-                outcome = _grade_one(course, grader, student, folder, marks, errors, force)
+                outcome = _grade_one(run, student, folder)
             except OF_THE_COURSE:
                 raise  # whosever submission it came up with
             except Exception as error:
@@ -161,30 +161,40 @@ def _alone(course: NbCourse) -> Iterator[None]:
         yield
 
 
-def _grade_one(
-    course: NbCourse, grader: Grader, student: str, folder: Path, marks: Marks, errors: list[str], force: bool
-) -> SubmissionOutcome:
+@dataclass(frozen=True)
+class _Run:
+    """What all submissions of a batch share: the course, its grader, the marks that the gradebook held when it began,
+    nbgrader's errors about the present submission, and whether everything is graded again."""
+
+    course: NbCourse
+    grader: Grader
+    marks: Marks
+    errors: list[str]
+    force: bool
+
+
+def _grade_one(run: _Run, student: str, folder: Path) -> SubmissionOutcome:
+    course, grader, name = run.course, run.grader, run.grader.assignment_name
     problem, remarks = _look_over(grader, student, folder)
     if problem:
         return SubmissionOutcome(student, BatchState.EMPTY, problem=problem, remarks=remarks)
-    settle(grader.root, course.db_url, grader.assignment_name, student)
-    autograded = Path(course.folder("autograded", student, grader.assignment_name))
-    kept = None if force else standing_report(grader, student, folder, autograded, marks.get(student, ()))
+    settle(grader.root, course.db_url, name, student)
+    autograded = Path(course.folder("autograded", student, name))
+    kept = None if run.force else standing_report(grader, student, folder, autograded, run.marks.get(student, ()))
     if kept is not None:
         return SubmissionOutcome(student, BatchState.UNCHANGED, kept, remarks=remarks)
-    place = report_path(grader.root, grader.assignment_name, student)
-    before, last = _stamp(place), load_report(grader.root, grader.assignment_name, student)
-    changes = changes_of(grader.root, grader.assignment_name, student)
+    place = report_path(grader.root, name, student)
+    before, last = _stamp(place), load_report(grader.root, name, student)
+    changes = changes_of(grader.root, name, student)
     failed = not _autograde(course, grader, student)
-    report = load_report(grader.root, grader.assignment_name, student) if _stamp(place) != before else None
+    report = load_report(grader.root, name, student) if _stamp(place) != before else None
     if not failed and report is not None:
-        latest = changes_of(grader.root, grader.assignment_name, student)[-1:]
+        latest = changes_of(grader.root, name, student)[-1:]
         change = latest[0] if latest and latest != changes[-1:] else None
-        return SubmissionOutcome(
-            student, BatchState.GRADED, report, remarks=(*remarks, *decided(report, last)), change=change
-        )
+        remarks = (*remarks, *decided(report, last))
+        return SubmissionOutcome(student, BatchState.GRADED, report, remarks=remarks, change=change)
     if report is None or not report.is_internal:
-        report = _record_fault(course, grader, student, _explain(errors), last)
+        report = _record_fault(course, grader, student, _explain(run.errors), last)
     return SubmissionOutcome(student, BatchState.FAULT, report, _fault_in(report), remarks)
 
 

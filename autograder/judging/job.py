@@ -142,29 +142,33 @@ def wants_gpu(device: str) -> bool:
     return device in ("auto", "cuda") and Path("/dev/nvidia0").exists()
 
 
-def setup_record(
-    root: Path,
-    assignment: str,
-    device: str,
-    isolation: Isolation,
-    source: datasets.Source,
-    secret: bytes,
-    changes: Changes,
-) -> dict[str, Any]:
-    """The first line for a grading process: all that is known before the notebooks have run."""
-    return {
-        "root": str(root),
-        "assignment": assignment,
-        "device": device,
-        "isolation": asdict(isolation),
-        "source": {"form": source.form, "path": str(source.path) if source.path else None},
-        "secret": secret.hex(),
-        "changes": changes.record(),
-    }
+@dataclass(frozen=True)
+class JobSetup:
+    """All that a grading process can be told before the notebooks have run."""
+
+    root: Path
+    assignment: str
+    device: str
+    isolation: Isolation
+    source: datasets.Source
+    secret: bytes
+    changes: Changes
+
+    def record(self) -> dict[str, Any]:
+        """The first line for a grading process."""
+        return {
+            "root": str(self.root),
+            "assignment": self.assignment,
+            "device": self.device,
+            "isolation": asdict(self.isolation),
+            "source": {"form": self.source.form, "path": str(self.source.path) if self.source.path else None},
+            "secret": self.secret.hex(),
+            "changes": self.changes.record(),
+        }
 
 
 def read_job(record: Mapping[str, Any]) -> Job:
-    """The job that `setup_record` described, without work yet. Raises ConfigError."""
+    """The job that a `JobSetup` describes, without work yet. Raises ConfigError."""
     root, changes = Path(record["root"]), Changes.from_record(record["changes"])
     course = replace(load_changed(root, record["assignment"], changes), device=record["device"])
     path = record["source"]["path"]

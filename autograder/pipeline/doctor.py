@@ -190,8 +190,7 @@ def check_data(course: Course | None, root: Path) -> Finding:
         source = datasets.find_source(allow_offline=False, folder=root / "data")
         return Finding("test set", Health.OK, f"{datasets.load(source, 'test').identity}: {source}")
     except datasets.DataError as error:
-        problem, _, remedy = str(error).partition("Set CIFAR10_ROOT")
-        return Finding("test set", Health.MISSING, problem.strip(), f"Set CIFAR10_ROOT{remedy}" if remedy else "")
+        return Finding("test set", Health.MISSING, error.problem, error.remedy)
 
 
 def check_holdouts(course: Course | None, root: Path) -> Iterator[Finding]:

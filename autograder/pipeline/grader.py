@@ -20,7 +20,7 @@ from autograder.handin.submission import (
 from autograder.jail import Isolation, find_isolation
 from autograder.judging import datasets
 from autograder.judging.holdout import check_holdout, places_of
-from autograder.judging.job import setup_record
+from autograder.judging.job import JobSetup
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.identity import engine_digest
 from autograder.pipeline.plan import plan_probes
@@ -82,8 +82,8 @@ class Grader:
     @property
     def setup(self) -> dict[str, Any]:
         """What a grading process is told first."""
-        course = (self.root, self.assignment_name, self.course.device)
-        return setup_record(*course, self.isolation, self.source, self.secret, self.changes)
+        place, device = (self.root, self.assignment_name), self.course.device
+        return JobSetup(*place, device, self.isolation, self.source, self.secret, self.changes).record()
 
 
 @lru_cache

@@ -91,9 +91,9 @@ def _decode_batches(folder: Path, split: Split) -> Decoded:
             )
         except subprocess.CalledProcessError as error:
             reason = _last_line(error.stderr) or f"exit status {error.returncode}"
-            raise DataError(f"CIFAR-10's files cannot be read: {reason}. Unpack the archive again.") from error
+            raise DataError(f"CIFAR-10's files cannot be read: {reason}.", "Unpack the archive again.") from error
         except subprocess.TimeoutExpired as error:
-            raise DataError(f"{folder}: not read within {_DECODE_SECONDS} s. Unpack the archive again.") from error
+            raise DataError(f"{folder}: not read within {_DECODE_SECONDS} s.", "Unpack the archive again.") from error
         images = np.load(Path(output, "images.npy"), allow_pickle=False)
         labels = np.load(Path(output, "labels.npy"), allow_pickle=False)
     return Decoded("CIFAR-10", images, labels)
@@ -149,4 +149,4 @@ def _decode_image(content: bytes, name: str) -> Images:
         raise
     # Pillow raises OSError for a file it does not know or that ends early; a broken PNG shows as any of the others.
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} is not a readable image: {error}. Copy or unpack the data set again.") from error
+        raise DataError(f"{name} is not a readable image: {error}.", "Copy or unpack the data set again.") from error

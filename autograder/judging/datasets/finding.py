@@ -38,16 +38,16 @@ def find_source(*, allow_offline: bool, configured: str | None = None, folder: P
         source = _recognise(folder)
         found = _what_is_at(folder)
     except OSError as error:
-        raise DataError(f"{folder}, where CIFAR-10 is looked for, cannot be read: {error}. {_WHAT_TO_DO}") from error
+        raise DataError(f"{folder}, where CIFAR-10 is looked for, cannot be read: {error}.", _WHAT_TO_DO) from error
     if source is not None:
         return source
     if configured:
-        raise DataError(f"CIFAR10_ROOT is set to {configured}, but no CIFAR-10 is there: {found}. {_WHAT_TO_DO}")
+        raise DataError(f"CIFAR10_ROOT is set to {configured}, but no CIFAR-10 is there: {found}.", _WHAT_TO_DO)
     if allow_offline:
         return Source("offline")
     raise DataError(
-        f"No CIFAR-10 found: CIFAR10_ROOT is not set, and none is in {folder.absolute()}: {found}. {_WHAT_TO_DO} "
-        "Grading never uses the built-in offline set instead."
+        f"No CIFAR-10 found: CIFAR10_ROOT is not set, and none is in {folder.absolute()}: {found}.",
+        f"{_WHAT_TO_DO} Grading never uses the built-in offline set instead.",
     )
 
 
@@ -79,7 +79,9 @@ def _recognise(path: Path) -> Source | None:
         if "cifar" in entry.name.lower() and entry.suffix.lower() == ".zip" and _is_image_zip(entry)
     ]
     if len(found) > 1:
-        raise DataError(f"{path} holds more than one data set: {', '.join(map(str, found))}. Set CIFAR10_ROOT to one.")
+        raise DataError(
+            f"{path} holds more than one data set: {', '.join(map(str, found))}.", "Set CIFAR10_ROOT to one."
+        )
     return found[0] if found else None
 
 

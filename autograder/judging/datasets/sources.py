@@ -75,7 +75,7 @@ def batch_files(folder: Path, split: Split) -> list[Path]:
     paths = [folder / name for name in BATCH_NAMES[split]]
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
-        raise DataError(f"{folder}: the {split} set needs {', '.join(missing)}. Unpack the archive again.")
+        raise DataError(f"{folder}: the {split} set needs {', '.join(missing)}.", "Unpack the archive again.")
     return paths
 
 
@@ -95,9 +95,9 @@ def files_of_zip(archive: zipfile.ZipFile, path: Path, split: Split) -> list[Ima
     chosen = [(info, match) for info, match in entries if match and match["split"] == split]
     roots = sorted({match["root"] or "." for _, match in chosen})
     if len(roots) > 1:
-        raise DataError(f"{path} holds more than one data set: {', '.join(roots)}. Keep one of them.")
+        raise DataError(f"{path} holds more than one data set: {', '.join(roots)}.", "Keep one of them.")
     if any(info.flag_bits & 1 for info, _ in chosen):
-        raise DataError(f"{path} is encrypted. Unpack it and set CIFAR10_ROOT to the folder.")
+        raise DataError(f"{path} is encrypted.", "Unpack it and set CIFAR10_ROOT to the folder.")
     return [ImageFile(info.filename, match["class_name"], info.file_size) for info, match in chosen]
 
 
@@ -112,7 +112,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
                 raise DataError(f"{path} has {len(archive.infolist()):,} entries, at most {MAX_ENTRIES:,} are read.")
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise DataError(f"{path} is a truncated or corrupt zip: {error}. Copy or download it again.") from error
+        raise DataError(f"{path} is a truncated or corrupt zip: {error}.", "Copy or download it again.") from error
 
 
 def interleave(files: Iterable[ImageFile], classes: Sequence[str]) -> list[ImageFile]:
