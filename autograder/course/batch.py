@@ -121,7 +121,7 @@ def grade_batch(
     outcomes = []
     with _alone(course), logged(course) as errors:
         upkeep.enter_dates(course.db_url, course.root, grader.assignment_name, grader.assignment.due_at)
-        run = _Run(course, grader, read_marks(course.db_url, grader.assignment_name), errors, force)
+        run = _BatchRun(course, grader, read_marks(course.db_url, grader.assignment_name), errors, force)
         for student, folder in in_order(course.root, grader.assignment_name, submissions).items():
             on_start(student)
             errors.clear()
@@ -162,7 +162,7 @@ def _alone(course: NbCourse) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _BatchRun:
     """What all submissions of a batch share: the course, its grader, the marks that the gradebook held when it began,
     nbgrader's errors about the present submission, and whether everything is graded again."""
 
@@ -173,7 +173,7 @@ class _Run:
     force: bool
 
 
-def _grade_one(run: _Run, student: str, folder: Path) -> SubmissionOutcome:
+def _grade_one(run: _BatchRun, student: str, folder: Path) -> SubmissionOutcome:
     course, grader, name = run.course, run.grader, run.grader.assignment_name
     problem, remarks = _look_over(grader, student, folder)
     if problem:
