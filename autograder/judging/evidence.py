@@ -99,12 +99,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Samples:
-    """All outputs of a transform for one probe image (H, W, 3) uint8; `form` is how it was given: PIL or tensor."""
+    """All outputs of a transform for one probe image (H, W, 3) uint8; `form` is how it was given: PIL or tensor.
+
+    `stand_in`: other data than the student's stood in for a data set when the notebook ran.
+    """
 
     outputs: Sequence[Sample]
     image: Array
     form: str = "PIL"
     problem: Problem | None = None
+    stand_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -380,4 +384,5 @@ def _decode_samples(probe: Mapping[str, Any], frame: Frame | None, problem: Prob
         if array is not None and (array.dtype != np.float32 or array.shape != shape):
             raise BadRecord("an output's values do not have its shape")
         outputs.append(Sample(clean_text(record.get("type")), clean_text(record.get("dtype")), shape, array))
-    return Samples(outputs, image, "tensor" if frame.header.get("form") == "tensor" else "PIL")
+    form = "tensor" if frame.header.get("form") == "tensor" else "PIL"
+    return Samples(outputs, image, form, stand_in=frame.header.get("stand_in") is True)

@@ -20,6 +20,12 @@ from autograder.judging.check_language import CheckContext
 from autograder.judging.evidence import Evidence, Problem, decode_evidence
 from autograder.judging.holdout import holdout_place, read_holdout
 
+STAND_IN = (
+    "a few images stood in for the training images that the notebook loads: in each channel they have the same mean "
+    "and standard deviation. Other numbers that your transforms take from the data differ from those that you trained "
+    "with: write such numbers down"
+)
+
 
 @dataclass(frozen=True)
 class NotebookWork:
@@ -183,12 +189,13 @@ def read_job(record: Mapping[str, Any]) -> Job:
 
 
 def adapted_notes(evidence: Evidence) -> list[str]:
-    """What was changed about modules so that they take the graders' images."""
+    """What is other here than on the student's machine: a module's dtype, and the data that were loaded."""
     found = {(name, build.adapted) for name, builds in evidence.modules.items() for build in builds if build.adapted}
-    return [
-        f"`{name}` computes in {dtype}: it was changed to float32, in which images come"
-        for name, dtype in sorted(found)
-    ]
+    told = "it was changed to float32, as images come in"
+    notes = [f"`{name}` computes in {dtype}: {told}" for name, dtype in sorted(found)]
+    if any(samples.stand_in for own in evidence.samples.values() for samples in own.values()):
+        notes.append(STAND_IN)
+    return notes
 
 
 def work_record(work: Work) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import inspect
+import os
 import random
 import re
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from autograder.worker.exporter import ExportProblem, TensorPool, export_graph
 
 EXAMPLE_BATCH = 4
 UNFINISHED = "Unfinished"
+STAND_IN = "AUTOGRADER_STAND_IN"  # a course's kit sets it to 1 where it gave other data than on a student's machine
 IDENTITY = ("kind", "name", "group", "index")
 
 
@@ -167,7 +169,8 @@ class Collector:
             outputs.append(transform(image))
         described = [describe_output(output) for output in outputs]
         arrays = {f"s{i}": array for i, (_, array) in enumerate(described) if array is not None}
-        return {"form": form, "outputs": [kind for kind, _ in described]}, save_arrays(arrays)
+        stand_in = os.environ.get(STAND_IN) == "1"
+        return {"form": form, "outputs": [kind for kind, _ in described], "stand_in": stand_in}, save_arrays(arrays)
 
 
 def first_cause(name: str, unfinished: list[dict[str, Any]]) -> dict[str, Any] | None:
