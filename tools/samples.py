@@ -150,6 +150,9 @@ def change_notebook(
         if grade_id in sample.get("tag_cells", {}):
             cell["metadata"]["tags"] = sample["tag_cells"][grade_id]
         kept += rearrange(cell, released, grade_id, sample)
+    if name in sample.get("above_imports", {}):
+        first = next(cell for cell in kept if cell["cell_type"] == "code")
+        first["source"] = sample["above_imports"][name] + "".join(first["source"])
     for grade_id, position in sample.get("move_cells", {}).items():
         places = [i for i, c in enumerate(kept) if c["metadata"].get("nbgrader", {}).get("grade_id") == grade_id]
         for place in places:
