@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import io
@@ -12,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +27,10 @@ from torchvision import transforms as v1
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from autograder.core.config import load_course
+from autograder.graphs.operations import OPERATIONS
 from tools import embed_in_kit
+from tools.samples import ASSIGNMENT, ROOT
 
 KIT = embed_in_kit.KIT
 NOTEBOOKS = KIT.parent
@@ -114,13 +119,15 @@ def test_outdated_copy_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert changed.read_text() == KIT.read_text()
 
 
-def test_kit_needs_only_what_students_have() -> None:
+def test_kit_needs_only_what_students_have(kit: ModuleType) -> None:
     imported = set()
-    for node in ast.walk(ast.parse(KIT.read_text())):
+    programs = [KIT.read_text(), *kit._GRADERS.values()]
+    for node in (node for text in programs for node in ast.walk(ast.parse(text))):
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").split(".")[0])
+    imported -= {"_kit", *kit._GRADERS}
     allowed = {"torch", "torchvision", "safetensors", "matplotlib", "tqdm", "numpy", "PIL"}
     assert imported - set(sys.stdlib_module_names) <= allowed
 
@@ -551,17 +558,17 @@ class StandardConv(nn.Conv2d):
     [
         ("output-size-worked", {"answer_output_size": 31.5, "answer_same_padding": 4}, "The output size for 64x64"),
         ("output-size-worked", {"answer_output_size": 32, "answer_same_padding": 2}, "The padding that keeps the size"),
-        ("output-size-function", {"conv_output_size": floats}, "The result is an int"),
-        ("output-size-function", {"conv_output_size": no_dilation}, "A dilated kernel agrees"),
-        ("modern-cnn-architecture", {"ModernCNN": FlattenNet}, "64x64 images fit too"),
-        ("modern-cnn-architecture", {"ModernCNN": SoftmaxNet}, "Raw logits"),
-        ("modern-cnn-architecture", {"ModernCNN": HiddenLayers}, "Every weight receives gradient"),
+        ("output-size-function", {"conv_output_size": floats}, "With a stride; the result is rounded down, and an int"),
+        ("output-size-function", {"conv_output_size": no_dilation}, "With dilation"),
+        ("modern-cnn-architecture", {"ModernCNN": FlattenNet}, "64×64 images work"),
+        ("modern-cnn-architecture", {"ModernCNN": SoftmaxNet}, "Gives raw logits"),
+        ("modern-cnn-architecture", {"ModernCNN": HiddenLayers}, "Every convolution and linear weight is registered"),
         ("modern-cnn-architecture", {"ModernCNN": DecidesOnValues}, "The grader can read the network"),
-        ("deeper-cnn-tests", {"DeeperCNN": TinyNet}, "Convolutions with 32, 64, 128 and 256"),
-        ("depthwise-separable-tests", {"DepthwiseSeparableConv": StandardConv}, "One k x k filter per input channel"),
+        ("deeper-cnn-tests", {"DeeperCNN": TinyNet}, "Four blocks, which end with 32, 64, 128 and 256"),
+        ("depthwise-separable-tests", {"DepthwiseSeparableConv": StandardConv}, "The first convolution is depthwise"),
         ("depthwise-count", {"answer_standard_weights": 73_856}, "The weights of the standard convolution"),
-        ("modern-cnn-augmentation", {"train_transform": TO_FLOAT}, "train_transform gives float (3, 32, 32) and"),
-        ("modern-cnn-augmentation", {"test_transform": v1.ToTensor()}, "Both normalise alike"),
+        ("modern-cnn-augmentation", {"train_transform": TO_FLOAT}, "`train_transform` varies an image"),
+        ("modern-cnn-augmentation", {"test_transform": v1.ToTensor()}, "Both transforms normalise alike"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -570,6 +577,75 @@ def test_wrong_answer_fails_the_intended_check(kit: ModuleType, cell: str, names
     right = {"answer_separable_weights": 8_768, "train_transform": flip, "test_transform": TO_FLOAT}
     failed = failed_titles(kit, cell, {**right, **names})
     assert any(name.startswith(title) for name in failed), failed
+
+
+class WithBlocks(nn.Module):
+    def __init__(self, num_classes: int = 10, block: Any = None) -> None:
+        super().__init__()
+        widths = (3, 32, 64, 128, 256)
+        self.blocks = nn.Sequential(*(block(*pair) for pair in pairwise(widths)))
+        self.dropout = nn.Dropout(0.5)
+        self.classifier = nn.Linear(256, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.dropout(self.blocks(x).mean((2, 3))))
+
+
+def block_of_layers(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2))
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        functools.partial(WithBlocks, block=block_of_layers),
+        lambda num_classes=10: WithBlocks(num_classes, block_of_layers),
+        lambda classes=10: WithBlocks(classes, block_of_layers),
+    ],
+    ids=["partial", "lambda", "another parameter's name"],
+)
+def test_whatever_builds_the_network_will_do(kit: ModuleType, factory: Any) -> None:
+    assert failed_titles(kit, "deeper-cnn-tests", {"DeeperCNN": factory}) == []
+
+
+def test_a_wrong_number_that_looks_sensible_is_plausible_and_no_more(kit: ModuleType, capsys: Any) -> None:
+    kit.check("output-size-worked", answer_output_size=31, answer_same_padding=3.0)
+    out = capsys.readouterr().out
+    assert "ok" not in out.split()
+    assert out.count("  plausible  ") == 2
+    assert "not looked at here: whether the numbers are right" in out
+
+
+def test_what_is_hidden_is_named(kit: ModuleType) -> None:
+    assert kit.not_looked_at("deeper-cnn-tests") == ("“Each block halves height and width”; other numbers of classes")
+    hidden = [title for _, _, _, title, _, how in kit._CHECKS if how == "hidden"]
+    assert len(hidden) == 3
+    assert not any("C_out" in title for title in hidden), "the ratio is what students are asked to derive"
+
+
+def test_checks_leave_the_random_generators_as_they_were(kit: ModuleType) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    kit.run_checks("depthwise-separable-tests", solution("03_depthwise_separable.ipynb"))
+    assert torch.equal(torch.rand(3), before[0])
+    assert np.array_equal(np.random.rand(3), before[1])
+
+
+def test_budgets_and_the_rule_are_those_of_the_configuration(kit: ModuleType) -> None:
+    modern = next(e for e in load_course(ROOT).assignment(ASSIGNMENT).exercises if e.notebook == "04_modern_cnn")
+    assert (modern.settings["most_parameters"], modern.settings["most_macs"]) == (kit.MAX_NUMBERS, kit.MAX_MACS)
+    assert modern.checkpoint.most_mib == kit.MAX_CHECKPOINT_MIB
+    rule = [modern.settings[f"accuracy_{name}"] for name in ("points", "zero", "full")]
+    assert rule == [kit.ACCURACY_POINTS, kit.ACCURACY_FROM, kit.ACCURACY_FULL]
+
+
+def test_the_table_of_operations_is_the_graders(kit: ModuleType) -> None:
+    assert kit._graders()["graphs_operations"].OPERATIONS.keys() == OPERATIONS.keys()
+    for name, operation in kit._graders()["graphs_operations"].OPERATIONS.items():
+        assert (operation.kinds, operation.returns) == (OPERATIONS[name].kinds, OPERATIONS[name].returns), name
 
 
 def test_error_in_student_code_is_shown_with_its_line(kit: ModuleType) -> None:
@@ -585,7 +661,7 @@ def test_check_takes_the_notebooks_own_names(kit: ModuleType, capsys: Any) -> No
     names = solution("01_output_size.ipynb")
     names["cnn_kit"] = kit
     exec("cnn_kit.check('output-size-function')", names)
-    assert capsys.readouterr().out.count("  ok  ") == 4
+    assert capsys.readouterr().out.count("  ok  ") == 6
 
 
 def test_unknown_cell_is_named(kit: ModuleType) -> None:
@@ -601,25 +677,40 @@ def test_accuracy_is_measured_on_validation_images(
     model = TinyNet()
     kit.save_checkpoint(model)
     _, accuracy = kit.evaluate(model, small.validation, TO_FLOAT)
-    fits, reached = kit.run_checks("modern-cnn-accuracy", {"ModernCNN": TinyNet, "test_transform": TO_FLOAT})
+    fits, _, reached = kit.run_checks("modern-cnn-accuracy", {"ModernCNN": TinyNet, "test_transform": TO_FLOAT})
     assert (fits.status, reached.status) == ("ok", "FAIL")
-    assert f"{accuracy:.1%} of 60 validation images: about 0.0 points" in reached.message
+    assert f"expected 75% for all points, found {accuracy:.1%} of 60 validation images: about 0.0" in reached.message
     assert "says nothing about CIFAR-10" in reached.message
-    fits, _ = kit.run_checks("modern-cnn-accuracy", {"ModernCNN": FlattenNet, "test_transform": TO_FLOAT})
+    fits, _, reached = kit.run_checks("modern-cnn-accuracy", {"ModernCNN": FlattenNet, "test_transform": TO_FLOAT})
     assert "does not fit ModernCNN" in fits.message
+    assert reached.status == "-"
+
+
+@pytest.mark.parametrize(("accuracy", "status", "said"), [
+    (0.749, "FAIL", "about 19.8 points"), (0.75, "plausible", "aim at 77%"), (0.77, "plausible", "about 20.0 points"),
+])  # fmt: skip
+def test_an_accuracy_at_the_threshold_is_not_called_safe(
+    kit: ModuleType, small: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, accuracy: float, status: str, said: str
+) -> None:
+    monkeypatch.setattr(kit, "load_cifar10", lambda: small)
+    monkeypatch.setattr(kit, "evaluate", lambda *_: (1.0, accuracy))
+    kit.save_checkpoint(TinyNet())
+    reached = kit.run_checks("modern-cnn-accuracy", {"ModernCNN": TinyNet, "test_transform": TO_FLOAT})[-1]
+    assert (reached.status, said in reached.message) == (status, True)
+    assert ("aim at 77%" in reached.message) == (accuracy == 0.75)
 
 
 # --- check and pack ---------------------------------------------------------------------------------------------
 
 
-def write_notebook(path: Path, cells: list[tuple[str, str]]) -> None:
-    """A notebook of code cells, each (grade_id or "", source)."""
+def write_notebook(path: Path, cells: list[tuple[str, str]], kind: str = "code") -> None:
+    """A notebook of cells of a kind, each (grade_id or "", source)."""
     path.write_text(
         json.dumps(
             {
                 "cells": [
                     {
-                        "cell_type": "code",
+                        "cell_type": kind,
                         "metadata": {"nbgrader": {"grade_id": grade_id}} if grade_id else {},
                         "source": source.splitlines(keepends=True),
                     }
@@ -650,11 +741,11 @@ def test_check_runs_a_notebook_and_names_what_is_missing(kit: ModuleType, folder
     )
     assert kit.main(["check", str(folder)]) == 1
     out = capsys.readouterr().out
-    assert "  open  output-size-worked        The answer is there" in out
-    assert "  ok    output-size-function      3x3 on 8x8" in out
-    assert "  FAIL  output-size-function      A dilated kernel agrees" in out
+    assert "  open       output-size-worked        The answer is there" in out
+    assert "  ok         output-size-function      With padding" in out
+    assert "  FAIL       output-size-function      With dilation" in out
     assert "cell 3: ZeroDivisionError: division by zero (line 1: 1 / 0); cell 7: SystemExit" in out
-    assert "note: 01_output_size.ipynb: cell 1: left out %matplotlib inline" in out
+    assert "note: 01_output_size.ipynb: cell 1: left out %matplotlib inline, which only Jupyter understands" in out
     assert "02_deeper_cnn.ipynb is missing" in out
     assert not (folder / "trained").exists()
 
@@ -671,11 +762,51 @@ def test_check_names_an_unreadable_notebook(kit: ModuleType, folder: Path) -> No
         kit._code_cells(folder / "01_output_size.ipynb")
 
 
-def test_magic_lines_are_blanked_and_text_that_looks_alike_stays(kit: ModuleType) -> None:
-    code, stripped = kit._without_magics("%time x = 1\nif x:\n    !ls\ny = 2")
-    assert code == "pass\nif x:\n    pass\ny = 2\n"
-    assert stripped == ["%time x = 1", "!ls"]
-    assert kit._without_magics('x = """\n% of all\n"""') == ('x = """\n% of all\n"""', [])
+@pytest.mark.parametrize(
+    ("cell", "code", "left_out"),
+    [
+        ("%time x = 1\nif x:\n    !ls\ny = 2", "x = 1\nif x:\n    pass\ny = 2\n", ["!ls"]),
+        ("nn.Conv2d?\n?nn.Conv2d\nx = 1\nx??", "pass\npass\nx = 1\npass\n", ["nn.Conv2d?", "?nn.Conv2d", "x??"]),
+        ("files = !ls \\\n    -l\ny = 1", "files = []\n\ny = 1\n", ["files = !ls \\"]),
+        ("%%time\nx = 1", "\nx = 1\n", []),
+        ("%%bash\nls -l", "\n\n", ["%%bash"]),
+        ("pip install seaborn\nx = 1", "pass\nx = 1\n", ["pip install seaborn"]),
+        ('x = """\n% of all\n!"""\nwhy = "really?"', 'x = """\n% of all\n!"""\nwhy = "really?"\n', []),
+        ("x = 5 %2\nx = (1 +", "x = 5 %2\nx = (1 +\n", []),
+    ],
+)
+def test_what_only_jupyter_understands_is_left_out_and_said(
+    kit: ModuleType, cell: str, code: str, left_out: list[str]
+) -> None:
+    assert kit.as_python(cell) == (code, left_out)
+
+
+def test_a_notebook_runs_with_help_shell_await_and_run(kit: ModuleType, folder: Path) -> None:
+    (folder / "helper.py").write_text("three = 3\n")
+    write_notebook(folder / "more.ipynb", [("", "four = three + 1")])
+    write_notebook(
+        folder / "02_deeper_cnn.ipynb",
+        [
+            ("", "from torch import nn\nnn.Conv2d?\n!ls\nget_ipython().run_line_magic('matplotlib', 'inline')"),
+            ("", "import asyncio\nasync def one():\n    await asyncio.sleep(0)\n    return 1\nx = await one()"),
+            ("", "%run helper.py\n%run more.ipynb\nassert (x, three, four) == (1, 3, 4)"),
+        ],
+    )
+    report = kit._run_in_clean_process(folder, "02_deeper_cnn.ipynb")
+    assert report["error"] == ""
+    assert report["notes"] == ["cell 1: left out nn.Conv2d?, !ls, which only Jupyter understands"]
+
+
+def test_check_looks_for_the_answer_in_words(kit: ModuleType, folder: Path) -> None:
+    path = folder / "03_depthwise_separable.ipynb"
+    for text, status, said in (
+        ("YOUR ANSWER HERE\n", "open", "nothing is written yet"),
+        ("", "open", "nothing is written yet"),
+        ("It is cheaper.", "plausible", "3 words, which a person will read"),
+    ):
+        write_notebook(path, [("depthwise-why", text)], kind="markdown")
+        (found,) = kit._written_answers(path)
+        assert (found.status, said in found.message) == (status, True)
 
 
 @pytest.fixture

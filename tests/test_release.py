@@ -70,7 +70,7 @@ def test_the_solutions_are_the_source_executed_without_an_error(name: str) -> No
 
 
 def test_the_kits_copies_of_engine_modules_are_current() -> None:
-    done = subprocess.run([sys.executable, "tools/embed_in_kit.py", "--check"], cwd=ROOT, check=False)
+    done = subprocess.run([sys.executable, "-m", "tools.embed_in_kit", "--check"], cwd=ROOT, check=False)
     assert done.returncode == 0, REMEDY
 
 

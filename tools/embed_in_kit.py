@@ -1,9 +1,9 @@
-"""Copy the modules that the student kit shares with the engine into the kit, or check that the copies are current.
+"""Copy what the student kit shares with the engine into the kit, or check that the copies are current.
 
-    python tools/embed_in_kit.py            rewrite the marked sections of source/cnn/cnn_kit.py
-    python tools/embed_in_kit.py --check    change nothing; exit code 1 where a copy is out of date
+    python -m tools.embed_in_kit            rewrite the marked sections of source/cnn/cnn_kit.py
+    python -m tools.embed_in_kit --check    change nothing; exit code 1 where a copy is out of date
 
-A student gets one file, and it must export a model and draw the offline set exactly as the engine does.
+A student gets one file, and it must export a model, draw the offline set and judge what is public as the engine does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import re
 import sys
 from pathlib import Path
 
+from tools import kit_checks
+
 ROOT = Path(__file__).resolve().parent.parent
 KIT = ROOT / "source" / "cnn" / "cnn_kit.py"
 
@@ -20,6 +22,7 @@ _SECTION = re.compile(
     r"^# >>> copied from (?P<source>\S+) by tools/embed_in_kit\.py; edit it there\n(?P<copy>.*?)^# <<< end of copy\n",
     re.MULTILINE | re.DOTALL,
 )
+GRADERS = "autograder/graders"  # the section of this source holds the public checks, with all that they need
 # Python wants this line at the top of a file, and the kit has it there.
 _FUTURE = "from __future__ import annotations\n"
 
@@ -27,14 +30,18 @@ _FUTURE = "from __future__ import annotations\n"
 def embed(kit_text: str, root: Path = ROOT) -> str:
     """The kit's text with each marked section replaced by the file that it names, taken below `root`.
 
-    Raises ValueError where there is no section, and FileNotFoundError where a section names a file that is not there.
+    That of the graders gets the public checks (tools/kit_checks.py). Raises ValueError where there is no section, and
+    FileNotFoundError where a section names a file that is not there.
     """
     if not _SECTION.search(kit_text):
         raise ValueError("no section marked `# >>> copied from ...` was found in the kit")
 
     def fill(match: re.Match[str]) -> str:
         source = match["source"]
-        text = (root / source).read_text(encoding="utf-8").replace(_FUTURE, "", 1).strip("\n")
+        if source == GRADERS:
+            text = kit_checks.section(root)
+        else:
+            text = (root / source).read_text(encoding="utf-8").replace(_FUTURE, "", 1).strip("\n")
         return f"# >>> copied from {source} by tools/embed_in_kit.py; edit it there\n{text}\n# <<< end of copy\n"
 
     return _SECTION.sub(fill, kit_text)
