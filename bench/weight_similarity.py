@@ -159,7 +159,7 @@ def train(kit: Any, data: Any, name: str, recipe: Recipe, start: State | None = 
         options["optimizer"] = torch.optim.Adam(model.parameters(), 1e-3)
     seed = recipe.seed if recipe.order is None else recipe.order
     with contextlib.redirect_stdout(io.StringIO()):
-        history = kit.train(model, data, recipe.transform, TEST, epochs=recipe.epochs, seed=seed, **options)
+        history = kit.train(model, data, recipe.transform, TEST, epochs=recipe.epochs, seed=seed, keep=False, **options)
     return Trained(name, initial, _state(model), history.validation_accuracy[-1])
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -56,7 +57,8 @@ def kit() -> Iterator[ModuleType]:
 
 @pytest.fixture(autouse=True)
 def _own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache of the test's own, and none of the environment that would change what the kit does."""
+    """A cache and a folder of the test's own, and none of the environment that would change what the kit does."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("CNN_KIT_DATA", "offline")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -220,7 +222,7 @@ def test_truncated_zip_and_broken_image_are_named(kit: ModuleType, zipped: Path,
         kit.load_cifar10(tree)
 
 
-def test_without_network_the_offline_set_is_taken_and_said(
+def test_without_network_the_offline_set_is_taken_on_request_only(
     kit: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     def no_network() -> None:
@@ -230,9 +232,21 @@ def test_without_network_the_offline_set_is_taken_and_said(
     monkeypatch.setattr(kit, "_download_cifar10", no_network)
     monkeypatch.setattr(kit, "TRAIN_IMAGES", 100)
     monkeypatch.setattr(kit, "TEST_IMAGES", 50)
-    data = kit.load_cifar10()
-    assert data.name == "built-in offline set"
+    with pytest.raises(kit.KitError, match=r"no route to host.*CIFAR10_ROOT.*CNN_KIT_DATA=offline takes drawn images"):
+        kit.load_cifar10()
+    assert kit.load_cifar10(allow_offline=True).name == "built-in offline set"
     assert "no route to host" in capsys.readouterr().out
+    monkeypatch.setenv("CNN_KIT_DATA", "offline")
+    assert kit.load_cifar10().name == "built-in offline set"
+
+
+@pytest.mark.parametrize(("name", "value"), [("CNN_KIT_DATA", "ofline"), ("CNN_KIT_QUICK", "yes")])
+def test_a_flag_that_means_nothing_is_an_error(
+    kit: ModuleType, small: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(kit.KitError, match=f"{name} is '{value}': expected '(offline|1)', or nothing"):
+        kit.load_cifar10() if name == "CNN_KIT_DATA" else kit.train(TinyNet(), small, TO_FLOAT, TO_FLOAT)
 
 
 def test_while_grading_nothing_is_downloaded(kit: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,14 +396,151 @@ def test_interrupt_keeps_what_was_learned(kit: ModuleType, small: Any, capsys: A
     assert "keeps what it has learned" in capsys.readouterr().out
 
 
+class Stop:
+    """A transform that interrupts training once it has seen some images."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, image: Any) -> torch.Tensor:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return TO_FLOAT(image)
+
+
+AUGMENTED = v2.Compose([v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()])
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["the kit's optimizer", "an optimizer of one's own"])
+def test_a_resumed_training_ends_as_if_it_had_never_stopped(
+    kit: ModuleType, small: Any, capsys: Any, own: bool, tmp_path: Path
+) -> None:
+    def run(transform: Any, **more: Any) -> tuple[nn.Module, Any]:
+        torch.manual_seed(4)
+        model = TinyNet()
+        if own:
+            more["optimizer"] = torch.optim.AdamW(model.parameters(), 1e-2)
+            more["scheduler"] = torch.optim.lr_scheduler.CosineAnnealingLR(more["optimizer"], 4)
+        return model, kit.train(model, small, transform, TO_FLOAT, epochs=4, batch_size=64, seed=4, **more)
+
+    whole, expected = run(lambda image: TO_FLOAT(AUGMENTED(image)), keep=False)
+    stop = Stop(after=540 * 2 + 100)
+    _, history = run(lambda image: stop(AUGMENTED(image)))
+    assert len(history.validation_accuracy) == 2
+    assert "resume=True) goes on after the last whole epoch" in capsys.readouterr().out
+    torch.rand(7)
+    resumed, history = run(lambda image: TO_FLOAT(AUGMENTED(image)), resume=True)
+    assert history.train_loss == expected.train_loss
+    assert history.validation_accuracy == expected.validation_accuracy
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert "Resumed after epoch 2 of 4" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "kit_training").iterdir()] == ["TinyNet-best.safetensors"]
+
+
+def test_only_what_was_kept_of_this_training_is_resumed(kit: ModuleType, small: Any, capsys: Any) -> None:
+    model = TinyNet()
+    kit.train(model, small, Stop(after=700), TO_FLOAT, epochs=3)
+    with pytest.raises(
+        kit.KitError, match=r"other settings \(epochs 3 then, 4 now; seed 0 then, 1 now\): take the same"
+    ):
+        kit.train(model, small, TO_FLOAT, TO_FLOAT, epochs=4, seed=1, resume=True)
+    with pytest.raises(kit.KitError, match=r"resume=True needs what was kept: leave out keep=False"):
+        kit.train(model, small, TO_FLOAT, TO_FLOAT, epochs=3, resume=True, keep=False)
+    state = Path("kit_training/TinyNet-state.pt")
+    whole = state.read_bytes()
+    state.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(kit.KitError, match=r"TinyNet-state.pt cannot be read .*: delete it"):
+        kit.train(model, small, TO_FLOAT, TO_FLOAT, epochs=3, resume=True)
+    state.write_bytes(whole)
+    wide = type("TinyNet", (HiddenLayers,), {})()
+    with pytest.raises(kit.KitError, match=r"of another network or optimizer"):
+        kit.train(wide, small, TO_FLOAT, TO_FLOAT, epochs=3, resume=True)
+    capsys.readouterr()
+    kit.train(model, small, TO_FLOAT, TO_FLOAT, epochs=1)
+    assert "TinyNet-state.pt is of an earlier training: it is TinyNet-state.previous.pt now" in capsys.readouterr().out
+    kit.train(model, small, TO_FLOAT, TO_FLOAT, epochs=1, resume=True)
+    assert "Nothing to resume" in capsys.readouterr().out
+
+
+def scripted(kit: ModuleType, monkeypatch: pytest.MonkeyPatch, *accuracies: float) -> None:
+    """Lets the next epochs end with these accuracies on the validation images."""
+    left = list(accuracies)
+    monkeypatch.setattr(kit, "evaluate", lambda *_: (1.0, left.pop(0)))
+
+
+def test_the_best_epoch_is_kept_and_can_be_taken(
+    kit: ModuleType, small: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    scripted(kit, monkeypatch, 0.3, 0.6, 0.5)
+    model = TinyNet()
+    history = kit.train(model, small, TO_FLOAT, TO_FLOAT, epochs=3)
+    assert history.accuracy == 0.5
+    assert "The best epoch was 2 with 60.0% of the validation images; the model has the last one's weights" in (
+        capsys.readouterr().out
+    )
+    last = model.head.weight.clone()
+    assert kit.load_best(model, history) == 0.6
+    assert history.accuracy == 0.6
+    assert not torch.equal(model.head.weight, last)
+    scripted(kit, monkeypatch, 0.2)
+    kit.train(model, small, TO_FLOAT, TO_FLOAT, epochs=1)
+    assert sorted(path.name for path in Path("kit_training").iterdir()) == [
+        "TinyNet-best.previous.safetensors", "TinyNet-best.safetensors",
+    ]  # fmt: skip
+    assert kit._known_accuracy(kit._notes_in(Path("kit_training/TinyNet-best.previous.safetensors"))) == 0.6
+
+
+def test_an_interrupted_training_leaves_the_best_epoch_and_replaces_nothing_better(
+    kit: ModuleType, small: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    kit.save_checkpoint(TinyNet(), data=small, history=kit.History(accuracy=0.7))
+    better = Path("modern_cnn.safetensors").read_bytes()
+    scripted(kit, monkeypatch, 0.4, 0.3)
+    model = TinyNet()
+    history = kit.train(model, small, Stop(after=540 * 2 + 5), TO_FLOAT, epochs=4)
+    assert history.accuracy == 0.4
+    assert torch.equal(model.head.weight, kit.load_checkpoint("kit_training/TinyNet-best.safetensors")["head.weight"])
+    saved = kit.save_checkpoint(model, data=small, history=history)
+    assert saved.name == "modern_cnn.new.safetensors"
+    assert Path("modern_cnn.safetensors").read_bytes() == better
+    out = capsys.readouterr().out
+    assert "modern_cnn.safetensors stays: it has 70.0% on the validation images of the drawn offline set" in out
+    kit.save_checkpoint(model, data=small, history=history, replace_better=True)
+    assert Path("modern_cnn.safetensors").read_bytes() != better
+
+
+def test_training_goes_on_where_nothing_can_be_kept(
+    kit: ModuleType, small: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    Path("kit_training").write_text("a file in the way")
+    assert len(kit.train(TinyNet(), small, TO_FLOAT, TO_FLOAT, epochs=2).validation_accuracy) == 2
+    assert capsys.readouterr().out.count("Nothing more is kept of this training") == 1
+
+
 def test_loss_that_is_no_number_stops_with_advice(kit: ModuleType, small: Any) -> None:
     with pytest.raises(kit.KitError, match="smaller learning rate"):
         kit.train(TinyNet(), small, TO_FLOAT, TO_FLOAT, epochs=2, max_lr=1e30)
 
 
-def test_quick_mode_trains_one_epoch(kit: ModuleType, small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_mode_trains_one_epoch_and_replaces_no_real_weights(
+    kit: ModuleType, small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.save_checkpoint(TinyNet(), data=small, history=kit.History(accuracy=0.2))
+    real = Path("modern_cnn.safetensors").read_bytes()
     monkeypatch.setenv("CNN_KIT_QUICK", "1")
-    assert len(kit.train(TinyNet(), small, TO_FLOAT, TO_FLOAT, epochs=50).train_loss) == 1
+    model = TinyNet()
+    history = kit.train(model, small, TO_FLOAT, TO_FLOAT, epochs=50)
+    assert len(history.train_loss) == 1
+    assert not Path("kit_training").exists()
+    saved = kit.save_checkpoint(model, data=small, history=replace(history, accuracy=0.9))
+    assert (saved.name, Path("modern_cnn.safetensors").read_bytes()) == ("modern_cnn.new.safetensors", real)
+    Path("modern_cnn.safetensors").unlink()
+    assert kit.save_checkpoint(model, data=small, history=history).name == "modern_cnn.safetensors"
+    monkeypatch.delenv("CNN_KIT_QUICK")
+    saved = kit.save_checkpoint(model, data=small, history=kit.History(accuracy=0.1))
+    assert saved.name == "modern_cnn.safetensors", "a rehearsal is never better"
 
 
 def test_grading_neither_trains_nor_saves_nor_checks(
@@ -439,6 +590,28 @@ def test_checkpoint_comes_back_as_saved(kit: ModuleType, small: Any, folder: Pat
     kit.save_checkpoint(model, name, data=small, history=kit.History(seed=7))
     TinyNet().load_state_dict(kit.load_checkpoint(name))
     assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_what_may_be_better_is_kept_beside_the_new_file(
+    kit: ModuleType, small: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names() -> list[str]:
+        return sorted(path.name for path in Path.cwd().glob("*.safetensors"))
+
+    kit.save_checkpoint(TinyNet())
+    kit.save_checkpoint(TinyNet())  # a loop of one's own saves again and again
+    assert "saved before by this process, is replaced: nothing is known of which is better" in capsys.readouterr().out
+    assert names() == ["modern_cnn.safetensors"]
+    monkeypatch.setattr(kit, "_SAVED", set())
+    kit.save_checkpoint(TinyNet())
+    monkeypatch.setattr(kit, "_SAVED", set())
+    kit.save_checkpoint(HiddenLayers(), history=kit.History(accuracy=0.1))
+    assert "is modern_cnn.previous-2.safetensors now: it is of another version of the class" in capsys.readouterr().out
+    assert names() == ["modern_cnn.previous-2.safetensors", "modern_cnn.previous.safetensors", "modern_cnn.safetensors"]
+    kit.save_checkpoint(HiddenLayers(), data=small, history=kit.History(accuracy=0.9))
+    assert "modern_cnn.new.safetensors" in names(), "drawn images say nothing about CIFAR-10"
+    kit.save_checkpoint(HiddenLayers(), history=kit.History(accuracy=0.2))
+    assert kit._known_accuracy(kit._notes_in(Path("modern_cnn.safetensors"))) == 0.2
 
 
 def test_checkpoint_says_where_it_comes_from(kit: ModuleType, small: Any, folder: Path) -> None:
@@ -871,6 +1044,21 @@ def test_pack_needs_a_readable_checkpoint_within_the_budget(
     assert kit.main(["pack", str(hand_in)]) == 1
     assert "over budget: checkpoint of" in capsys.readouterr().err
     assert not (hand_in / "cnn-submission.zip").exists()
+
+
+def test_without_checkpoint_means_without(kit: ModuleType, hand_in: Path, capsys: Any) -> None:
+    (hand_in / "modern_cnn.pt").write_bytes(b"nonsense")
+    assert kit.main(["pack", str(hand_in), "--without-checkpoint"]) == 0
+    assert "modern_cnn.pt is left out, as asked" in capsys.readouterr().out
+    with zipfile.ZipFile(hand_in / "cnn-submission.zip") as archive:
+        assert "modern_cnn.pt" not in archive.namelist()
+
+
+def test_pack_warns_of_weights_that_earn_nothing(kit: ModuleType, hand_in: Path, small: Any, capsys: Any) -> None:
+    kit.save_checkpoint(hand_in_model(), data=small, history=kit.History(accuracy=0.9))
+    assert kit.main(["pack", str(hand_in)]) == 0
+    warning = "Warning: modern_cnn.safetensors has 90.0% on the validation images of the drawn offline set: expect no"
+    assert warning in capsys.readouterr().out
 
 
 def test_same_files_give_the_same_receipt(kit: ModuleType, hand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:

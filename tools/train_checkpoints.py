@@ -150,10 +150,11 @@ def main() -> int:
     augmentation = names["train_transform" if recipe.augmented else "test_transform"]
     history = kit.train(
         model, seen, augmentation, names["test_transform"],
-        epochs=recipe.epochs, max_lr=recipe.max_learning_rate, seed=options.seed,
+        epochs=recipe.epochs, max_lr=recipe.max_learning_rate, seed=options.seed, keep=False,
     )  # fmt: skip
     seconds = time.perf_counter() - started
-    kit.save_checkpoint(model.half() if recipe.is_flagged else model, output, data=data, history=history)
+    saved = model.half() if recipe.is_flagged else model
+    kit.save_checkpoint(saved, output, data=data, history=history, replace_better=True)
     _, accuracy = kit.evaluate(model.float(), data.test, names["test_transform"])
     print(
         f"| {options.variant} | {options.data} | {options.seed} | {recipe.epochs} | {seconds:.0f} | {options.threads} "

@@ -15,8 +15,11 @@ or from a terminal, in the folder that holds the notebooks:
 
 It needs torch, torchvision, safetensors, matplotlib and tqdm, and runs on Linux, macOS and Windows.
 
-Environment variables: CIFAR10_ROOT says where CIFAR-10 lies; CNN_KIT_DATA=offline takes the built-in offline set;
-CNN_KIT_QUICK=1 trains one epoch on a few images, to see that a notebook runs from top to bottom.
+Training keeps the best epoch and the last one in the folder `kit_training`: nothing is lost where it is interrupted,
+and train(..., resume=True) goes on. A checkpoint that is better is not replaced.
+
+Environment variables: CIFAR10_ROOT says where CIFAR-10 lies; CNN_KIT_DATA=offline takes the built-in offline set of
+drawn images; CNN_KIT_QUICK=1 trains one epoch on a few images, to see that a notebook runs from top to bottom.
 """
 # ruff: noqa: E402, F811, I001 - the two copied sections at the end bring their own imports and order
 
@@ -39,10 +42,12 @@ import random
 import re
 import runpy
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import types
@@ -106,6 +111,19 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def _is_set(name: str, value: str) -> bool:
+    """Whether an environment variable has the one value that it may have. Raises KitError for another one."""
+    found = os.environ.get(name, "")
+    if found not in ("", "0", value):
+        raise KitError(f"{name} is {found!r}: expected {value!r}, or nothing. Correct it or leave it out.")
+    return found == value
+
+
+def _is_rehearsal() -> bool:
+    """True where one epoch on a few images is to show that a notebook runs."""
+    return _is_set("CNN_KIT_QUICK", "1")
+
+
 def _while_grading() -> bool:
     """True where the grader runs the notebook: it judges by its own tests and never waits for training."""
     return os.environ.get("NBGRADER_EXECUTION") == "autograde"
@@ -154,19 +172,20 @@ class Dataset:
 _Arrays = dict[str, np.ndarray]  # train_images, train_labels, test_images, test_labels
 
 
-def load_cifar10(root: str | os.PathLike[str] | None = None) -> Dataset:
+def load_cifar10(root: str | os.PathLike[str] | None = None, *, allow_offline: bool = False) -> Dataset:
     """CIFAR-10 with 45,000 training, 5,000 validation and 10,000 test images.
 
     Looks in `root`, else in the folder or zip named by the environment variable CIFAR10_ROOT, else in ./data, else lets
-    torchvision download it into ./data, and where there is no network takes the built-in offline set. Prints which.
-    A place may be torchvision's `cifar-10-batches-py` folder (or the folder that holds it), a tree of
-    `train/<class>/*` and `test/<class>/*` images, or a zip of such a tree.
-    Raises KitError where `root` or CIFAR10_ROOT is given and holds no CIFAR-10.
+    torchvision download it into ./data. Prints where it was. A place may be torchvision's `cifar-10-batches-py` folder
+    (or the folder that holds it), a tree of `train/<class>/*` and `test/<class>/*` images, or a zip of such a tree.
+    The built-in offline set takes its place only on request: with CNN_KIT_DATA=offline, or with `allow_offline` where
+    there is no CIFAR-10.
+    Raises KitError where there is no CIFAR-10, and where `root` or CIFAR10_ROOT is given and holds none.
     """
     if _while_grading() and not _while_checking():
         print("While grading, a few images of the offline set stand in for CIFAR-10.")
         return _dataset("built-in offline set (stand-in while grading)", CLASSES, _offline_arrays(500, 100))
-    if os.environ.get("CNN_KIT_DATA") == "offline":
+    if _is_set("CNN_KIT_DATA", "offline"):
         return offline_dataset("CNN_KIT_DATA=offline")
     asked = os.environ.get("CIFAR10_ROOT") if root is None else os.fspath(root)
     if asked:
@@ -176,7 +195,13 @@ def load_cifar10(root: str | os.PathLike[str] | None = None) -> Dataset:
     try:
         _download_cifar10()
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a broken download is a RuntimeError
-        return offline_dataset(f"no CIFAR-10 in ./data, and the download failed: {error}")
+        why = f"no CIFAR-10 in ./data, and the download failed: {_first_line(error)}"
+        if allow_offline:
+            return offline_dataset(why)
+        raise KitError(
+            f"{why}. Fetch it elsewhere and put it into ./data, or say where it lies (CIFAR10_ROOT or root=). "
+            "CNN_KIT_DATA=offline takes drawn images instead, for a rehearsal: weights trained on them earn nothing."
+        ) from error
     return _read_dataset(Path("data"))
 
 
@@ -416,6 +441,11 @@ class Loader:
         for indices in self._batches(order):
             yield self._apply(self.split.images[indices]), self.split.labels[indices]
 
+    def sample(self) -> torch.Tensor:
+        """Two images as the network will see them; nothing is drawn for them."""
+        with _own_luck():
+            return self._apply(self.split.images[:2])
+
     def _batches(self, order: torch.Tensor) -> tuple[torch.Tensor, ...]:
         batches = order.split(self.batch_size)
         # Batch norm cannot train on a single image that has shrunk to 1x1, so such a rest is left out of an epoch.
@@ -525,6 +555,7 @@ class History:
     seconds: float = 0.0
     seed: int = 0
     device: str = "cpu"
+    accuracy: float | None = None  # on the validation images, of the weights that the model was left with
 
     def plot(self) -> None:
         """Draws the curves of loss and accuracy."""
@@ -548,6 +579,9 @@ class History:
         plt.show()
 
 
+TRAINING_FOLDER = "kit_training"  # beside the notebooks: what training keeps; it is not handed in
+
+
 def train(
     model: nn.Module,
     data: Dataset,
@@ -562,15 +596,23 @@ def train(
     seed: int = 0,
     optimizer: torch.optim.Optimizer | None = None,
     scheduler: Any = None,
+    resume: bool = False,
+    keep: bool = True,
 ) -> History:
     """Trains the model in place on `data.train` and returns its history, with validation after every epoch.
 
     Without an optimizer of yours it is SGD with Nesterov momentum 0.9, its learning rate rising to `max_lr` and falling
     to zero once ("one cycle", Smith and Topin 2018). With your own optimizer the learning rate is yours too:
     `scheduler.step()` is called after every batch for OneCycleLR and CyclicLR, after every epoch for all others.
-    Interrupt it (the stop button, Ctrl-C) and the model keeps what it has learned so far.
+
+    After every epoch the folder `kit_training` gets the weights of the best epoch so far (see `load_best`) and all that
+    is needed to go on; `keep=False` writes nothing. Interrupt it (the stop button, Ctrl-C) and the model is left with
+    its best epoch. `resume=True` then goes on after the last whole epoch and ends as if nothing had happened: with the
+    same network, data and settings, in this process or another one. Where nothing was kept it starts anew.
+
     Call torch.manual_seed before you build the model, too: then a run can be repeated exactly on the same computer.
-    Raises KitError where the loss stops being a number. Returns at once while grading.
+    Raises KitError where the loss stops being a number, and where what is to be resumed had other settings. Returns at
+    once while grading.
     """
     where = device()
     history = History(seed=seed, device=str(where))
@@ -578,36 +620,265 @@ def train(
         print("Training is left out while grading: the saved checkpoint is what counts.")
         return history
     training, validation = data.train, data.validation
-    if os.environ.get("CNN_KIT_QUICK") == "1":
-        print("CNN_KIT_QUICK=1: one epoch on a few images.")
-        training, validation, epochs = _first(training, 512), _first(validation, 256), 1
+    if _is_rehearsal():
+        print("CNN_KIT_QUICK=1: one epoch on a few images. Nothing of it is kept in `kit_training`.")
+        training, validation, epochs, resume, keep = _first(training, 512), _first(validation, 256), 1, False, False
     _seed_everything(seed)
     _to_device(model, where)
     batches = loader(training, train_transform, batch_size, shuffle=True, seed=seed)
+    settings: dict[str, Any] = {"data": data.identity, "epochs": epochs, "batch_size": batch_size, "seed": seed}
+    settings |= {"label_smoothing": float(label_smoothing), "own_optimizer": optimizer is not None}
     if optimizer is None:
+        settings |= {"max_lr": float(max_lr), "weight_decay": float(weight_decay)}
         optimizer = torch.optim.SGD(
             model.parameters(), lr=max_lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
         )
         steps = max(8, epochs * len(batches))  # OneCycleLR divides by zero where it rises for one step only
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=steps, pct_start=0.25)
-    started = time.perf_counter()
+    kept = _KeptTraining(model, optimizer, scheduler, batches, history, settings, keep)
+    if resume:
+        kept.load()
+    before, started = history.seconds, time.perf_counter()
     try:
-        for epoch in range(1, epochs + 1):
-            _train_one_epoch(model, batches, optimizer, scheduler, label_smoothing, f"epoch {epoch}/{epochs}", history)
+        for epoch in range(len(history.validation_accuracy) + 1, epochs + 1):
+            title = f"epoch {epoch}/{epochs}"
+            averages = _train_one_epoch(model, batches, optimizer, scheduler, label_smoothing, title)
             loss, accuracy = evaluate(model, validation, test_transform)
-            history.validation_loss.append(loss)
-            history.validation_accuracy.append(accuracy)
-            history.seconds = time.perf_counter() - started
+            history.seconds = before + time.perf_counter() - started
+            kept.add_epoch(*averages, loss, accuracy)
             print(
-                f"epoch {epoch}/{epochs}: training loss {history.train_loss[-1]:.3f}, accuracy "
-                f"{history.train_accuracy[-1]:.1%}; validation loss {loss:.3f}, accuracy {accuracy:.1%}; "
-                f"{history.seconds:.0f} s"
+                f"{title}: training loss {history.train_loss[-1]:.3f}, accuracy {history.train_accuracy[-1]:.1%}; "
+                f"validation loss {loss:.3f}, accuracy {accuracy:.1%}; {history.seconds:.0f} s"
             )
+        kept.finish()
     except KeyboardInterrupt:
-        print("Interrupted: the model keeps what it has learned so far.")
-    history.seconds = time.perf_counter() - started
+        history.seconds = before + time.perf_counter() - started
+        kept.interrupt()
     model.eval()
     return history
+
+
+class _KeptTraining:
+    """A training under way, and what `kit_training` keeps of it: the best epoch, and where it stands."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any,
+        batches: Loader,
+        history: History,
+        settings: dict[str, Any],
+        keep: bool,
+    ) -> None:
+        self.model, self.optimizer, self.scheduler, self.batches = model, optimizer, scheduler, batches
+        self.history, self.settings, self.keep = history, settings, keep
+        self.best: dict[str, torch.Tensor] = {}
+        self.is_ours = False  # whether what the folder holds is of this training
+        self.best_file, self.state_file = _kept_files(model)
+
+    def add_epoch(self, train_loss: float, train_accuracy: float, loss: float, accuracy: float) -> None:
+        """Takes an epoch into the history. All of it is kept, or nothing: an interruption waits for its end."""
+        with _uninterrupted():
+            history = self.history
+            is_best = accuracy > max(history.validation_accuracy, default=-1.0)
+            history.train_loss.append(train_loss)
+            history.train_accuracy.append(train_accuracy)
+            history.validation_loss.append(loss)
+            history.validation_accuracy.append(accuracy)
+            history.accuracy = accuracy
+            if is_best:
+                self.best = _state_of(self.model)
+            if self.keep:
+                self._write_files(is_best)
+
+    def _write_files(self, is_best: bool) -> None:
+        """What cannot be written must not end a training."""
+        try:
+            self.best_file.parent.mkdir(exist_ok=True)
+            if not self.is_ours:
+                self._set_aside()
+            if is_best:
+                notes = _notes(self.settings["data"], self.history)
+                _write(self.best_file, lambda path: save_file(self.best, path, metadata=notes))
+            _write(self.state_file, lambda path: torch.save(self._state(), path))
+        except Exception as error:  # a scheduler that cannot be pickled, a full disk
+            self.keep = False
+            print(f"(Nothing more is kept of this training: {_first_line(error)})")
+
+    def _set_aside(self) -> None:
+        """What an earlier training kept of a network of this name gets another name, and it is said."""
+        self.is_ours = True
+        for file in (self.best_file, self.state_file):
+            previous = file.with_name(f"{file.stem}.previous{file.suffix}")
+            if not file.is_file():
+                continue
+            if file == self.best_file and previous.is_file():
+                older, newer = (_known_accuracy(_notes_in(one)) or 0.0 for one in (previous, file))
+                if older > newer:
+                    continue
+            os.replace(file, previous)
+            print(f"{file} is of an earlier training: it is {previous.name} now.")
+
+    def finish(self) -> None:
+        """All epochs are done: what was kept to go on is in the way of the next training."""
+        if self.keep:
+            self.state_file.unlink(missing_ok=True)
+        accuracies = self.history.validation_accuracy
+        if self.keep and accuracies and accuracies[-1] < max(accuracies):
+            print(
+                f"The best epoch was {accuracies.index(max(accuracies)) + 1} with {max(accuracies):.1%} of the "
+                f"validation images; the model has the last one's weights, with {accuracies[-1]:.1%}. "
+                "cnn_kit.load_best(model, history) gives it the best ones."
+            )
+
+    def interrupt(self) -> None:
+        """Leaves the model with its best epoch: the weights of half an epoch are known to nobody."""
+        accuracies = self.history.validation_accuracy
+        if not accuracies:
+            print("Interrupted before the end of the first epoch: the model keeps what it has learned so far.")
+            return
+        _inner(self.model).load_state_dict(self.best)
+        self.history.accuracy = max(accuracies)
+        goes_on = " train(..., resume=True) goes on after the last whole epoch." if self.keep else ""
+        best = accuracies.index(max(accuracies)) + 1
+        print(
+            f"Interrupted: the model keeps what it has learned up to epoch {best}, its best with {max(accuracies):.1%} "
+            f"of the validation images.{goes_on}"
+        )
+
+    def load(self) -> None:
+        """Goes on where an earlier call stopped. Raises KitError where that was another training."""
+        if not self.keep:
+            raise KitError("resume=True needs what was kept: leave out keep=False")
+        if not self.state_file.is_file():
+            print(f"Nothing to resume ({self.state_file} does not exist): training starts anew.")
+            return
+        try:
+            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+            then = state["settings"]
+            others = {name: now for name, now in self.settings.items() if then.get(name) != now}
+        except Exception as error:  # cut off, or of another kit: whatever it is, it cannot be gone on with
+            raise KitError(
+                f"{self.state_file} cannot be read ({_first_line(error)}): delete it, and train without resume=True"
+            ) from error
+        if others:
+            said = "; ".join(f"{name} {then.get(name)!r} then, {now!r} now" for name, now in list(others.items())[:3])
+            raise KitError(
+                f"{self.state_file} is of a training with other settings ({said}): take the same ones, or train "
+                "without resume=True"
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.scheduler is not None:
+                self.scheduler.load_state_dict(state["scheduler"])
+        except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+            raise KitError(
+                f"{self.state_file} is of another network or optimizer ({_first_line(error)}): train without "
+                "resume=True"
+            ) from error
+        for name, value in state["history"].items():
+            setattr(self.history, name, value)
+        self.history.device = str(_device_of(self.model))
+        self.is_ours = True
+        self.best = load_checkpoint(self.best_file) if self.best_file.is_file() else _state_of(self.model)
+        _set_luck(self.batches, state["luck"])
+        print(f"Resumed after epoch {len(self.history.validation_accuracy)} of {self.settings['epochs']}.")
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "settings": self.settings,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "history": asdict(self.history),
+            "luck": _luck(self.batches),
+        }
+
+
+def load_best(model: nn.Module, history: History | None = None) -> float:
+    """Gives the model the weights of the best epoch of its last training, and returns their validation accuracy.
+
+    Hand the history in, too, so that `save_checkpoint` knows which weights it saves. Raises KitError where none are
+    kept.
+    """
+    path, _ = _kept_files(model)
+    if not path.is_file():
+        raise KitError(f"{path} does not exist: cnn_kit.train writes it after every epoch that is the best so far")
+    try:
+        _inner(model).load_state_dict(load_checkpoint(path))
+    except RuntimeError as error:
+        raise KitError(f"{path} is of another version of the class: train again. {_first_line(error)}") from error
+    accuracy = _known_accuracy(_notes_in(path)) or 0.0
+    if history is not None:
+        history.accuracy = accuracy
+    print(f"{path}: {accuracy:.1%} of the validation images.")
+    return accuracy
+
+
+def _kept_files(model: nn.Module) -> tuple[Path, Path]:
+    """Where the best epoch and the state of a network's training are kept: by its class."""
+    folder, name = Path(TRAINING_FOLDER), type(_inner(model)).__name__
+    return folder / f"{name}-best.safetensors", folder / f"{name}-state.pt"
+
+
+def _inner(model: nn.Module) -> nn.Module:
+    """The network inside the wrappers of torch.compile and DataParallel."""
+    inner = getattr(model, "_orig_mod", model)
+    return inner.module if isinstance(inner, nn.DataParallel) else inner
+
+
+def _luck(batches: Loader) -> dict[str, Any]:
+    """The states of all random generators that training draws from."""
+    version, numbers, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": [version, list(numbers), gauss],
+        "numpy": [name, keys.tolist(), position, has_gauss, cached],
+        "order": batches._generator.get_state(),
+    }
+
+
+def _set_luck(batches: Loader, luck: dict[str, Any]) -> None:
+    torch.set_rng_state(luck["torch"])
+    if torch.cuda.is_available() and len(luck["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(luck["cuda"])
+    version, numbers, gauss = luck["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    name, keys, position, has_gauss, cached = luck["numpy"]
+    np.random.set_state((name, np.array(keys, np.uint32), position, has_gauss, cached))
+    batches._generator.set_state(luck["order"])
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Lets an interruption (the stop button, Ctrl-C) wait until what is inside is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals do not arrive here
+        return
+    waiting: list[Any] = []
+    before = signal.signal(signal.SIGINT, lambda *arguments: waiting.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt
+
+
+def _write(path: Path, save: Callable[[Path], None]) -> None:
+    """Writes a file whole or not at all: an interruption must not spoil the one before it."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        save(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise KitError(f"{path} cannot be written ({error}): make room, or choose another folder") from error
 
 
 def _train_one_epoch(
@@ -617,9 +888,11 @@ def _train_one_epoch(
     scheduler: Any,
     label_smoothing: float,
     title: str,
-    history: History,
-) -> None:
+) -> tuple[float, float]:
+    """Mean loss and accuracy in training."""
     per_batch = isinstance(scheduler, (torch.optim.lr_scheduler.OneCycleLR, torch.optim.lr_scheduler.CyclicLR))
+    model.eval()  # so that batch norm learns nothing from the trial
+    _choose_order(model, batches.sample())
     model.train()
     loss_sum = correct = seen = 0.0
     bar = tqdm(batches, title, leave=False, file=sys.stdout, mininterval=1, disable=not _shows_progress())
@@ -643,8 +916,7 @@ def _train_one_epoch(
         bar.set_postfix_str(f"loss {loss_sum / seen:.3f}, accuracy {correct / seen:.1%}", refresh=False)
     if scheduler is not None and not per_batch:
         scheduler.step()
-    history.train_loss.append(loss_sum / seen)
-    history.train_accuracy.append(correct / seen)
+    return loss_sum / seen, correct / seen
 
 
 @torch.inference_mode()
@@ -739,36 +1011,126 @@ def save_checkpoint(
     path: str | os.PathLike[str] = CHECKPOINTS[0],
     data: Dataset | None = None,
     history: History | None = None,
+    *,
+    replace_better: bool = False,
 ) -> Path:
-    """Saves the model's state dict as safetensors (or with torch.save, where `path` ends with .pt).
+    """Saves the model's state dict as safetensors (or with torch.save, where `path` ends with .pt). Returns the file.
 
-    Notes the data set's identity, the seed and the history in the file, for your own records.
+    Notes the data set's identity, the seed and the history in the file, for your own records. A file that is there
+    already is replaced where the new weights are known to be at least as good on the validation images. Where they are
+    not, it stays, and the new ones go beside it (`modern_cnn.new.safetensors`); where nothing is known, the old file is
+    kept as `modern_cnn.previous.safetensors`. `replace_better=True` replaces it in any case.
     While grading it saves nothing: the file you handed in is what counts.
     """
     path = Path(path)
     if _while_grading():
         print("Saving is left out while grading: the checkpoint that was handed in counts.")
         return path
-    # Copies: weights that two layers share would otherwise be refused by safetensors.
-    state = {_plain_name(name): value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
+    if path.suffix not in (".safetensors", ".pt"):
+        raise KitError(f"a checkpoint is called {' or '.join(CHECKPOINTS)}, got {path.name}")
+    state, notes = _state_of(model), _notes(data.identity if data else "", history)
+    target = path if replace_better or not path.is_file() else _where_to_save(path, state, notes)
+
+    def write(temporary: Path) -> None:
+        if path.suffix == ".safetensors":
+            save_file(state, temporary, metadata=notes)
+        else:
+            torch.save(state, temporary)
+
+    _write(target, write)
+    _SAVED.add(target.resolve())
+    print(f"Saved {target}: {count_parameters(model):,} parameters, {target.stat().st_size / 2**20:.1f} MiB.")
+    for problem in _budget_problems(count_numbers(model), None, target.stat().st_size):
+        print(f"Over budget: {problem}")
+    return target
+
+
+def _where_to_save(path: Path, state: dict[str, torch.Tensor], notes: dict[str, str]) -> Path:
+    """Where new weights go that find a file in their place; says what becomes of that."""
+    try:
+        old, old_notes = load_checkpoint(path), _notes_in(path)
+    except KitError:
+        return path  # what cannot be read is no loss
+    new_accuracy, old_accuracy = _known_accuracy(notes), _known_accuracy(old_notes)
+    fits = {name: value.shape for name, value in old.items()} == {name: value.shape for name, value in state.items()}
+    if _worth(notes) > _worth(old_notes) and fits:
+        return path
+    is_known = fits and new_accuracy is not None and old_accuracy is not None
+    if _worth(notes) < _worth(old_notes) or (is_known and new_accuracy < old_accuracy):
+        beside = path.with_name(f"{path.stem}.new{path.suffix}")
+        print(
+            f"{path.name} stays: it has {_described(old_notes)}, these weights {_described(notes)}. They go into "
+            f"{beside.name}. To replace it all the same: save_checkpoint(..., replace_better=True)."
+        )
+        return beside
+    if is_known:
+        return path
+    why = "nothing is known of which is better" if fits else "it is of another version of the class"
+    if path.resolve() in _SAVED:
+        print(f"{path.name}, saved before by this process, is replaced: {why}.")
+        return path
+    previous = path.with_name(f"{path.stem}.previous{path.suffix}")
+    number = 1
+    while previous.exists():
+        number += 1
+        previous = path.with_name(f"{path.stem}.previous-{number}{path.suffix}")
+    os.replace(path, previous)
+    print(f"The {path.name} that was there is {previous.name} now: {why}.")
+    return path
+
+
+_SAVED: set[Path] = set()  # by this process: a loop may save after every epoch
+
+
+def _worth(notes: dict[str, str]) -> int:
+    """What weights were trained for: a rehearsal and drawn images are worth less than CIFAR-10, whatever they say."""
+    if notes.get("rehearsal"):
+        return _REHEARSAL
+    return _DRAWN_IMAGES if "offline set" in notes.get("data", "") else _REAL
+
+
+_REHEARSAL, _DRAWN_IMAGES, _REAL = range(3)
+
+
+def _described(notes: dict[str, str]) -> str:
+    accuracy = _known_accuracy(notes)
+    what = "an unknown accuracy" if accuracy is None else f"{accuracy:.1%} on the validation images"
+    kinds = (" of a rehearsal (CNN_KIT_QUICK=1)", " of the drawn offline set", "")
+    return what + kinds[_worth(notes)]
+
+
+def _known_accuracy(notes: dict[str, str]) -> float | None:
+    """The validation accuracy of the weights in a file, as its notes say."""
+    try:
+        history = json.loads(notes.get("history", ""))
+        found = history["accuracy"] if "accuracy" in history else history["validation_accuracy"][-1]
+        return None if found is None else float(found)
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
+def _notes(data: str, history: History | None) -> dict[str, str]:
+    """What a checkpoint says of itself."""
     notes = {
         "kit": __version__,
         "torch": str(torch.__version__),
-        "data": data.identity if data else "unknown",
+        "data": data or "unknown",
         "history": json.dumps(asdict(history)) if history else "unknown",
     }
-    temporary = path.with_name(path.name + ".part")  # an interrupted save must not spoil the checkpoint before it
-    if path.suffix == ".safetensors":
-        save_file(state, temporary, metadata=notes)
-    elif path.suffix == ".pt":
-        torch.save(state, temporary)
-    else:
-        raise KitError(f"a checkpoint is called {' or '.join(CHECKPOINTS)}, got {path.name}")
-    os.replace(temporary, path)
-    print(f"Saved {path}: {count_parameters(model):,} parameters, {path.stat().st_size / 2**20:.1f} MiB.")
-    for problem in _budget_problems(count_numbers(model), None, path.stat().st_size):
-        print(f"Over budget: {problem}")
-    return path
+    return {**notes, "rehearsal": "CNN_KIT_QUICK=1"} if _is_rehearsal() else notes
+
+
+def _notes_in(path: Path) -> dict[str, str]:
+    """The notes of a checkpoint; none in a file of torch.save."""
+    if path.suffix != ".safetensors":
+        return {}
+    with safe_open(path, "pt") as file:
+        return dict(file.metadata() or {})
+
+
+def _state_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The state dict under plain names. Copies: weights that two layers share would be refused by safetensors."""
+    return {_plain_name(name): value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
@@ -962,8 +1324,10 @@ def _run_check(public_check: PublicCheck, evidence: _Evidence, before: list[Chec
     except NotAnswered as error:
         return OPEN, str(error)
     except _CheckEnded as ended:
-        if ended.status in (_Status.SKIPPED, _Status.UNSUPPORTED):
-            return NOT_RUN, ""  # another check says why
+        if ended.status is _Status.UNSUPPORTED:
+            return NOT_RUN, ""  # the check that the network can be read says why
+        if ended.status is _Status.SKIPPED:
+            return NOT_RUN, str(ended)
         return FAIL, _with_line(str(ended), ended.line)
     except (runner.RunnerProblem, _graders()["graphs_model_graph"].GraphRefused) as problem:
         return FAIL, _with_line(str(problem), problem.line)
@@ -1566,7 +1930,11 @@ def _(names: Any, modern_cnn: Any) -> Plausible:
     """Accuracy on the validation images"""
     path = _find_checkpoint(Path.cwd())
     assert path is not None  # the first check found it
-    model, data = _require_fit(_build(names), path), load_cifar10()
+    model = _require_fit(_build(names), path)
+    try:
+        data = load_cifar10()
+    except KitError as error:
+        raise _CheckEnded(_Status.SKIPPED, f"not measured: {error}") from error
     # Where a batch size is written down in the code, another check has said so: it is the one of the export.
     batch_size = 500 if modern_cnn.takes(7) else _EXPORTED_BATCH
     _, accuracy = evaluate(model, data.validation, names.get("test_transform", _DEFAULT_TRANSFORM), batch_size)
@@ -1663,7 +2031,7 @@ def main(arguments: list[str] | None = None) -> int:
             "folder", nargs="?", type=Path, default=Path(__file__).parent, help="default: the kit's folder"
         )
     pack_parser.add_argument(
-        "--without-checkpoint", action="store_true", help="hand in without trained weights (no points for accuracy)"
+        "--without-checkpoint", action="store_true", help="leave trained weights out (no points for accuracy)"
     )
     options = parser.parse_args(arguments)
     # A Windows console may not know every character of a message: replaced, rather than a crash.
@@ -1948,6 +2316,9 @@ def _pack_command(folder: Path, needs_checkpoint: bool) -> int:
     for name in NOTEBOOKS.keys() - set(notebooks):
         print(f"Warning: {name} is missing, and scores 0 if you hand in without it.")
     checkpoint = _find_checkpoint(folder)
+    if checkpoint is not None and not needs_checkpoint:
+        print(f"{checkpoint.name} is left out, as asked: no points for accuracy.")
+        checkpoint = None
     if checkpoint is None and needs_checkpoint:
         raise KitError(
             f"no {' or '.join(CHECKPOINTS)} in {folder.resolve()}: run the training cell of 04_modern_cnn.ipynb first "
@@ -1987,15 +2358,14 @@ def _check_budgets(folder: Path, checkpoint: Path) -> None:
     if problems:
         raise KitError(f"over budget: {'; '.join(problems)}")
     size = f"{measured['parameters']:,} parameters, {measured['macs'] / 1e9:.3f} GMAC per image"
-    print(f"ModernCNN: {size}. {_history(checkpoint)}")
+    print(f"ModernCNN: {size}. {_history(checkpoint)}".strip())
+    if _worth(_notes_in(checkpoint)) < _REAL:
+        print(f"Warning: {checkpoint.name} has {_described(_notes_in(checkpoint))}: expect no points for accuracy.")
 
 
 def _history(checkpoint: Path) -> str:
-    if checkpoint.suffix != ".safetensors":
-        return ""
-    with safe_open(checkpoint, "pt") as file:
-        notes = file.metadata() or {}
-    return f"Trained on {notes.get('data', 'unknown data')}."
+    notes = _notes_in(checkpoint)
+    return f"Trained on {notes.get('data', 'unknown data')}." if notes else ""
 
 
 def _receipt(contents: dict[str, bytes]) -> bytes:
