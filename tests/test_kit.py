@@ -30,6 +30,8 @@ from torchvision.transforms import v2
 
 from autograder.core.config import load_course
 from autograder.graphs.operations import OPERATIONS
+from autograder.handin.collect.archive import FileDigest
+from autograder.handin.collect.receipts import check_receipt
 from tools import embed_in_kit
 from tools.samples import ASSIGNMENT, ROOT
 
@@ -970,7 +972,7 @@ def test_a_notebook_runs_with_help_shell_await_and_run(kit: ModuleType, folder: 
     assert report["notes"] == ["cell 1: left out nn.Conv2d?, !ls, which only Jupyter understands"]
 
 
-def test_check_looks_for_the_answer_in_words(kit: ModuleType, folder: Path) -> None:
+def test_check_and_pack_look_for_the_answer_in_words(kit: ModuleType, folder: Path, capsys: Any) -> None:
     path = folder / "03_depthwise_separable.ipynb"
     for text, status, said in (
         ("YOUR ANSWER HERE\n", "open", "nothing is written yet"),
@@ -980,6 +982,10 @@ def test_check_looks_for_the_answer_in_words(kit: ModuleType, folder: Path) -> N
         write_notebook(path, [("depthwise-why", text)], kind="markdown")
         (found,) = kit._written_answers(path)
         assert (found.status, said in found.message) == (status, True)
+        assert kit.main(["pack", str(folder), "--without-checkpoint"]) == 0
+        assert ("Warning: 03_depthwise_separable.ipynb, depthwise-why: nothing is" in capsys.readouterr().out) == (
+            status == "open"
+        )
 
 
 @pytest.fixture
@@ -1059,6 +1065,138 @@ def test_pack_warns_of_weights_that_earn_nothing(kit: ModuleType, hand_in: Path,
     assert kit.main(["pack", str(hand_in)]) == 0
     warning = "Warning: modern_cnn.safetensors has 90.0% on the validation images of the drawn offline set: expect no"
     assert warning in capsys.readouterr().out
+
+
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def packed(folder: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(folder / "cnn-submission.zip") as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.mark.parametrize(
+    ("cells", "files", "wanted"),
+    [
+        (["from blocks import conv_block"], {"blocks.py": "import torch"}, ["blocks.py"]),
+        (["import blocks.conv as c"], {"blocks.py": ""}, ["blocks.py"]),
+        (
+            ["def later():\n    import blocks"],
+            {"blocks.py": "from parts import *", "parts.py": ""},
+            ["blocks.py", "parts.py"],
+        ),
+        (
+            ["from nets.small import Net"],
+            {"nets/__init__.py": "", "nets/small.py": "from ..nets import base\nimport extra", "nets/base.py": "",
+             "nets/__pycache__/base.pyc": "", "extra.py": ""},
+            ["extra.py", "nets/__init__.py", "nets/base.py", "nets/small.py"],
+        ),
+        (
+            ["from lib import tool"],
+            {"lib/tool.py": "from . import other", "lib/other.py": ""},
+            ["lib/other.py", "lib/tool.py"],
+        ),
+        (
+            ["%run scripts/start.py"],
+            {"scripts/start.py": "import near", "scripts/near.py": ""},
+            ["scripts/near.py", "scripts/start.py"],
+        ),
+        (["%run -i start"], {"start.py": ""}, ["start.py"]),
+        (["%%time\nimport importlib\nimportlib.import_module('blocks')"], {"blocks.py": ""}, ["blocks.py"]),
+        (
+            ["exec(open('blocks.py').read())", "await x\n!python more.py"],
+            {"blocks.py": "", "more.py": ""},
+            ["blocks.py", "more.py"],
+        ),
+        (["import sys\nsys.path.insert(0, 'src')", "import blocks"], {"src/blocks.py": ""}, ["src/blocks.py"]),
+        (["import torch, cnn_kit\nfrom torchvision import models"], {"notes.py": "", "cnn_kit.py": ""}, []),
+    ],
+    ids=["from", "part of a module", "transitive", "package", "namespace", "run", "run -i", "import_module", "read",
+         "sys.path", "nothing"],
+)  # fmt: skip
+def test_what_notebooks_import_from_beside_them_is_packed(
+    kit: ModuleType, hand_in: Path, capsys: Any, cells: list[str], files: dict[str, str], wanted: list[str]
+) -> None:
+    write_files(hand_in, files)
+    write_notebook(hand_in / "02_deeper_cnn.ipynb", [("", cell) for cell in cells])
+    assert kit.main(["pack", str(hand_in), "--without-checkpoint"]) == 0, capsys.readouterr().err
+    found = packed(hand_in)
+    receipt = json.loads(found.pop("receipt.json"))
+    assert sorted(found.keys() - kit.NOTEBOOKS.keys()) == wanted
+    assert all(found[name] == (hand_in / name).read_bytes() for name in found)
+    assert {file["name"] for file in receipt["files"]} == found.keys()
+    out = capsys.readouterr().out
+    assert ("import files from beside them" in out) == bool(wanted)
+    assert all(name in out for name in wanted[:3])
+
+
+@pytest.mark.parametrize(
+    ("cell", "files", "said"),
+    [
+        ("%run helpers.ipynb", {"helpers.ipynb": "{}"}, r"runs helpers.ipynb, and notebooks of your own are not there"),
+        ("%run ../start.py", {"../start.py": ""}, r"runs ../start.py, which is not in this folder: copy it there"),
+        ("import sys\nsys.path.append('..')\nimport blocks", {"../blocks.py": ""}, r"blocks.py, which lies outside of"),
+        ("import sys, os\nsys.path.append(os.environ['X'])\nimport blocks", {}, "from a folder that it adds to"),
+        ("import fast", {"fast.cpython-311-x86_64-linux-gnu.so": ""}, r"compiled code that may not run elsewhere"),
+        ("import blocks", {"blocks.py": "def f(:"}, r"blocks.py, which 02_deeper_cnn.ipynb imports, cannot be read"),
+    ],
+    ids=["notebook", "script elsewhere", "folder elsewhere", "unknown folder", "compiled", "broken"],
+)  # fmt: skip
+def test_what_cannot_travel_is_named_and_refused(
+    kit: ModuleType, hand_in: Path, capsys: Any, cell: str, files: dict[str, str], said: str
+) -> None:
+    write_files(hand_in, files)
+    write_notebook(hand_in / "02_deeper_cnn.ipynb", [("", cell)])
+    assert kit.main(["pack", str(hand_in), "--without-checkpoint"]) == 1
+    assert said in capsys.readouterr().err
+    assert not (hand_in / "cnn-submission.zip").exists()
+
+
+def test_a_module_of_ones_own_that_is_installed_from_elsewhere_is_refused(
+    kit: ModuleType, hand_in: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path, {"own/my_blocks.py": ""})
+    monkeypatch.syspath_prepend(str(tmp_path / "own"))  # as an editable install does
+    write_notebook(hand_in / "02_deeper_cnn.ipynb", [("", "import my_blocks")])
+    assert kit.main(["pack", str(hand_in), "--without-checkpoint"]) == 1
+    assert "02_deeper_cnn.ipynb imports my_blocks from" in capsys.readouterr().err
+
+
+def test_other_files_that_notebooks_mention_are_named(kit: ModuleType, hand_in: Path, capsys: Any) -> None:
+    write_files(hand_in, {"mean.json": "{}", "log.txt": "", "blocks.py": "open('widths.csv')", "widths.csv": ""})
+    cells = [
+        ("", "import blocks\nopen('mean.json')\nimport seaborn_is_not_here"),
+        ("modern-cnn-training", "open('log.txt')"),
+    ]
+    write_notebook(hand_in / "02_deeper_cnn.ipynb", cells)
+    assert kit.main(["pack", str(hand_in), "--without-checkpoint"]) == 0
+    out = capsys.readouterr().out
+    assert "Warning: 02_deeper_cnn.ipynb mentions mean.json, which is not packed" in out
+    assert "Warning: blocks.py mentions widths.csv" in out
+    assert "Warning: 02_deeper_cnn.ipynb imports seaborn_is_not_here, which is neither in this folder nor inst" in out
+    assert "log.txt" not in out
+
+
+def test_a_packed_module_arrives_and_runs(kit: ModuleType, hand_in: Path, tmp_path: Path) -> None:
+    """As `autograder collect` takes it: checked against its receipt, and beside the notebook that imports it."""
+    write_files(hand_in, {"blocks/__init__.py": "from .conv import three\n", "blocks/conv.py": "three = 3\n"})
+    write_notebook(hand_in / "02_deeper_cnn.ipynb", [("", "from blocks import three\nassert three == 3")])
+    assert kit.main(["pack", str(hand_in), "--without-checkpoint"]) == 0
+    arrived = tmp_path / "arrived"
+    with zipfile.ZipFile(hand_in / "cnn-submission.zip") as archive:
+        archive.extractall(arrived)
+    files = {
+        p.relative_to(arrived).as_posix(): p for p in arrived.rglob("*") if p.is_file() and p.name != "receipt.json"
+    }
+    digests = {
+        name: FileDigest(hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
+        for name, path in files.items()
+    }
+    assert check_receipt(arrived / "receipt.json", digests) == []
+    assert kit._run_in_clean_process(arrived, "02_deeper_cnn.ipynb")["error"] == ""
 
 
 def test_same_files_give_the_same_receipt(kit: ModuleType, hand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ import base64
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import inspect
 import io
 import json
@@ -49,6 +50,7 @@ import sys
 import tempfile
 import threading
 import time
+import tokenize
 import traceback
 import types
 import warnings
@@ -2313,8 +2315,12 @@ def _pack_command(folder: Path, needs_checkpoint: bool) -> int:
         raise KitError(f"none of {', '.join(NOTEBOOKS)} is in {folder.resolve()}: run this where your notebooks are")
     for name in notebooks:
         _code_cells(folder / name)
-    for name in NOTEBOOKS.keys() - set(notebooks):
+    for name in (name for name in NOTEBOOKS if name not in notebooks):
         print(f"Warning: {name} is missing, and scores 0 if you hand in without it.")
+    for name in notebooks:
+        for result in _written_answers(folder / name):
+            if result.status == OPEN:
+                print(f"Warning: {name}, {result.cell}: {result.message}.")
     checkpoint = _find_checkpoint(folder)
     if checkpoint is not None and not needs_checkpoint:
         print(f"{checkpoint.name} is left out, as asked: no points for accuracy.")
@@ -2324,12 +2330,16 @@ def _pack_command(folder: Path, needs_checkpoint: bool) -> int:
             f"no {' or '.join(CHECKPOINTS)} in {folder.resolve()}: run the training cell of 04_modern_cnn.ipynb first "
             "(or hand in without accuracy points: pack --without-checkpoint)"
         )
-    files = [folder / name for name in notebooks]
+    beside = _Beside(folder)
+    for name in notebooks:
+        beside.add_notebook(name)
+    beside.expect_whole()
+    files = {name: folder / name for name in notebooks} | beside.files
     if checkpoint is not None:
         _check_budgets(folder, checkpoint)
-        files.append(checkpoint)
+        files[checkpoint.name] = checkpoint
     target = folder / SUBMISSION
-    contents = {file.name: file.read_bytes() for file in files}
+    contents = {name: file.read_bytes() for name, file in files.items()}
     _write_zip(target, {**contents, RECEIPT: _receipt(contents)})
     print(f"\nReceipt of {time.strftime('%Y-%m-%d %H:%M:%S %Z')}")
     for name, content in contents.items():
@@ -2338,6 +2348,197 @@ def _pack_command(folder: Path, needs_checkpoint: bool) -> int:
     print(f"SHA-256 {hashlib.sha256(target.read_bytes()).hexdigest()}")
     print("Hand in this file as it is, and keep the receipt: it proves which file you packed.")
     return 0
+
+
+class _Beside:
+    """What notebooks import from the files beside them, and those from others: it has to travel with them.
+
+    Read from the source text, so that nothing has to run: imports wherever they stand, `import_module` and `%run` with
+    a name, folders that are added to `sys.path`. What cannot be found so, and what lies elsewhere, is named.
+    """
+
+    MOST_FILES, MOST_MIB = 200, 16
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.files: dict[str, Path] = {}  # by their names in the zip
+        self.problems: list[str] = []
+        self.mentioned: dict[str, str] = {}  # other files that are there, and who mentions them
+        self.missing: dict[str, str] = {}  # modules that are neither here nor installed, and who imports them
+        self._places: list[Path] = []  # where Python would look, before installed packages
+        self._adds_places = False  # to `sys.path`, which ones the text does not say
+
+    def add_notebook(self, name: str) -> None:
+        """Looks through the code cells of a notebook."""
+        self._places, self._adds_places = [self.folder], False
+        for _, grade_id, source in _code_cells(self.folder / name):
+            mentioned = dict(self.mentioned)
+            text, left_out = as_python(source)
+            with contextlib.suppress(SyntaxError, ValueError):  # such a cell does not run in grading either
+                self._read(_parsed(text), name, self.folder)
+            for file in re.findall(r"[\w./-]+\.py\b", " ".join(left_out)):
+                self._take_named(file, name)
+            if grade_id == TRAINING_CELL:  # it does not run in grading: what it reads and writes may stay
+                self.mentioned = mentioned
+
+    def expect_whole(self) -> None:
+        """Says what else is packed. Raises KitError where something cannot travel."""
+        if self.problems:
+            more = f" (and {len(self.problems) - 3} more)" if len(self.problems) > 3 else ""
+            raise KitError("; ".join(self.problems[:3]) + more)
+        size = sum(file.stat().st_size for file in self.files.values())
+        if len(self.files) > self.MOST_FILES or size > self.MOST_MIB * 2**20:
+            raise KitError(
+                f"your notebooks import {len(self.files)} files with {size / 2**20:.0f} MiB from beside them, at most "
+                f"{self.MOST_FILES} with {self.MOST_MIB} MiB are packed: leave out what they do not need"
+            )
+        if self.files:
+            print(f"Your notebooks import files from beside them, which are packed, too: {_few(self.files)}.")
+        for file, who in list(self.mentioned.items())[:3]:
+            print(f"Warning: {who} mentions {file}, which is not packed, since it is no code: do without it.")
+        for module, who in list(self.missing.items())[:3]:
+            print(f"Warning: {who} imports {module}, which is neither in this folder nor installed.")
+
+    def _read(self, tree: ast.AST, who: str, home: Path) -> None:
+        """Takes what a program imports; `home` is the folder that relative imports start from."""
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                self._read_place(node)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    self._take_module(alias.name, who)
+            elif isinstance(node, ast.ImportFrom) and node.level:
+                base = home.joinpath(*[".."] * (node.level - 1)).resolve()
+                for alias in node.names:
+                    dotted = ".".join(filter(None, (node.module, alias.name)))
+                    self._find(base, dotted.split("."), who)
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    self._take_module(f"{node.module}.{alias.name}", who)
+            elif isinstance(node, ast.Call):
+                self._read_call(node, who)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < 200:
+                self._take_named(node.value, who)
+
+    def _read_place(self, node: ast.Call) -> None:
+        """Takes note of a folder that is added to `sys.path`."""
+        if ast.unparse(node.func) not in ("sys.path.append", "sys.path.insert", "sys.path.extend", "site.addsitedir"):
+            return
+        constants = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+        places = [(self.folder / text).resolve() for text in constants if isinstance(text, str)]
+        self._places += places
+        self._adds_places = self._adds_places or not places or not all(place.is_dir() for place in places)
+
+    def _read_call(self, node: ast.Call, who: str) -> None:
+        called = ast.unparse(node.func)
+        texts = [value.value for value in node.args if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+        if called.endswith(("import_module", "__import__")) and texts and not texts[0].startswith("."):
+            self._take_module(texts[0], who)
+        elif called == _RUN and texts:
+            name = texts[0] if Path(texts[0]).suffix else f"{texts[0]}.py"
+            if name.endswith(".ipynb"):
+                self.problems.append(
+                    f"{who} runs {name}, and notebooks of your own are not there while grading: put its code into "
+                    f"{who}, or into a module beside it"
+                )
+                return
+            self._places.append((self.folder / name).resolve().parent)  # a script imports from beside itself, too
+            if not self._take_named(name, who):
+                self.problems.append(f"{who} runs {name}, which is not in this folder: copy it there")
+
+    def _take_module(self, dotted: str, who: str) -> None:
+        """Takes a module that lies beside the notebooks; an installed one needs nothing."""
+        if dotted.split(".")[0] == Path(__file__).stem:
+            return
+        for place in self._places:
+            if self._find(place, dotted.split("."), who):
+                return
+        self._look_elsewhere(dotted.split(".")[0], who)
+
+    def _look_elsewhere(self, module: str, who: str) -> None:
+        """Names a module of the student's own that lies elsewhere on this computer, and one that is nowhere."""
+        if module in sys.stdlib_module_names:
+            return
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError, AttributeError):
+            spec = None
+        if spec is not None and spec.origin and spec.has_location and _is_student_file(spec.origin):
+            self.problems.append(f"{who} imports {module} from {spec.origin}: copy it into this folder")
+        elif spec is None and self._adds_places:
+            self.problems.append(
+                f"{who} imports {module} from a folder that it adds to sys.path, which one cannot be told: copy the "
+                "module into this folder"
+            )
+        elif spec is None:
+            self.missing.setdefault(module, who)
+
+    def _find(self, place: Path, parts: list[str], who: str) -> bool:
+        """Takes the modules on the way to a name, where the first of them lies in a place, as Python finds them."""
+        for number, part in enumerate(parts):
+            package, module = place / part, place / f"{part}.py"
+            if (package / "__init__.py").is_file():
+                for file in sorted(package.rglob("*.py")):
+                    self._take(file, who)
+                for file in sorted(package.rglob("*")):
+                    if file.is_file() and file.suffix != ".py" and "__pycache__" not in file.parts:
+                        self.mentioned.setdefault(self._name(file) or str(file), who)
+            elif module.is_file():
+                self._take(module, who)
+                return True
+            elif compiled := sorted(file.name for end in ("so", "pyd") for file in place.glob(f"{part}.*{end}")):
+                self.problems.append(
+                    f"{who} imports {'.'.join(parts)} from {compiled[0]}, compiled code that may not run elsewhere: "
+                    "hand in its source"
+                )
+                return True
+            elif not (package.is_dir() and any(package.rglob("*.py"))):
+                return number > 0
+            place = package
+        return True
+
+    def _take_named(self, name: str, who: str) -> bool:
+        """Takes a file of Python that a text names, and notes another one. False where there is none."""
+        try:
+            file = (self.folder / name).resolve()
+            if not file.is_file() or self._name(file) is None:
+                return False
+        except (OSError, ValueError):  # no name of a file
+            return False
+        if file.suffix == ".py":
+            self._take(file, who)
+        elif file.suffix != ".ipynb" and file.name not in CHECKPOINTS and TRAINING_FOLDER not in file.parts:
+            self.mentioned.setdefault(str(self._name(file)), who)
+        return True
+
+    def _name(self, file: Path) -> str | None:
+        """The name of a file in the zip; None for one that lies elsewhere."""
+        file = file.resolve()
+        return file.relative_to(self.folder).as_posix() if file.is_relative_to(self.folder) else None
+
+    def _take(self, file: Path, who: str) -> None:
+        name = self._name(file)
+        if name in self.files or name == Path(__file__).name:
+            return
+        if name is None:
+            self.problems.append(f"{who} imports {file}, which lies outside of this folder: copy it beside {who}")
+            return
+        self.files[name] = file
+        try:
+            with tokenize.open(file) as text:
+                tree = _parsed(text.read())
+        except (SyntaxError, ValueError, OSError) as error:
+            self.problems.append(f"{name}, which {who} imports, cannot be read ({_first_line(error)}): correct it")
+            return
+        self._read(tree, name, file.parent)
+
+
+def _parsed(text: str) -> ast.AST:
+    """The program as a tree, `await` at its top level included."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree: ast.AST = compile(text, "program", "exec", flags=flags)
+    return tree
 
 
 def _check_budgets(folder: Path, checkpoint: Path) -> None:
@@ -2379,7 +2580,7 @@ def _receipt(contents: dict[str, bytes]) -> bytes:
 
 
 def _write_zip(target: Path, contents: dict[str, bytes]) -> None:
-    """A flat zip. The same files give the same bytes, so that a receipt can be compared."""
+    """A zip. The same files give the same bytes, so that a receipt can be compared."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
             entry = zipfile.ZipInfo(name, date_time=(2000, 1, 1, 0, 0, 0))
