@@ -1224,3 +1224,19 @@ def test_messages_survive_a_console_with_few_characters(
     assert kit.main(["pack", str(folder / "Übung")]) == 1
     sys.stderr.flush()
     assert b"?bung is not a folder" in raw.getvalue()
+
+
+def test_while_grading_stand_in_images_have_the_statistics_of_cifar10(
+    kit: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A normalisation that a notebook computes from the data is then the one that its weights were trained with."""
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    monkeypatch.setenv("AUTOGRADER_STAND_IN", "")
+    data = kit.load_cifar10()
+    assert "stand in for CIFAR-10" in capsys.readouterr().out
+    assert os.environ["AUTOGRADER_STAND_IN"] == "1"
+    for part in (data.train, data.validation, data.test):
+        pixels = part.images.double() / 255
+        torch.testing.assert_close(pixels.mean((0, 2, 3)), torch.tensor(kit.CHANNEL_MEAN).double(), atol=1e-3, rtol=0)
+        torch.testing.assert_close(pixels.std((0, 2, 3)), torch.tensor(kit.CHANNEL_STD).double(), atol=1e-3, rtol=0)
+    assert len(torch.unique(data.train.images)) > 200

@@ -36,7 +36,7 @@ def test_the_committed_release_is_what_nbgrader_generates(graded_course: GradedC
 
 
 def test_the_release_holds_the_notebooks_and_the_kit_and_nothing_else() -> None:
-    assert sorted(path.name for path in RELEASE.iterdir()) == sorted([*NOTEBOOKS, "cnn_kit.py"])
+    assert sorted(path.name for path in RELEASE.iterdir()) == sorted([*NOTEBOOKS, "README.md", "cnn_kit.py"])
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -97,3 +97,16 @@ def test_no_weights_and_no_images_of_cifar_are_committed_where_they_must_not_be(
     assert all(p.startswith(("solutions/checkpoints/", "tests/submissions/")) for p in weights)
     assert not [p for p in tracked if p.endswith((".zip", ".jpg", ".jpeg", ".tar.gz"))]
     assert not [p for p in weights if (ROOT / p).stat().st_size > 5 << 20]
+
+
+def test_the_read_me_names_the_limits_and_commands_that_there_are() -> None:
+    text = (SOURCE / "README.md").read_text()
+    limits = load_course(ROOT).limits
+    told = f"at most {limits.cell_seconds:g} seconds for a cell, {limits.notebook_seconds:g} for a notebook and "
+    assert told + f"{limits.submission_seconds:g} for all of them, and {limits.memory_mib:,} MiB of memory" in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"Python {project['requires-python'].removeprefix('>=')} or newer" in text
+    helped = subprocess.run(
+        [sys.executable, SOURCE / "cnn_kit.py", "--help"], capture_output=True, text=True, check=False
+    ).stdout
+    assert all(command in helped for command in ("check", "pack"))
