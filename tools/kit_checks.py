@@ -65,43 +65,23 @@ IN_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
 }
 # What hidden checks look at, where their titles would give an answer away.
 IN_SHORT: Mapping[str, str] = {"test_weight_ratio": "how many weights the convolutions have"}
-# What those need of the graders, and what the kit itself calls.
-TOOLS: Mapping[str, tuple[str, ...]] = {
-    "autograder.graders.answers": ("describe_result", "whole_number"),
-    "autograder.graders.networks": ("Network", "expect_alive"),
-    "autograder.graders.test_modern_cnn": ("expect_within_budget", "normalisation_of"),
-    "autograder.graphs.model_graph": ("GraphRefused", "ModelGraph"),
-    "autograder.graphs.runner": ("Gradients", "GradientStats", "GraphShapes", "RunnerProblem"),
-    "autograder.judging.evidence": ("Build", "CallEvidence", "Problem", "Sample", "Samples", "Value"),
-    "autograder.judging.normalisation": ("NotANormalisation", "recover_normalisation"),
-    "autograder.judging.probe_images": ("probe_image",),
-    "autograder.worker.collect": ("Collector",),
-    "autograder.worker.graph_costs": ("estimate",),
-    "autograder.worker.graph_requests": ("Loaded", "SEED", "_loss", "_trainable_copy"),
-    "autograder.worker.interpreter": ("Graph", "GraphError", "execute"),
-}
+# What those need, and what the kit itself calls, wherever in the rooms below it is defined.
+TOOLS = (
+    "Build", "CallEvidence", "Collector", "Convolution", "Gradients", "GradientStats", "Graph", "GraphError",
+    "GraphRefused", "GraphShapes", "Loaded", "Network", "NotANormalisation", "Problem", "RunnerProblem", "SEED",
+    "Sample", "Samples", "Value", "_loss", "_trainable_copy", "call_flexibly", "channels_seen", "describe_result",
+    "estimate", "execute", "expect_alive", "expect_within_budget", "graph_from_wire", "graph_to_wire",
+    "normalisation_of", "probe_image", "whole_number",
+)  # fmt: skip
+ROOMS = ("graders", "graphs", "judging", "worker")
 # What the kit has itself, or in another form: the language of checks, the exporter, the table of operations (made from
 # the student's own torch), a runner without a jail; what would give an exercise's solution away.
 KITS_OWN = frozenset(
     {
-        "autograder.core.grade_report.Status",
-        "autograder.graders.answers.answered",
-        "autograder.graders.test_depthwise_separable.expect_depthwise",
-        "autograder.graders.test_depthwise_separable.side_of",
-        "autograder.graphs.model_graph.check_tensors",
-        "autograder.graphs.operations._TABLE",
-        "autograder.graphs.runner.Runner",
-        "autograder.judging.check_language.CheckContext",
-        "autograder.judging.check_language.CheckEnded",
-        "autograder.judging.check_language.expect",
-        "autograder.judging.check_language.fail",
-        "autograder.judging.check_language.need",
-        "autograder.worker.exporter.ExportProblem",
-        "autograder.worker.exporter.SUPPORTED_OPERATIONS",
-        "autograder.worker.exporter.TensorPool",
-        "autograder.worker.exporter.export_graph",
+        "CheckContext", "CheckEnded", "ExportProblem", "Runner", "SUPPORTED_OPERATIONS", "Status", "TensorPool",
+        "_TABLE", "answered", "check_tensors", "expect", "expect_depthwise", "export_graph", "fail", "need", "side_of",
     }
-)
+)  # fmt: skip
 PUBLIC_SECRET = b"public"
 OWN_MODULE = "_kit"
 WIDTH = 120
@@ -225,14 +205,14 @@ class Copy:
                     self._take_imported(module, used)
 
     def _take_own(self, module: str, name: str) -> None:
-        if f"{module}.{name}" in KITS_OWN:
+        if name in KITS_OWN:
             self.needed.setdefault(module, {})[name] = (OWN_MODULE, name)
         else:
             self.take(module, name)
 
     def _take_imported(self, module: str, name: str) -> None:
         origin, there = self.origin(*self.module(module).imports[name])
-        if f"{origin}.{there}" in KITS_OWN:
+        if there in KITS_OWN:
             origin = OWN_MODULE
         elif origin.startswith("autograder."):
             self.take(origin, there)
@@ -280,15 +260,32 @@ def _import_line(used: str, origin: str, there: str) -> str:
     return f"from {module_name(origin)} import {there}" + (f" as {used}" if used != there else "")
 
 
+def places_of_tools(root: Path = ROOT) -> dict[str, str]:
+    """The module that defines each of the tools: as a class or a function, else as a constant. Raises NotCopied where
+    none does, or several."""
+    found: dict[str, list[str]] = {name: [] for name in TOOLS}
+    constants: dict[str, list[str]] = {name: [] for name in TOOLS}
+    for path in sorted(path for room in ROOMS for path in (root / "autograder" / room).rglob("*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        for name, statements in Module.read(module, root).defines.items():
+            if name in found:
+                is_constant = not isinstance(statements[0], (ast.ClassDef, ast.FunctionDef))
+                (constants if is_constant else found)[name].append(module)
+    for name in TOOLS:
+        found[name] = found[name] or constants[name]
+        if len(found[name]) != 1:
+            raise NotCopied(f"{name} is defined in {len(found[name])} modules: {', '.join(found[name]) or 'none'}")
+    return {name: modules[0] for name, modules in found.items()}
+
+
 def copied_modules(root: Path = ROOT) -> dict[str, str]:
     """The programs that the kit carries, by the names of their modules, in the order in which they can be run."""
     copy = Copy(root)
     for file, checks in PUBLIC.items():
         for check in checks:
             copy.take(f"autograder.graders.{file}", check)
-    for module, names in TOOLS.items():
-        for name in names:
-            copy.take(module, name)
+    for name, module in places_of_tools(root).items():
+        copy.take(module, name)
     return {module_name(name): copy.source(name) for name in copy.sorted_modules()}
 
 
@@ -296,6 +293,8 @@ def section(root: Path = ROOT) -> str:
     """The generated part of the kit: what is asked, which checks there are, the graders' code for the public ones."""
     assignment = load_course(root).assignment(ASSIGNMENT)
     parts = [_tables(root, assignment.exercises)]
+    tools = {name: module_name(place) for name, place in places_of_tools(root).items()}
+    parts.append(f"_TOOLS = {_literal(tools, 0)}  # what the kit itself uses of the programs below, and of which\n")
     parts.append("_GRADERS = {  # programs, run when a public check first needs them")
     for name, text in copied_modules(root).items():
         quotes = "'''" if '"""' in text else '"""'

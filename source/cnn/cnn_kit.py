@@ -1333,7 +1333,7 @@ def _checks_of(cell: str) -> Iterator[PublicCheck]:
     yield from (one for one in own if not one.check)
     for place, grader, name, title, requires, how in _CHECKS:
         if place == cell and how == "public":
-            yield PublicCheck(title, getattr(_graders()[f"graders_{grader}"], name), name, requires)
+            yield PublicCheck(title, getattr(_modules()[f"_kit_graders_{grader}"], name), name, requires)
         elif place == cell and how == "own words":
             yield from (replace(one, requires=(*one.requires, *requires)) for one in own if one.check == name)
     yield from (one for one in own if one.check and one.check not in grader_names)
@@ -1344,7 +1344,7 @@ def _run_check(public_check: PublicCheck, evidence: _Evidence, before: list[Chec
     required = [result for result in before if result.check in public_check.requires]
     if any(result.status not in (OK, PLAUSIBLE) for result in required):
         return NOT_RUN, ""
-    runner = _graders()["graphs_runner"]
+    made = _graders()
     try:
         parameters = inspect.signature(public_check.run).parameters
         remark = public_check.run(**{name: evidence.find(name) for name in parameters})
@@ -1356,7 +1356,7 @@ def _run_check(public_check: PublicCheck, evidence: _Evidence, before: list[Chec
         if ended.status is _Status.SKIPPED:
             return NOT_RUN, str(ended)
         return FAIL, _with_line(str(ended), ended.line)
-    except (runner.RunnerProblem, _graders()["graphs_model_graph"].GraphRefused) as problem:
+    except (made.RunnerProblem, made.GraphRefused) as problem:
         return FAIL, _with_line(str(problem), problem.line)
     except KitError as error:
         return FAIL, str(error)
@@ -1368,14 +1368,15 @@ def _run_check(public_check: PublicCheck, evidence: _Evidence, before: list[Chec
 
 @contextlib.contextmanager
 def _own_luck() -> Iterator[None]:
-    """Leaves the random generators as they were: a check must not change what a training after it draws."""
-    python, numpy = random.getstate(), np.random.get_state()
+    """Leaves random generators and torch's default dtype as they were: a check must not change a training after it."""
+    python, numpy, dtype = random.getstate(), np.random.get_state(), torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         try:
             yield
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
+            torch.set_default_dtype(dtype)
 
 
 # --- the grader's code, and what it needs of the kit ------------------------------------------------------------
@@ -1415,8 +1416,7 @@ _NOT_YET = "not answered yet: put your code where it says so, run that cell, the
 
 def _answered(name: str, found: Any, *, drawn: bool = False) -> Any:
     """The evidence for a name, or the end of the check with what stood in the way."""
-    kinds = _graders()["judging_evidence"]
-    if not isinstance(found, kinds.Problem):
+    if not isinstance(found, _graders().Problem):
         return found
     if found.type == "Missing":
         raise NotAnswered(f"`{name}` is not defined yet: answer and run the cell that defines it")
@@ -1463,7 +1463,13 @@ def _is_student_file(filename: str) -> bool:
 
 
 @functools.cache
-def _graders() -> dict[str, types.ModuleType]:
+def _graders() -> types.SimpleNamespace:
+    """What the kit itself uses of the grader's code, by name."""
+    return types.SimpleNamespace(**{name: getattr(_modules()[place], name) for name, place in _TOOLS.items()})
+
+
+@functools.cache
+def _modules() -> dict[str, types.ModuleType]:
     """The grader's code that the public checks need, as modules; made when a check first asks for them."""
     own = types.ModuleType("_kit")
     own.__dict__.update(
@@ -1490,7 +1496,7 @@ def _graders() -> dict[str, types.ModuleType]:
         filename = f"<cnn_kit {name}>"
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
         exec(compile(text, filename, "exec"), module.__dict__)
-    return {name.removeprefix("_kit_"): module for name, module in modules.items()}
+    return modules
 
 
 def _is_in_torch(name: str) -> bool:
@@ -1535,10 +1541,10 @@ class _Runner:
     def load(self, graph: Any, tensors: bytes) -> int:
         made, handle = _graders(), len(self._loaded) + 1
         with self._told():
-            ready = made["worker_interpreter"].Graph(graph.to_wire())
+            ready = made.Graph(made.graph_to_wire(graph))
             stored = load_tensors(tensors)
             own = [stored[key] for *_, key in ready.tensors]
-            self._loaded[handle] = made["worker_graph_requests"].Loaded(ready, own, {})
+            self._loaded[handle] = made.Loaded(ready, own, {})
         return handle
 
     def release(self, handle: int) -> None:
@@ -1547,22 +1553,21 @@ class _Runner:
     def shapes(self, handle: int, shape: tuple[int, ...]) -> Any:
         loaded, made = self._loaded[handle], _graders()
         with self._told():
-            costs = made["worker_graph_costs"].estimate(loaded.graph, loaded.tensors, shape)
+            costs = made.estimate(loaded.graph, loaded.tensors, shape)
         shapes = tuple(None if size is None else tuple(size) for size in costs.shapes)
-        return made["graphs_runner"].GraphShapes(shapes, costs.macs // shape[0], costs.peak_bytes)
+        return made.GraphShapes(shapes, costs.macs // shape[0], costs.peak_bytes)
 
     def run(self, handle: int, images: np.ndarray) -> np.ndarray:
         return self.cut(handle, images, [()])[0]
 
     def cut(self, handle: int, images: np.ndarray, cuts: Any) -> np.ndarray:
-        loaded = self._loaded[handle]
-        execute, seed = _graders()["worker_interpreter"].execute, _graders()["worker_graph_requests"].SEED
+        loaded, made = self._loaded[handle], _graders()
         outputs = []
         with self._told(), torch.inference_mode():
             for places in cuts:
-                torch.manual_seed(seed)
+                torch.manual_seed(made.SEED)
                 given = torch.from_numpy(images.copy())
-                outputs.append(execute(loaded.graph, loaded.tensors, given, cuts=set(places)).float())
+                outputs.append(made.execute(loaded.graph, loaded.tensors, given, cuts=set(places)).float())
             return torch.stack(outputs).numpy()
 
     def values(self, handle: int, images: np.ndarray, nodes: list[int]) -> list[np.ndarray]:
@@ -1573,9 +1578,8 @@ class _Runner:
                 found[index] = value.detach().float().flatten().clone()
 
         with self._told(), torch.inference_mode():
-            _graders()["worker_interpreter"].execute(
-                loaded.graph, loaded.tensors, torch.from_numpy(images.copy()), observe=keep
-            )
+            given = torch.from_numpy(images.copy())
+            _graders().execute(loaded.graph, loaded.tensors, given, observe=keep)
         for index in nodes:
             node = loaded.graph.nodes[index]
             if node[0] == "tensor":
@@ -1584,12 +1588,11 @@ class _Runner:
 
     def gradients(self, handle: int, images: np.ndarray, labels: np.ndarray, *, loss: str) -> Any:
         loaded, made = self._loaded[handle], _graders()
-        requests, kinds = made["worker_graph_requests"], made["graphs_runner"]
         with self._told(), torch.enable_grad():
-            torch.manual_seed(requests.SEED)
-            tensors = requests._trainable_copy(loaded)
-            output = made["worker_interpreter"].execute(loaded.graph, tensors, torch.from_numpy(images.copy()))
-            value = requests._loss(output, torch.from_numpy(labels.copy()), loss)
+            torch.manual_seed(made.SEED)
+            tensors = made._trainable_copy(loaded)
+            output = made.execute(loaded.graph, tensors, torch.from_numpy(images.copy()))
+            value = made._loss(output, torch.from_numpy(labels.copy()), loss)
             if value.requires_grad:
                 value.backward()
         found = {}
@@ -1598,20 +1601,20 @@ class _Runner:
                 grad = tensor.grad
                 largest = 0.0 if grad is None or not grad.numel() else float(grad.abs().max())
                 finite = math.isfinite(largest)
-                found[name] = kinds.GradientStats(finite, largest if finite else math.nan)
+                found[name] = made.GradientStats(finite, largest if finite else math.nan)
         number = float(value.detach())
-        return kinds.Gradients(found, number if math.isfinite(number) else math.nan)
+        return made.Gradients(found, number if math.isfinite(number) else math.nan)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
         """What goes wrong in a run, as the grader's runner tells it."""
-        kind = _graders()["graphs_runner"].RunnerProblem
+        made = _graders()
         try:
             yield
-        except _graders()["worker_interpreter"].GraphError as error:
-            raise kind("REFUSED", str(error), error.line) from error
+        except made.GraphError as error:
+            raise made.RunnerProblem("REFUSED", str(error), error.line) from error
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
-            raise kind("ERROR", _first_line(error), getattr(error, "line", 0)) from error
+            raise made.RunnerProblem("ERROR", _first_line(error), getattr(error, "line", 0)) from error
 
 
 class _Evidence:
@@ -1626,7 +1629,7 @@ class _Evidence:
         by group), `builds` (the networks), `deeper_cnn` or `modern_cnn` (the network as it is built by default),
         `graded` (images as the transforms change them), `names` (all of the notebook's names)."""
         if name in ("deeper_cnn", "modern_cnn"):
-            _graders()["graders_networks"].expect_alive(self.builds[0])
+            _graders().expect_alive(self.builds[0])
             return self.builds[0]
         if name in ("calls", "builds", "graded"):
             return getattr(self, name)
@@ -1638,38 +1641,36 @@ class _Evidence:
 
     @functools.cached_property
     def calls(self) -> dict[str, list[Any]]:
-        kinds = _graders()["judging_evidence"]
         found = {}
         for probe in (probe for probe in self._probes if probe["kind"] == "call"):
             header, _ = self._collect(probe)
             results = header.get("results") or [header] * len(probe["arguments"])
             pairs = zip(probe["arguments"], results, strict=True)
-            found[probe["group"]] = [kinds.CallEvidence(given, self._result(result)) for given, result in pairs]
+            found[probe["group"]] = [_graders().CallEvidence(given, self._result(result)) for given, result in pairs]
         return found
 
     @functools.cached_property
     def builds(self) -> list[Any]:
-        made, runner = _graders(), _Runner()
+        runner = _Runner()
         probes = [probe for probe in self._probes if probe["kind"] == "build"]
         size = probes[0]["exports"][0]["size"]
         return [
-            made["graders_networks"].Network(probe["name"], self._build(probe), runner, _PUBLIC_SECRET, size)
+            _graders().Network(probe["name"], self._build(probe), runner, _PUBLIC_SECRET, size)
             for probe in probes
         ]
 
     def _build(self, probe: dict[str, Any]) -> Any:
-        made = _graders()
-        kinds, graphs = made["judging_evidence"], {}
+        made, graphs = _graders(), {}
         header, tensors = self._collect(probe)
         if "problem" in header:
-            return kinds.Build(probe["arguments"], {}, problem=self._result(header))
+            return made.Build(probe["arguments"], {}, problem=self._result(header))
         for wanted, record in zip(probe["exports"], header["graphs"], strict=True):
             try:
-                found = made["graphs_model_graph"].ModelGraph.from_wire(record["graph"]) if "graph" in record else None
-            except made["graphs_model_graph"].GraphRefused as error:
-                found = kinds.Problem(_Status.FAILED, str(error), "GraphRefused", *divmod(error.line, _LINES_PER_FILE))
+                found = made.graph_from_wire(record["graph"]) if "graph" in record else None
+            except made.GraphRefused as error:
+                found = made.Problem(_Status.FAILED, str(error), "GraphRefused", *divmod(error.line, _LINES_PER_FILE))
             graphs[wanted["training"], wanted["size"]] = found or self._result(record)
-        return kinds.Build(probe["arguments"], graphs, tensors)
+        return made.Build(probe["arguments"], graphs, tensors)
 
     @functools.cached_property
     def graded(self) -> types.SimpleNamespace:
@@ -1680,18 +1681,17 @@ class _Evidence:
 
     def _samples(self, probe: dict[str, Any]) -> Any:
         made = _graders()
-        kinds = made["judging_evidence"]
-        image = made["judging_probe_images"].probe_image(probe["group"], _PUBLIC_SECRET)
+        image = made.probe_image(probe["group"], _PUBLIC_SECRET)
         pixels = base64.b64encode(image.tobytes()).decode()
         header, content = self._collect({**probe, "pixels": pixels, "shape": list(image.shape)})
         if "problem" in header:
-            return kinds.Samples((), image, problem=self._result(header))
+            return made.Samples((), image, problem=self._result(header))
         arrays = load_arrays(content)
         outputs = [
-            kinds.Sample(kind["type"], kind["dtype"], tuple(kind["shape"]), arrays.get(f"s{index}"))
+            made.Sample(kind["type"], kind["dtype"], tuple(kind["shape"]), arrays.get(f"s{index}"))
             for index, kind in enumerate(header["outputs"])
         ]
-        return kinds.Samples(outputs, image, header["form"])
+        return made.Samples(outputs, image, header["form"])
 
     def _collect(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """What the grader's collector sends for a probe."""
@@ -1703,7 +1703,7 @@ class _Evidence:
         def no_limit(_seconds: float) -> contextlib.nullcontext[None]:
             return contextlib.nullcontext()
 
-        collector = _graders()["worker_collect"].Collector(self._names, send, no_limit, _Never, _locate, [])
+        collector = _graders().Collector(self._names, send, no_limit, _Never, _locate, _is_student_file, [])
         collector.collect(probe, math.inf)
         header, payload = sent[0]
         if header.get("problem", {}).get("type") == "KeyboardInterrupt":
@@ -1712,17 +1712,17 @@ class _Evidence:
 
     def _result(self, record: dict[str, Any]) -> Any:
         """A value or a problem from what the collector sent."""
-        kinds = _graders()["judging_evidence"]
+        made = _graders()
         if "problem" in record:
             problem = record["problem"]
             place = divmod(problem["line"], _LINES_PER_FILE)
             # An exception of the collector's own: only in the grader's package does it go by its plain name.
             kind = re.sub(r"(ExportProblem|Missing)\(Exception\)", r"\1", problem["type"])
             status = _Status(problem["status"])
-            return kinds.Problem(status, problem["message"], kind, *place, raised=problem["raised"])
+            return made.Problem(status, problem["message"], kind, *place, raised=problem["raised"])
         value = record["value"]
         number = float(value["value"]) if value["kind"] == "float" else value["value"]
-        return kinds.Value(value["kind"], number, value["origin"])
+        return made.Value(value["kind"], number, value["origin"])
 
 
 class _Never(BaseException):
@@ -1748,10 +1748,9 @@ def _own_check(cell: str, check: str = "", *requires: str) -> Callable[[Callable
 
 def _whole(value: Any, name: str) -> int:
     """The whole number that an answer is, as the grader reads it: a float that equals one will do."""
-    answers = _graders()["graders_answers"]
-    number = answers.whole_number(value)
+    number = _graders().whole_number(value)
     if number is None:
-        _fail(f"`{name}`: expected a whole number, found {answers.describe_result(value)}")
+        _fail(f"`{name}`: expected a whole number, found {_graders().describe_result(value)}")
     return int(number)
 
 
@@ -1789,7 +1788,7 @@ def _returned(call: Any) -> float:
     """The number that a call returned. Ends the check where it raised, or returned none."""
     value = _answered("conv_output_size", call.result)
     if value.kind not in ("int", "float"):
-        found = _graders()["graders_answers"].describe_result(value)
+        found = _graders().describe_result(value)
         _fail(f"{_shown_call(call.arguments)}: expected a whole number, got {found}")
     return value.value
 
@@ -1826,7 +1825,7 @@ def _(calls: Any) -> None:
 def _(calls: Any) -> None:
     """With a stride; the result is rounded down, and an int"""
     _expect_torchs(calls["floor"])
-    kinds = {_graders()["graders_answers"].describe_result(c.result) for c in calls["floor"] if c.result.kind != "int"}
+    kinds = {_graders().describe_result(c.result) for c in calls["floor"] if c.result.kind != "int"}
     _expect(not kinds, f"the number is right, but it is {', '.join(sorted(kinds))}: `//` rounds down and keeps an int")
 
 
@@ -1839,7 +1838,7 @@ def _(calls: Any) -> None:
 @_own_check("output-size-function", "test_agrees_with_conv2d")
 def _(calls: Any) -> None:
     """Agrees with PyTorch for all parameters together"""
-    describe = _graders()["graders_answers"].describe_result
+    describe = _graders().describe_result
     if not _are_torchs(calls["floor"]):
         raise _CheckEnded(_Status.SKIPPED, "")
     for call in calls["grid"]:
@@ -1852,7 +1851,7 @@ def _(calls: Any) -> None:
 @_own_check("output-size-function", "test_value_error")
 def _(calls: Any) -> None:
     """ValueError where the kernel does not fit"""
-    describe = _graders()["graders_answers"].describe_result
+    describe = _graders().describe_result
     for call in [*calls["too_large"], *(calls["too_large_dilated"] if _are_torchs(calls["dilation"]) else ())]:
         if hasattr(call.result, "kind"):
             value = call.result.value
@@ -1886,9 +1885,8 @@ def _side_of(arguments: dict[str, int], size: int) -> int:
 
 def _expect_depthwise(layer: Any, _network: Any) -> None:
     """A layer of the first stage has kernels that look at one channel each. The remedy is for the student to find."""
-    tools = _graders()["graders_test_depthwise_separable"]
-    seen = tools.channels_seen(layer)
-    if seen == 1 and isinstance(layer, tools.Convolution):
+    seen = _graders().channels_seen(layer)
+    if seen == 1 and isinstance(layer, _graders().Convolution):
         return
     _fail(
         f"the first convolution must be depthwise, each kernel looking at one input channel; yours look at {seen}. "
@@ -1925,7 +1923,7 @@ _PAIRS = 64 * 128  # of an input and an output channel
 def _(modern_cnn: Any) -> str:
     """Within the budgets"""
     graph, evaluation = modern_cnn.graph(False, modern_cnn.size), modern_cnn.evaluation
-    _graders()["graders_test_modern_cnn"].expect_within_budget(graph, evaluation, MAX_NUMBERS, MAX_MACS)
+    _graders().expect_within_budget(graph, evaluation, MAX_NUMBERS, MAX_MACS)
     return f"{evaluation.info.macs_per_image / 1e9:.3f} GMAC per image"
 
 
@@ -1942,10 +1940,9 @@ def _(names: Any) -> str:
 @_own_check("modern-cnn-accuracy", "test_accuracy")
 def _(graded: Any) -> str:
     """test_transform normalises, and does nothing else"""
-    normalisation = _graders()["judging_normalisation"]
     try:
-        return str(_graders()["graders_test_modern_cnn"].normalisation_of(graded).describe())
-    except normalisation.NotANormalisation as problem:
+        return str(_graders().normalisation_of(graded).describe())
+    except _graders().NotANormalisation as problem:
         raise CheckFailed(str(problem)) from problem
 
 
@@ -1990,14 +1987,14 @@ def _build(names: dict[str, Any]) -> nn.Module:
         raise NotAnswered("`ModernCNN` is not defined yet: answer and run the cell that defines it")
     _seed_everything(0)
     try:
-        model = _graders()["worker_collect"].call_flexibly(names["ModernCNN"], {})
+        model = _graders().call_flexibly(names["ModernCNN"], {})
     except NotImplementedError as error:
         raise NotAnswered(_NOT_YET) from error
     except Exception as error:  # the student's own code
         raise CheckFailed(_describe(error)) from error
     if not isinstance(model, nn.Module):
         raise CheckFailed(f"`ModernCNN` must build a torch.nn.Module, it gave {type(model).__name__}")
-    return model
+    return model.float()  # images come in single precision
 
 
 def _require_fit(model: nn.Module, path: Path) -> nn.Module:
@@ -3032,6 +3029,42 @@ _CHECKS = (  # cell, grader, check, title, the checks that it depends on, and ho
     ("modern-cnn-accuracy", "test_modern_cnn", "test_accuracy", "", (), "own words"),
 )
 
+_TOOLS = {
+    "Build": "_kit_judging_evidence",
+    "CallEvidence": "_kit_judging_evidence",
+    "Collector": "_kit_worker_collect",
+    "Convolution": "_kit_graphs_analysis_layers",
+    "Gradients": "_kit_graphs_runner",
+    "GradientStats": "_kit_graphs_runner",
+    "Graph": "_kit_worker_interpreter",
+    "GraphError": "_kit_worker_interpreter",
+    "GraphRefused": "_kit_graphs_model_graph",
+    "GraphShapes": "_kit_graphs_runner",
+    "Loaded": "_kit_worker_graph_requests",
+    "Network": "_kit_graders_networks",
+    "NotANormalisation": "_kit_judging_normalisation",
+    "Problem": "_kit_judging_evidence",
+    "RunnerProblem": "_kit_graphs_runner_process",
+    "SEED": "_kit_worker_graph_requests",
+    "Sample": "_kit_judging_evidence",
+    "Samples": "_kit_judging_evidence",
+    "Value": "_kit_judging_evidence",
+    "_loss": "_kit_worker_graph_requests",
+    "_trainable_copy": "_kit_worker_graph_requests",
+    "call_flexibly": "_kit_worker_collect",
+    "channels_seen": "_kit_graders_test_depthwise_separable",
+    "describe_result": "_kit_graders_answers",
+    "estimate": "_kit_worker_graph_costs",
+    "execute": "_kit_worker_interpreter",
+    "expect_alive": "_kit_graders_networks",
+    "expect_within_budget": "_kit_graders_checkpoint_accuracy",
+    "graph_from_wire": "_kit_graphs_wire",
+    "graph_to_wire": "_kit_graphs_wire",
+    "normalisation_of": "_kit_graders_checkpoint_accuracy",
+    "probe_image": "_kit_judging_probe_images",
+    "whole_number": "_kit_graders_answers",
+}  # what the kit itself uses of the programs below, and of which
+
 _GRADERS = {  # programs, run when a public check first needs them
     "_kit_core_probes": r"""
 from __future__ import annotations
@@ -3060,7 +3093,8 @@ EXPORTED_BATCH = 4  # images, as in worker/collect.py; a graph whose code fixes 
 class Problem:
     """Why a piece of evidence is missing: the status a check gets, and the student's cell and line where known.
 
-    `type` names the exception, `raised` the one that a module's forward raised.
+    `type` names the exception, `raised` the one that a module's forward raised. `cause` and `detail` are the worker's
+    words for what judging/causes.py has sentences for.
     """
 
     status: Status
@@ -3069,6 +3103,8 @@ class Problem:
     cell: int = 0
     line: int = 0
     raised: str = ""
+    cause: str = ""
+    detail: str = ""
 
 @dataclass(frozen=True)
 class Value:
@@ -3093,7 +3129,8 @@ class Build:
     """A module built with `arguments`: its exports by (training, image size), all over one set of tensors.
 
     `tensors` is a safetensors file with keys t0…tn, as the graphs name them. `problem` is set where the module could
-    not even be built; then there are no graphs. `drawn`: the arguments come from the course's secret.
+    not even be built; then there are no graphs. `drawn`: the arguments come from the course's secret. `adapted` names
+    the dtype that the module had before it was made to take float32 images.
     """
 
     arguments: Mapping[str, Any]
@@ -3101,6 +3138,7 @@ class Build:
     tensors: bytes = b""
     problem: Problem | None = None
     drawn: bool = False
+    adapted: str = ""
 
 @dataclass(frozen=True)
 class Sample:
@@ -3113,12 +3151,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Samples:
-    """All outputs of a transform for one probe image (H, W, 3) uint8; `form` is how it was given: PIL or tensor."""
+    """All outputs of a transform for one probe image (H, W, 3) uint8; `form` is how it was given: PIL or tensor.
+
+    `stand_in`: other data than the student's stood in for a data set when the notebook ran.
+    """
 
     outputs: Sequence[Sample]
     image: Array
     form: str = "PIL"
     problem: Problem | None = None
+    stand_in: bool = False
 
 def python_name(kind: str) -> str:
     """The name of an exception as Python has it: a student's own name may hold anything."""
@@ -3156,122 +3198,115 @@ def value_kind(value: Value) -> str:
     """The type of a value that is no number; of one that was made with secret numbers it is not told."""
     return f"type {value.value}" if value.value else "another type"
 ''',
-    "_kit_graphs_operations": r'''
+    "_kit_graders_transforms": r'''
 from __future__ import annotations
-from _kit import _TABLE
-from dataclasses import dataclass
-import re
+from _kit import CheckEnded
+from _kit import Status
+from _kit import answered
+from _kit import expect
+from _kit_core_probes import COARSE
+from _kit_core_probes import FINE
+from _kit_graders_answers import evidence_for
+import numpy as np
 
-@dataclass(frozen=True)
-class Operation:
-    """One overload: the kinds of its arguments and of its results, spelled as in the table."""
+TRAIN, TEST = "train_transform", "test_transform"
 
-    name: str
-    kinds: tuple[str, ...]
-    returns: tuple[str, ...]
+# Of torchvision's transforms, alone and combined as students do, the least is 0.86 (a resized crop of a third, rotated
+# by up to 30°, jittered and blurred); of noise of every smoothness, and of shuffled pixels, the most is 0.65.
+LEAST_SEPARATION = 0.75
 
-def _parse(line: str) -> Operation:
-    match = re.fullmatch(r"([\w.]+)\((.*)\) -> (.+)", line)
-    if match is None:
-        raise ValueError(f"not a line of the table of operations: {line!r}")
-    name, kinds, returns = match.groups()
-    return Operation(name, tuple(kinds.split(", ")), tuple(returns.split(", ")))
+def transformed(graded: CheckContext, name: str, image: str = "natural") -> Samples:
+    """What a transform made of a probe image. Ends the check where it is missing or raised."""
+    samples = evidence_for(graded.evidence.samples, name)[image]
+    if samples.problem is not None:
+        answered(name, samples.problem)
+    return samples
 
-OPERATIONS = {operation.name: operation for operation in map(_parse, _TABLE.strip().splitlines())}
+def arrays_of(name: str, samples: Samples) -> list[Array]:
+    """The values, where all of them are tensors with numbers in them; else the check is not judged."""
+    found = [sample.array for sample in samples.outputs if sample.array is not None]
+    if len(found) < len(samples.outputs):
+        raise CheckEnded(Status.SKIPPED, f"not judged, because `{name}` gives no tensor (or a very large one)")
+    if any(array.size == 0 for array in found):
+        raise CheckEnded(Status.FAILED, f"`{name}` gives an empty tensor: return the image")
+    if not all(np.isfinite(array).all() for array in found):
+        raise CheckEnded(Status.SKIPPED, f"not judged, because `{name}` gives NaN or infinite values")
+    return found
 
-# Arithmetic on symbolic sizes (the batch). No powers, no shifts: they make huge integers out of small ones.
-SIZE_OPERATIONS = frozenset(f"operator.{name}" for name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg"))
+def expect_float_images(name: str, outputs: Sequence[Sample]) -> None:
+    """Every output is a floating-point tensor (3, 32, 32) without NaN."""
+    for output in outputs:
+        expect(output.type == "tensor", f"`{name}`: expected a tensor, got {output.type}: convert with v2.ToImage()")
+        expect(output.shape == (3, 32, 32), f"`{name}`: expected shape (3, 32, 32) [C, H, W], got {output.shape}")
+        expect(
+            output.dtype.startswith(("float", "bfloat")),
+            f"`{name}`: expected float32, got {output.dtype}: v2.ToDtype(torch.float32, scale=True)",
+        )
+        finite = output.array is not None and bool(np.isfinite(output.array).all())
+        expect(finite, f"`{name}` gives NaN or infinite values: is the standard deviation in Normalize 0?")
 
-GETITEM = "operator.getitem"
+def expect_image_shows(graded: CheckContext, name: str) -> None:
+    """What the transform gives depends on the image: fine detail stays finer than coarse, however it was turned, cut,
+    coloured or blurred. Noise that takes the image's place shows neither."""
+    samples = evidence_for(graded.evidence.samples, name)
+    fine, coarse = ([detail(a) for kind in kinds for a in pictures(name, samples[kind])] for kinds in (FINE, COARSE))
+    expect(
+        separation(fine, coarse) >= LEAST_SEPARATION,
+        f"what `{name}` gives hardly depends on the image: a network that trains on it sees no picture. Change the "
+        "image, but do not put something else in its place",
+    )
 
-DROPOUTS = frozenset(name for name in OPERATIONS if re.match(r"aten\.\w*dropout", name))
+def pictures(name: str, samples: Samples) -> list[Array]:
+    """The outputs for one image; a shape that is no picture's ends the check, since another one says so."""
+    if samples.problem is not None:
+        answered(name, samples.problem)
+    found = arrays_of(name, samples)
+    if any(array.ndim != 3 or min(array.shape[1:]) < 3 for array in found):
+        raise CheckEnded(
+            Status.SKIPPED, f"not judged, because `{name}` gives no picture of shape (channels, height, width)"
+        )
+    return found
 
-# Noise has a place in training only (stochastic depth, noise layers); dropout brings its own flag.
-RANDOM = frozenset(
-    name for name in OPERATIONS if re.match(r"aten\.(bernoulli|rand|randn|randint|uniform|normal)(_|_like)?\.", name)
-)
+def detail(picture: Array) -> float:
+    """How much of the variance of a picture (C, H, W) lies in differences from the mean of 3×3 pixels; 0 for a flat
+    one."""
+    grey = picture.astype(np.float64).mean(axis=0)
+    height, width = grey.shape
+    padded = np.pad(grey, 1, mode="edge")
+    mean = sum(padded[i : i + height, j : j + width] for i in range(3) for j in range(3)) / 9
+    variance = float(grey.var())
+    return float((grey - mean).var()) / variance if variance > 0 else 0.0
 
-# What torch's own layers draw their first weights with.
-WEIGHT_STARTS = frozenset({"aten.uniform_.default", "aten.normal_.default"})
+def separation(fine: Sequence[float], coarse: Sequence[float]) -> float:
+    """How often a value of the first is larger than one of the second, in 0..1 (Mann and Whitney 1947)."""
+    pairs = np.subtract.outer(fine, coarse)
+    return float(np.mean(pairs > 0) + np.mean(pairs == 0) / 2)
 
-CONVOLUTIONS = frozenset(name for name in OPERATIONS if name.startswith("aten.conv"))
+def why_not_alike(training: Range, testing: Range) -> str:
+    """Which of the two transforms is off, and the remedy. The probe image is black and white in parts: 0 and 1."""
+    for name, found in ((TRAIN, training), (TEST, testing)):
+        if are_alike(found, (0.0, 255.0)):
+            return f"`{name}` leaves 0 to 255 as they are. Use v2.ToDtype(torch.float32, scale=True)"
+    for name, found in ((TRAIN, training), (TEST, testing)):
+        if are_alike(found, (0.0, 1.0)):
+            return f"`{name}` does not normalise. Give both the same v2.Normalize"
+    return "one has another mean or standard deviation. Give both the same v2.Normalize"
 
-# The only strings that an operation takes, by operation; None stands where the argument is optional.
-TEXTS: dict[str, frozenset[str | None]] = {
-    "aten.conv1d.padding": frozenset({"same", "valid"}),
-    "aten.conv2d.padding": frozenset({"same", "valid"}),
-    "aten.conv3d.padding": frozenset({"same", "valid"}),
-    "aten.gelu.default": frozenset({"none", "tanh"}),
-    "aten.gelu_.default": frozenset({"none", "tanh"}),
-    "aten.div.Tensor_mode": frozenset({None, "floor", "trunc"}),
-    "aten.pad.default": frozenset({"constant", "reflect", "replicate", "circular"}),
-    "aten.meshgrid.indexing": frozenset({"ij", "xy"}),
-}
+def value_range(array: Array) -> Range:
+    """The 5 % and 95 % quantiles: a tenth of the probe image is black and a tenth white in each channel."""
+    low, high = np.quantile(array.astype(np.float64), [0.05, 0.95])
+    return float(low), float(high)
 
-EINSUM = "aten.einsum.default"
-
-EINSUM_EQUATION = re.compile(r"[A-Za-z., ]{1,100}(-> ?[A-Za-z. ]{0,50})?")
+def are_alike(one: Range, other: Range) -> bool:
+    """Widths within a third of one another, and centres within a fifth of the width."""
+    widths = one[1] - one[0], other[1] - other[0]
+    apart = abs(sum(one) - sum(other)) / 2
+    return min(widths) > 0.75 * max(widths) and apart < 0.2 * max(widths)
 ''',
     "_kit_graphs_model_graph": r'''
 from __future__ import annotations
-from _kit_graphs_operations import EINSUM
-from _kit_graphs_operations import EINSUM_EQUATION
-from _kit_graphs_operations import GETITEM
-from _kit_graphs_operations import OPERATIONS
-from _kit_graphs_operations import RANDOM
-from _kit_graphs_operations import SIZE_OPERATIONS
-from _kit_graphs_operations import TEXTS
-from _kit_graphs_operations import WEIGHT_STARTS
 from dataclasses import dataclass
-from dataclasses import field
 import math
-import re
-
-MAX_NODES = 20_000
-
-MAX_TENSORS = 10_000
-
-MAX_REGIONS = 1_000
-
-MAX_REGION_DEPTH = 16
-
-MAX_RANK = 8
-
-MAX_DIMENSION = 2**24
-
-MAX_ELEMENTS = 2**28  # of one tensor or one input: 1 GiB of float32
-
-MAX_INTEGER = 2**31
-
-MAX_INTEGERS_IN_LIST = 64
-
-MAX_TENSORS_IN_LIST = 1_024
-
-MAX_ITEM = 4_096  # index into a list of results; the runner bounds the list itself
-
-MAX_SHARED = 64  # input and weights that one value may be a view of: one, in an honest graph
-
-MAX_NAME = 200
-
-MAX_LINE = 10**9
-
-_LAST = 2**63 - 1  # torch writes "to the end" of a slice so
-
-_KEY = re.compile(r"t\d{1,6}")
-
-_NUMPY_DTYPES = {
-    "float16": "F16",
-    "float32": "F32",
-    "float64": "F64",
-    "uint8": "U8",
-    "int8": "I8",
-    "int16": "I16",
-    "int32": "I32",
-    "int64": "I64",
-    "bool": "BOOL",
-}
-
-_DTYPES = frozenset(_NUMPY_DTYPES) | {"bfloat16"}
 
 class GraphRefused(ValueError):
     """A graph that is malformed or not allowed; the message is for the student, `line` is 0 where unknown."""
@@ -3340,7 +3375,7 @@ class Node:
     @property
     def inputs(self) -> tuple[int, ...]:
         """The nodes whose values this node takes, in order, each as often as it occurs."""
-        return tuple(_references(self.args))
+        return tuple(references(self.args))
 
 @dataclass(frozen=True, eq=False)
 class ModelGraph:
@@ -3357,11 +3392,6 @@ class ModelGraph:
     batch: int | None
     input_shape: tuple[int, ...]
 
-    @classmethod
-    def from_wire(cls, wire: object) -> ModelGraph:
-        """Parse and check the data of one export. Raises GraphRefused."""
-        return _Parser().parse(wire)
-
     @property
     def output(self) -> int:
         """Index of the node whose value the graph returns."""
@@ -3374,344 +3404,73 @@ class ModelGraph:
         """Index of the input node."""
         return next(node.index for node in self.nodes if node.kind == "input")
 
-    def to_wire(self) -> dict[str, Any]:
-        """The checked graph as data again, in the format that from_wire reads."""
-        return {
-            "version": 1,
-            "training": self.training,
-            "batch": "dynamic" if self.batch is None else self.batch,
-            "input_shape": list(self.input_shape),
-            "tensors": [[t.kind, t.name, t.dtype, list(t.shape), t.key] for t in self.tensors],
-            "regions": [_encode_region(region) for region in self.regions],
-            "nodes": [_encode_node(node) for node in self.nodes],
-        }
-
-def state_differences(graph: ModelGraph, other: ModelGraph) -> list[str]:
-    """In what two exports of one build disagree about the module's state; empty where they are the same model.
-
-    Each is one phrase for a message. A train-mode graph with other parameters than the eval graph would let one model
-    be trained and another one be judged.
-    """
-    ours, theirs = _state(graph), _state(other)
-    phrases = [f"{name} is in one of them only" for name in sorted(ours.keys() ^ theirs.keys())]
-    for name in sorted(ours.keys() & theirs.keys()):
-        if ours[name][1:] != theirs[name][1:]:
-            phrases.append(f"{name} is {_describe(ours[name])} in one and {_describe(theirs[name])} in the other")
-    return phrases
-
-def _state(graph: ModelGraph) -> dict[str, tuple[str, str, tuple[int, ...]]]:
-    return {t.name: (t.name, t.dtype, t.shape) for t in graph.tensors if t.kind in {"parameter", "frozen", "buffer"}}
-
-def _describe(entry: tuple[str, str, tuple[int, ...]]) -> str:
-    return f"{entry[1]} {entry[2]}"
-
-def _references(value: Value) -> list[int]:
+def references(value: Value) -> list[int]:
+    """The nodes that a value refers to, in order, each as often as it occurs."""
     if isinstance(value, Ref):
         return [value.index]
-    return [index for item in value for index in _references(item)] if isinstance(value, tuple) else []
+    return [index for item in value for index in references(item)] if isinstance(value, tuple) else []
+''',
+    "_kit_graphs_operations": r'''
+from __future__ import annotations
+from _kit import _TABLE
+from dataclasses import dataclass
+import re
 
-def _encode_node(node: Node) -> list[Any]:
-    if node.kind == "input":
-        return ["input"]
-    if node.kind == "tensor":
-        return ["tensor", node.tensor]
-    if node.kind == "output":
-        return ["output", _encode(node.args[0])]
-    return ["call", node.operation, [_encode(value) for value in node.args], node.line, node.region]
+@dataclass(frozen=True)
+class Operation:
+    """One overload: the kinds of its arguments and of its results, spelled as in the table."""
 
-def _encode_region(region: Region) -> list[Any]:
-    middle = [region.dtype] if region.kind == "autocast" else []
-    return [region.parent, region.kind, *middle, region.setting]
+    name: str
+    kinds: tuple[str, ...]
+    returns: tuple[str, ...]
 
-def _encode(value: Value) -> Any:
-    if isinstance(value, Ref):
-        return {"node": value.index}
-    if isinstance(value, DType):
-        return {"dtype": value.name}
-    if isinstance(value, tuple):
-        return [_encode(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}
-    return value
+def _parse(line: str) -> Operation:
+    match = re.fullmatch(r"([\w.]+)\((.*)\) -> (.+)", line)
+    if match is None:
+        raise ValueError(f"not a line of the table of operations: {line!r}")
+    name, kinds, returns = match.groups()
+    return Operation(name, tuple(kinds.split(", ")), tuple(returns.split(", ")))
 
-@dataclass
-class _Parser:
-    """Checks one wire graph, front to back; `types` and `roots` grow with the nodes."""
+OPERATIONS = {operation.name: operation for operation in map(_parse, _TABLE.strip().splitlines())}
 
-    tensors: tuple[TensorInfo, ...] = ()
-    regions: tuple[Region, ...] = ()
-    training: bool = False
-    nodes: list[Node] = field(default_factory=list)
-    types: list[str] = field(default_factory=list)  # "tensor", "int", "float", "list", or "2" for two results
-    roots: list[frozenset[int]] = field(default_factory=list)  # input and tensor nodes whose memory a value may share
-    starts: set[int] = field(default_factory=set)  # nodes that are a new tensor of zeros, detached or not
-    line: int = 0
+# Arithmetic on symbolic sizes (the batch). No powers, no shifts: they make huge integers out of small ones.
+SIZE_OPERATIONS = frozenset(f"operator.{name}" for name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg"))
 
-    def parse(self, wire: object) -> ModelGraph:
-        fields = {"version", "training", "batch", "input_shape", "tensors", "regions", "nodes"}
-        if not isinstance(wire, dict) or set(wire) != fields:
-            self.refuse(f"a model graph has the fields {', '.join(sorted(fields))}")
-        if wire["version"] != 1 or isinstance(wire["version"], bool):
-            self.refuse("the model graph has a version that this grader does not read")
-        if not isinstance(wire["training"], bool):
-            self.refuse("training must be true or false")
-        self.training = wire["training"]
-        input_shape = self.shape(wire["input_shape"], "input_shape", least=1)
-        batch = self.batch(wire["batch"], input_shape)
-        self.tensors = tuple(self.tensor(entry) for entry in self.items(wire["tensors"], "tensors", MAX_TENSORS))
-        names = {tensor.name for tensor in self.tensors}
-        if len(names) != len(self.tensors):
-            self.refuse("two tensors have the same name")
-        for entry in self.items(wire["regions"], "regions", MAX_REGIONS):
-            self.regions += (self.region(entry),)
-        entries = self.items(wire["nodes"], "nodes", MAX_NODES)
-        for entry in entries:
-            self.line = 0
-            self.node(entry, last=len(self.nodes) == len(entries) - 1)
-        kinds = [node.kind for node in self.nodes]
-        if kinds.count("input") != 1 or kinds.count("output") != 1 or len(input_shape) == 0:
-            self.refuse("a model graph has one input and ends with one output")
-        used = [node.tensor for node in self.nodes if node.kind == "tensor"]
-        if len(set(used)) != len(used):
-            self.refuse("one tensor is two nodes")
-        return ModelGraph(tuple(self.nodes), self.tensors, self.regions, self.training, batch, input_shape)
+GETITEM = "operator.getitem"
 
-    def refuse(self, message: str) -> NoReturn:
-        raise GraphRefused(message, self.line)
+DROPOUTS = frozenset(name for name in OPERATIONS if re.match(r"aten\.\w*dropout", name))
 
-    def items(self, value: object, what: str, limit: int) -> list[Any]:
-        if not isinstance(value, list) or len(value) > limit:
-            self.refuse(f"{what}: expected a list of at most {limit:,} entries")
-        return value
+# Noise has a place in training only (stochastic depth, noise layers); dropout brings its own flag.
+RANDOM = frozenset(
+    name for name in OPERATIONS if re.match(r"aten\.(bernoulli|rand|randn|randint|uniform|normal)(_|_like)?\.", name)
+)
 
-    def integer(self, value: object, what: str, low: int, high: int) -> int:
-        if type(value) is not int or not low <= value <= high:
-            self.refuse(f"{what}: expected an integer from {low:,} to {high:,}")
-        return value
+# What torch's own layers draw their first weights with.
+WEIGHT_STARTS = frozenset({"aten.uniform_.default", "aten.normal_.default"})
 
-    def shape(self, value: object, what: str, least: int) -> tuple[int, ...]:
-        sizes = self.items(value, what, MAX_RANK)
-        shape = tuple(self.integer(size, what, least, MAX_DIMENSION) for size in sizes)
-        if math.prod(size for size in shape if size) > MAX_ELEMENTS:  # torch multiplies what is beside a zero, too
-            self.refuse(f"{what}: more than {MAX_ELEMENTS:,} elements")
-        return shape
+CONVOLUTIONS = frozenset(name for name in OPERATIONS if name.startswith("aten.conv"))
 
-    def batch(self, value: object, input_shape: tuple[int, ...]) -> int | None:
-        if value == "dynamic":
-            return None
-        if not input_shape or self.integer(value, "batch", 1, MAX_DIMENSION) != input_shape[0]:
-            self.refuse("batch differs from input_shape")
-        return input_shape[0]
+# The only strings that an operation takes, by operation; None stands where the argument is optional.
+TEXTS: dict[str, frozenset[str | None]] = {
+    "aten.conv1d.padding": frozenset({"same", "valid"}),
+    "aten.conv2d.padding": frozenset({"same", "valid"}),
+    "aten.conv3d.padding": frozenset({"same", "valid"}),
+    "aten.gelu.default": frozenset({"none", "tanh"}),
+    "aten.gelu_.default": frozenset({"none", "tanh"}),
+    "aten.div.Tensor_mode": frozenset({None, "floor", "trunc"}),
+    "aten.pad.default": frozenset({"constant", "reflect", "replicate", "circular"}),
+    "aten.meshgrid.indexing": frozenset({"ij", "xy"}),
+}
 
-    def tensor(self, entry: object) -> TensorInfo:
-        if not isinstance(entry, list) or len(entry) != 5 or not all(isinstance(entry[i], str) for i in (0, 1, 2, 4)):
-            self.refuse("tensors: expected [kind, name, dtype, shape, key]")
-        kind, name, dtype, shape, key = entry
-        if kind not in {"parameter", "frozen", "buffer", "constant"}:
-            self.refuse("tensors: unknown kind")
-        # Names go into messages: no line breaks, no escape sequences, no lone surrogates.
-        if not name.isprintable() or not 0 < len(name) <= MAX_NAME:
-            self.refuse("tensors: a name must be printable and short")
-        if dtype == "bfloat16":
-            self.refuse(f"{name}: bfloat16 weights are not supported; keep the model in float32")
-        if dtype not in _NUMPY_DTYPES:
-            self.refuse(f"{name}: unknown dtype")
-        if not _KEY.fullmatch(key):
-            self.refuse(f"{name}: a key is t and a number")
-        return TensorInfo(kind, name, dtype, self.shape(shape, f"the shape of {name}", least=0), key)
+EINSUM = "aten.einsum.default"
 
-    def region(self, entry: object) -> Region:
-        if not isinstance(entry, list) or not 3 <= len(entry) <= 4 or not isinstance(entry[-1], bool):
-            self.refuse("regions: expected [parent, kind, ...]")
-        parent = self.integer(entry[0], "the parent of a region", 0, len(self.regions))
-        depth, outer = 1, parent
-        while outer:
-            depth, outer = depth + 1, self.regions[outer - 1].parent
-        if depth > MAX_REGION_DEPTH:
-            self.refuse(f"regions are nested more than {MAX_REGION_DEPTH} deep")
-        if entry[1] == "grad" and len(entry) == 3:
-            return Region(parent, "grad", entry[-1])
-        if entry[1] == "autocast" and len(entry) == 4 and entry[2] in {"bfloat16", "float16", "float32"}:
-            return Region(parent, "autocast", entry[-1], entry[2])
-        raise GraphRefused("regions: unknown kind", self.line)
-
-    def grad(self, region: int) -> bool:
-        while region:
-            if self.regions[region - 1].kind == "grad":
-                return self.regions[region - 1].setting
-            region = self.regions[region - 1].parent
-        return True
-
-    def node(self, entry: object, last: bool) -> None:
-        index = len(self.nodes)
-        if not isinstance(entry, list) or not entry or not isinstance(entry[0], str):
-            self.refuse("nodes: expected [kind, ...]")
-        kind = entry[0]
-        if (kind == "output") != last:
-            self.refuse("a model graph ends with its one output")
-        if kind == "input" and len(entry) == 1:
-            self.add(Node(index, "input"), "tensor", frozenset({index}))
-        elif kind == "tensor" and len(entry) == 2:
-            number = self.integer(entry[1], "the number of a tensor", 0, len(self.tensors) - 1)
-            self.add(Node(index, "tensor", tensor=number), "tensor", frozenset({index}))
-        elif kind == "output" and len(entry) == 2:
-            value = self.reference(entry[1], {"tensor"}, "output")
-            self.add(Node(index, "output", args=(value,)), "tensor", frozenset())
-        elif kind == "call" and len(entry) == 5:
-            self.call(index, *entry[1:])
-        else:
-            self.refuse("nodes: unknown kind of node, or a wrong number of fields")
-
-    def add(self, node: Node, type_name: str, roots: frozenset[int]) -> None:
-        self.nodes.append(node)
-        self.types.append(type_name)
-        self.roots.append(roots)
-
-    def call(self, index: int, name: object, arguments: object, line: object, region: object) -> None:
-        self.line = self.integer(line, "line", 0, MAX_LINE)
-        place = self.integer(region, "region", 0, len(self.regions))
-        if not isinstance(name, str):
-            self.refuse("nodes: the name of an operation is a string")
-        values = self.items(arguments, "arguments", MAX_INTEGERS_IN_LIST)
-        if name == GETITEM or name in SIZE_OPERATIONS:
-            args, type_name, roots = self.python_call(name, values)
-        elif name in OPERATIONS:
-            args, type_name, roots = self.aten_call(OPERATIONS[name], values)
-        else:
-            shown = name if re.fullmatch(r"[\w.]{1,80}", name) else "with a name that no operation has"
-            self.refuse(f"the model uses the operation {shown}, which a model graph cannot hold")
-        self.add(Node(index, "call", name, args, self.line, place, self.grad(place)), type_name, roots)
-
-    def starts_weights(self, name: str, values: list[Any]) -> bool:
-        """Whether random numbers are the first values of weights that forward makes anew at each call.
-
-        `nn.Linear(8, 4)(x)` in forward does so: a mistake, but one that costs a check and not the whole graph.
-        """
-        source = values[0].get("node") if values and isinstance(values[0], dict) else None
-        return name in WEIGHT_STARTS and type(source) is int and source in self.starts
-
-    def aten_call(self, operation: Operation, values: list[Any]) -> tuple[tuple[Value, ...], str, frozenset[int]]:
-        name = operation.name
-        if len(values) != len(operation.kinds):
-            self.refuse(f"{name} takes {len(operation.kinds)} arguments, got {len(values)}")
-        if name in RANDOM and not self.training and not self.starts_weights(name, values):
-            self.refuse(f"{name} draws random numbers in evaluation mode; only training may be random")
-        args: list[Value] = []
-        roots = frozenset[int]()
-        for place, (kind, value) in enumerate(zip(operation.kinds, values, strict=True)):
-            argument = self.argument(name, kind.rstrip("!&"), value, first=place == 0)
-            args.append(argument)
-            if kind.endswith(("!", "&")):
-                shared = frozenset[int]().union(*(self.roots[i] for i in _references(argument)))
-                if kind.endswith("!"):
-                    self.check_write(name, shared)
-                roots |= shared
-        if len(roots) > MAX_SHARED:  # a set of thousands for each of thousands of nodes takes gigabytes
-            self.refuse(f"{name}: a value that shares memory with more than {MAX_SHARED} weights")
-        if name == "aten.zeros.default" or (name == "aten.detach.default" and set(_references(args[0])) <= self.starts):
-            self.starts.add(len(self.nodes))
-        returns = operation.returns
-        type_name = {"Tensor": "tensor", "int": "int", "Tensor[]": "list"}[returns[0]]
-        return tuple(args), str(len(returns)) if len(returns) > 1 else type_name, roots
-
-    def check_write(self, name: str, roots: frozenset[int]) -> None:
-        """Refuse writes that outlive a run. Batch norm's statistics (buffers) change while training, nothing else."""
-        for root in roots:
-            node = self.nodes[root]
-            if node.kind == "input":
-                self.refuse(f"{name} writes into the model's input")
-            tensor = self.tensors[node.tensor]
-            if tensor.kind == "constant" and tensor.dtype == "int64" and not tensor.shape:
-                continue  # a batch norm in a plain list, which eval() does not reach, goes on counting its batches
-            if tensor.kind != "buffer" or not self.training:
-                self.refuse(f"{name} writes into {tensor.name} ({tensor.kind}) while the model runs")
-
-    def python_call(self, name: str, values: list[Any]) -> tuple[tuple[Value, ...], str, frozenset[int]]:
-        if len(values) != (1 if name == "operator.neg" else 2):
-            self.refuse(f"{name}: wrong number of arguments")
-        if name == GETITEM:
-            source = self.reference(values[0], {"list", "2", "3"}, name)
-            type_name = self.types[source.index]
-            limit = MAX_ITEM if type_name == "list" else int(type_name)
-            item = self.integer(values[1], "the index into several results", -limit, limit - 1)
-            return (source, item), "tensor", self.roots[source.index]
-        args = tuple(self.number(value, name, {"int", "float"}) for value in values)
-        whole = all(isinstance(a, int) or (isinstance(a, Ref) and self.types[a.index] == "int") for a in args)
-        return args, "int" if whole and name != "operator.truediv" else "float", frozenset()
-
-    def reference(self, value: object, types: set[str], what: str) -> Ref:
-        if not isinstance(value, dict) or set(value) != {"node"}:
-            self.refuse(f"{what}: expected a reference to a node")
-        index = self.integer(value["node"], f"{what}: the number of a node", 0, len(self.nodes) - 1)
-        if self.types[index] not in types:
-            self.refuse(f"{what}: a value of the wrong type")
-        return Ref(index)
-
-    def number(self, value: object, what: str, types: set[str]) -> Value:
-        if isinstance(value, dict) and set(value) == {"float"} and "float" in types:
-            if value["float"] not in ("inf", "-inf", "nan"):
-                self.refuse(f"{what}: unknown number")
-            return float(value["float"])
-        if isinstance(value, dict):
-            return self.reference(value, types, what)
-        if type(value) is int and value == _LAST:
-            return value
-        if type(value) is int:
-            return self.integer(value, what, -MAX_INTEGER, MAX_INTEGER)
-        if isinstance(value, float) and math.isfinite(value) and "float" in types:
-            return value
-        raise GraphRefused(f"{what}: expected a number", self.line)
-
-    def argument(self, name: str, kind: str, value: object, first: bool) -> Value:
-        """One argument, checked against its kind in the table of operations."""
-        if kind.endswith("?"):
-            return None if value is None and kind != "str?" else self.argument(name, kind[:-1], value, first)
-        if kind.endswith("[]"):
-            return self.arguments(name, kind[:-2], value)
-        if kind == "Tensor":
-            # A number may stand for a tensor (x + 1), but never for the tensor that an operation works on.
-            return self.reference(value, {"tensor"}, name) if first else self.tensor_or_number(value, name)
-        if kind == "bool":
-            if not isinstance(value, bool):
-                self.refuse(f"{name}: expected true or false")
-            return value
-        if kind in {"int", "float", "Scalar"}:
-            if kind == "Scalar" and isinstance(value, bool):
-                return value
-            return self.number(value, name, {"int"} if kind == "int" else {"int", "float"})
-        if kind == "str":
-            return self.text(name, value)
-        if kind == "ScalarType":
-            if not isinstance(value, dict) or set(value) != {"dtype"} or value["dtype"] not in _DTYPES:
-                self.refuse(f"{name}: unknown dtype")
-            return DType(value["dtype"])
-        if kind in {"Device", "Layout", "MemoryFormat", "Generator"} and value is None:
-            return None  # where and how a graph runs is the runner's choice
-        raise GraphRefused(f"{name}: an argument that must be empty is not", self.line)
-
-    def arguments(self, name: str, kind: str, value: object) -> Value:
-        if kind == "int" and not isinstance(value, list):
-            return self.number(value, name, {"int"})
-        limit = MAX_TENSORS_IN_LIST if kind.startswith("Tensor") else MAX_INTEGERS_IN_LIST
-        return tuple(self.argument(name, kind, item, first=kind == "Tensor") for item in self.items(value, name, limit))
-
-    def tensor_or_number(self, value: object, name: str) -> Value:
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, dict) and set(value) == {"node"}:
-            return self.reference(value, {"tensor", "int", "float"}, name)
-        return self.number(value, name, {"int", "float"})
-
-    def text(self, name: str, value: object) -> str | None:
-        known = isinstance(value, str) and name == EINSUM and EINSUM_EQUATION.fullmatch(value)
-        if not known and not ((value is None or isinstance(value, str)) and value in TEXTS.get(name, ())):
-            self.refuse(f"{name}: a setting that the operation does not know")
-        return value if isinstance(value, str) else None
+EINSUM_EQUATION = re.compile(r"[A-Za-z., ]{1,100}(-> ?[A-Za-z. ]{0,50})?")
 ''',
     "_kit_graphs_analysis_flow": r'''
 from __future__ import annotations
 from _kit_graphs_model_graph import GraphRefused
 from _kit_graphs_model_graph import Ref
+from _kit_graphs_model_graph import references
 from _kit_graphs_operations import CONVOLUTIONS
 from _kit_graphs_operations import GETITEM
 from _kit_graphs_operations import OPERATIONS
@@ -3788,11 +3547,6 @@ MAXIMA = names(
 )
 
 OUTPUT_ACTIVATIONS = ACTIVATIONS | names("glu")
-
-def references(value: Value) -> list[int]:
-    if isinstance(value, Ref):
-        return [value.index]
-    return [i for item in value for i in references(item)] if isinstance(value, tuple) else []
 
 def first(node: Node) -> int:
     """The node of the first argument."""
@@ -3961,246 +3715,6 @@ def convolution_mask(graph: ModelGraph) -> int:
     carries = carries_data(graph)
     return sum(1 << n.index for n in graph.nodes if n.operation in CONVOLUTIONS and carries[first(n)])
 ''',
-    "_kit_graphs_runner": r'''
-from __future__ import annotations
-from dataclasses import dataclass
-
-EVERY_STEP = -1  # as in worker/interpreter.py
-
-class RunnerProblem(Exception):
-    """A graph that did not run as asked: the student's. The message is for the student.
-
-    `status` is TIMEOUT, OUT_OF_MEMORY, CRASHED, ERROR (an operation failed, e.g. on shapes that do not fit) or REFUSED
-    (too large, or not allowed). `line` is the student's line, encoded as in the graph; 0 where unknown.
-    """
-
-    def __init__(self, status: str, message: str, line: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-        self.line = line
-
-@dataclass(frozen=True)
-class GraphShapes:
-    """Of a run on images of one shape: a shape per node (None where its value is no single tensor) and the costs.
-
-    `macs_per_image` counts multiply-accumulates of convolutions, linear layers, matrix products and attention;
-    `peak_bytes` is what the graph's values need at most at one time.
-    """
-
-    shapes: tuple[tuple[int, ...] | None, ...]
-    macs_per_image: int
-    peak_bytes: int
-
-@dataclass(frozen=True)
-class GradientStats:
-    """Of one parameter's gradient: all entries finite, and the largest absolute entry (nan where not finite)."""
-
-    finite: bool
-    max_abs: float
-
-@dataclass(frozen=True)
-class Gradients:
-    """The loss (nan where not finite) and the gradient of every parameter, by name; unused and frozen ones have 0."""
-
-    parameters: Mapping[str, GradientStats]
-    loss: float
-
-@dataclass(frozen=True, repr=False)  # pytest describes what a failing check was given, weights and all
-class LoadedGraph:
-    """One graph of a build, loaded into the runner."""
-
-    graph: ModelGraph
-    tensors: bytes
-    handle: int
-    info: GraphShapes
-
-    @property
-    def shapes(self) -> tuple[Any, ...]:
-        """One shape per node, None where a node's value is no tensor."""
-        return self.info.shapes
-''',
-    "_kit_graders_effects": r'''
-from __future__ import annotations
-from _kit_graphs_analysis_flow import PRODUCTS
-from _kit_graphs_analysis_flow import RESHAPES
-from _kit_graphs_runner import EVERY_STEP
-from dataclasses import dataclass
-from dataclasses import replace
-from functools import cached_property
-import numpy as np
-import safetensors.numpy
-
-LEAST_INFLUENCE = 1e-3  # least of 115 correct networks: 0.012, a layer scale in a small ConvNeXt
-
-LEAST_DEPENDENCE = 1e-3  # least: 0.038, SqueezeNet
-
-# Root mean squares of parameters, see `awake`: from the first on they take part, below the second none starts but at 0.
-AWAKE_FROM, LEAST_ASLEEP = 1e-3, 1e-8
-
-AWAKE, AWAKE_FACTOR = 0.1, 1.0  # a factor that an image's values are multiplied by is of another size than a weight
-
-@dataclass
-class Effects:
-    """How parts of a loaded graph act on its output for `images` (N, C, H, W)."""
-
-    runner: Runner
-    handle: int
-    images: Array
-
-    @cached_property
-    def plain(self) -> Array:
-        """The output as it is."""
-        outputs: Array = self.runner.cut(self.handle, self.images, [()])[0]
-        return outputs
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether all of the output are numbers, neither NaN nor infinite."""
-        return bool(np.isfinite(self.plain).all())
-
-    @property
-    def dependence(self) -> float:
-        """How much the output for one image differs from another's, as a part of its largest number."""
-        return dependence(self.plain)
-
-    def influences(self, cuts: Sequence[Sequence[Cut]]) -> list[float]:
-        """The influence of what is cut each time."""
-        return influences(self.plain, self.runner.cut(self.handle, self.images, cuts)) if cuts else []
-
-    def effective(self, parts: Sequence[tuple[Part, Sequence[Cut]]], enough: int) -> list[Part]:
-        """Of parts, each with the places that it consists of, those of which every place has influence; the search
-        ends with `enough` of them, since each takes a run of the network."""
-        found: list[Part] = []
-        for part, places in parts:
-            if len(found) == enough:
-                break
-            if min(self.influences([(place,) for place in places]), default=0.0) >= LEAST_INFLUENCE:
-                found.append(part)
-        return found
-
-def everywhere(node: int) -> list[Cut]:
-    """A value wherever it is taken, as the one place of a part."""
-    return [(EVERY_STEP, node)]
-
-def influences(plain: Array, cut: Array) -> list[float]:
-    """The influence of each cut from the outputs as they are (N, ...) and those with each cut (cuts, N, ...); 0 where
-    they are not finite, or do not depend on the image."""
-    if plain.ndim == 0:
-        return [0.0] * len(cut)
-    whole = root_mean_square(_difference(plain[::-1], plain))
-    changes = [root_mean_square(_difference(outputs, plain)) for outputs in cut]
-    return [change / whole if whole > 0 and np.isfinite(change) and np.isfinite(whole) else 0.0 for change in changes]
-
-def dependence(plain: Array) -> float:
-    """How much the outputs (N, ...) of images differ, as a part of the largest of their numbers."""
-    if plain.ndim == 0:
-        return 0.0
-    largest = float(np.abs(plain.astype(np.float64)).max(initial=0.0))
-    change = root_mean_square(_difference(plain[::-1], plain))
-    return change / largest if largest > 0 and np.isfinite(change) and np.isfinite(largest) else 0.0
-
-def _difference(one: Array, other: Array) -> Array:
-    """In double precision; NaN where infinity meets infinity."""
-    with np.errstate(invalid="ignore"):
-        difference: Array = one.astype(np.float64) - other
-    return difference
-
-def root_mean_square(values: Array) -> float:
-    """0 for nothing; the largest entry is taken out first, so that squares neither overflow nor vanish."""
-    numbers = np.abs(values.astype(np.float64))
-    largest = float(numbers.max(initial=0.0))
-    if largest == 0 or not np.isfinite(largest):
-        return largest
-    return largest * float(np.sqrt(np.mean((numbers / largest) ** 2)))
-
-def awake(graph: ModelGraph, tensors: bytes) -> bytes:
-    """The tensors with parameters that start asleep set to numbers with which they take part.
-
-    A residual branch whose last batch norm starts at 0 (Goyal et al. 2017), a layer scale of 1e-6 (Touvron et al. 2021)
-    or a classifier that starts at 0 is a good idea, and hides what lies behind it until the first steps of training.
-    A number written into `forward` stays what it is, and so does a parameter smaller than any of these.
-    """
-    draws, found = np.random.RandomState(0), factors(graph)
-
-    def woken(array: Array, key: str) -> Array:
-        if not is_asleep(array):
-            return array
-        size = AWAKE_FACTOR if key in found else AWAKE
-        # Never near 0, as a normal draw may be: of a layer scale there is one.
-        values = size * draws.uniform(0.5, 1.5, array.shape) * draws.choice((-1, 1), array.shape)
-        return np.asarray(values, array.dtype)
-
-    return _with_parameters(graph, tensors, woken)
-
-def initialised(graph: ModelGraph, tensors: bytes) -> bytes:
-    """The tensors, awake, with every matrix and kernel drawn as He et al. (2015) do: an effect that they show is one of
-    the network's form. As they start, some correct networks show hardly any: a branch of a small ConvNeXt with its
-    weights of 0.02 adds one part in a thousand.
-    """
-    draws = np.random.RandomState(2)
-
-    def drawn(array: Array, _key: str) -> Array:
-        if array.ndim < 2 or max(array.shape) == array.size or is_lost(array):
-            return array
-        return draws.normal(0, np.sqrt(2 / np.prod(array.shape[1:])), array.shape).astype(array.dtype)
-
-    return _with_parameters(graph, awake(graph, tensors), drawn)
-
-def is_asleep(array: Array) -> bool:
-    """Whether a parameter starts at 0, or nearly so."""
-    return root_mean_square(array) < AWAKE_FROM and not is_lost(array)
-
-def is_lost(array: Array) -> bool:
-    """Whether a parameter starts smaller than any initialisation makes it."""
-    return 0 < root_mean_square(array) < LEAST_ASLEEP
-
-def factors(graph: ModelGraph) -> set[str]:
-    """The keys of parameters that multiply something: as they are, or in another shape."""
-    sources: dict[int, str] = {}
-    found: set[str] = set()
-    for node in graph.nodes:
-        if node.tensor >= 0:
-            sources[node.index] = graph.tensors[node.tensor].key
-        elif node.operation in RESHAPES and node.inputs[:1] and node.inputs[0] in sources:
-            sources[node.index] = sources[node.inputs[0]]
-        elif node.operation in PRODUCTS:
-            found |= {sources[i] for i in node.inputs if i in sources}
-    return found
-
-MOST_DRAWN = 1e3
-
-def other_parameters(graph: ModelGraph, tensors: bytes) -> bytes:
-    """The tensors with every parameter drawn anew, in its own size."""
-    draws = np.random.RandomState(1)
-
-    def drawn(array: Array, _key: str) -> Array:
-        size = min(max(root_mean_square(array), AWAKE), MOST_DRAWN)
-        return draws.normal(0, size, array.shape).astype(array.dtype)
-
-    return _with_parameters(graph, tensors, drawn)
-
-def _with_parameters(graph: ModelGraph, tensors: bytes, change: Callable[[Array, str], Array]) -> bytes:
-    arrays = safetensors.numpy.load(tensors)
-    changed: set[str] = set()  # tied parameters share their key
-    for tensor in graph.tensors:
-        array = arrays[tensor.key]
-        if tensor.kind == "parameter" and tensor.key not in changed and array.dtype.kind == "f" and array.size:
-            arrays[tensor.key] = change(array, tensor.key)
-            changed.add(tensor.key)
-    return safetensors.numpy.save(arrays)
-
-def with_batch_statistics(graph: ModelGraph) -> ModelGraph:
-    """The same graph with every batch norm normalising by the batch: before training, the running statistics are those
-    of nothing, and in a deep network the image fades away, or drowns the rest."""
-    place = 5  # batch_norm(input, weight, bias, running_mean, running_var, training, …)
-
-    def changed(node: Node) -> Node:
-        if node.operation != "aten.batch_norm.default":
-            return node
-        return replace(node, args=(*node.args[:3], None, None, True, *node.args[place + 1 :]))
-
-    return replace(graph, nodes=tuple(map(changed, graph.nodes)))
-''',
     "_kit_graphs_analysis_layers": r'''
 from __future__ import annotations
 from _kit_graphs_analysis_flow import COPIES
@@ -4211,10 +3725,10 @@ from _kit_graphs_analysis_flow import first
 from _kit_graphs_analysis_flow import kind_masks
 from _kit_graphs_analysis_flow import names
 from _kit_graphs_analysis_flow import passes_gradient
-from _kit_graphs_analysis_flow import references
 from _kit_graphs_analysis_flow import tensor_masks
 from _kit_graphs_analysis_flow import without_in_place_writes
 from _kit_graphs_model_graph import Ref
+from _kit_graphs_model_graph import references
 from _kit_graphs_operations import CONVOLUTIONS
 from _kit_graphs_operations import DROPOUTS
 from dataclasses import dataclass
@@ -4505,6 +4019,412 @@ def _dropout(node: Node) -> Dropout:
     probability = node.args[1]
     share = float(probability) if isinstance(probability, (int, float)) else 0.0
     return Dropout(node.index, share, node.args[2] is True and share > 0, node.line)
+''',
+    "_kit_judging_normalisation": r'''
+from __future__ import annotations
+from _kit_core_probes import TEXTURES
+from dataclasses import dataclass
+import numpy as np
+
+# A quarter of a grey level, as a part of the channel's scale. Rounding to half precision moves a normalised value by at
+# most an eighth of a level; whatever mixes pixels, or maps bytes along a curve, misses by whole levels.
+TOLERANCE = 0.25 / 255
+
+LEAST_SCALE = 1e-6  # per unit of x/255; below it the transform throws the image away
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What the transform does to a pixel x (0..255) of channel c: `x / 255 * scale[c] + shift[c]`."""
+
+    scale: tuple[float, float, float]
+    shift: tuple[float, float, float]
+
+    def describe(self) -> str:
+        """For a report: mean and standard deviation as torchvision's Normalize names them."""
+        std = [1 / s for s in self.scale]
+        mean = [-b / s for s, b in zip(self.scale, self.shift, strict=True)]
+        return f"mean {_numbers(mean)}, std {_numbers(std)}"
+
+DEFAULT = Normalisation((2.0, 2.0, 2.0), (-1.0, -1.0, -1.0))  # mean 0.5 and std 0.5, where there is no transform
+
+class NotANormalisation(ValueError):
+    """The transform is no single scale and shift per channel; the message is for the student."""
+
+def recover_normalisation(name: str, samples: Mapping[str, Samples]) -> Normalisation:
+    """The scale and shift that turn every probe image into what the transform returned for it.
+
+    `samples` must hold the probe image "full_range", from which they are taken (by least squares over all byte values);
+    they are then verified on every probe image, but for those that show textures: of one output each, none may be
+    without a random flip. Raises NotANormalisation, which says what the
+    transform does instead as far as that can be told. Evidence with a problem must have been dealt with before.
+    """
+    samples = {kind: sample for kind, sample in samples.items() if kind not in TEXTURES}
+    drawn = {kind: _outputs(name, sample) for kind, sample in samples.items()}
+    pixels = {kind: _pixels(sample) for kind, sample in samples.items()}
+    if not all(np.isfinite(output).all() for outputs in drawn.values() for output in outputs):
+        raise NotANormalisation(f"`{name}` gives NaN or infinite values")
+    # That a transform flips at random is another check's matter; an unflipped draw shows how it normalises.
+    plain = next((y for y in drawn["full_range"] if _fits_itself(pixels["full_range"], y)), drawn["full_range"][0])
+    scale, shift = _fit(pixels["full_range"], plain)
+    if np.abs(scale).min() < LEAST_SCALE:
+        raise NotANormalisation(f"`{name}` gives the same value for every pixel: the image is lost")
+    if all(any(_fits(pixels[kind], y, scale, shift) for y in outputs) for kind, outputs in drawn.items()):
+        return Normalisation(_triple(scale), _triple(shift))
+    if any(not np.array_equal(outputs[0], other) for outputs in drawn.values() for other in outputs[1:]):
+        raise NotANormalisation(f"`{name}` varies: the same image gives different results, so the accuracy would, too")
+    reason = _explain({kind: (pixels[kind], outputs[0]) for kind, outputs in drawn.items()})
+    raise NotANormalisation(f"`{name}` {reason}; expected one scale and one shift per channel, nothing else")
+
+def _outputs(name: str, sample: Samples) -> list[_Array]:
+    """All outputs as (3, 32, 32) float64. Raises NotANormalisation for another type or shape."""
+    height, width = sample.image.shape[:2]
+    arrays = []
+    for output in sample.outputs:
+        if output.type != "tensor":
+            found = output.type or "something else"
+            raise NotANormalisation(f"`{name}` must give a tensor, it gives {found}: add v2.ToImage() and v2.ToDtype")
+        if output.shape != (3, height, width) or output.array is None:
+            why = " (greyscale?)" if output.shape == (1, height, width) else ""
+            raise NotANormalisation(
+                f"`{name}` must keep the image's shape: expected (3, {height}, {width}), got {output.shape}{why}"
+            )
+        arrays.append(output.array.astype(np.float64))
+    return arrays
+
+def _pixels(sample: Samples) -> _Array:
+    """The probe image as (3, H, W) in 0..1."""
+    pixels: _Array = sample.image.transpose(2, 0, 1).astype(np.float64) / 255
+    return pixels
+
+def _fit(x: _Array, y: _Array) -> tuple[_Array, _Array]:
+    """Least squares per channel: y = scale * x + shift."""
+    x, y = x.reshape(3, -1), y.reshape(3, -1)
+    centred = x - x.mean(axis=1, keepdims=True)
+    scale = (centred * y).sum(axis=1) / np.maximum((centred**2).sum(axis=1), 1e-12)
+    return scale, y.mean(axis=1) - scale * x.mean(axis=1)
+
+def _fits(x: _Array, y: _Array, scale: _Array, shift: _Array) -> bool:
+    error = np.abs(y - (x * scale[:, None, None] + shift[:, None, None]))
+    # Where the shift is large, float32 itself rounds by more than a fraction of the scale.
+    rounding = 1e-6 * (np.abs(scale) + np.abs(shift))
+    return bool((error <= (TOLERANCE * np.abs(scale) + rounding)[:, None, None]).all())
+
+def _fits_itself(x: _Array, y: _Array) -> bool:
+    return _fits(x, y, *_fit(x, y))
+
+def _explain(pairs: Mapping[str, tuple[_Array, _Array]]) -> str:
+    """In a few words, what a transform does that is no normalisation."""
+    if all(_fits_itself(x, y) for x, y in pairs.values()):
+        return "normalises each image by its own values (its mean, spread or range), so the scale is another each time"
+    turned: dict[str, Callable[[_Array], _Array]] = {
+        "mirrors the image": lambda x: x[:, :, ::-1],
+        "turns the image upside down": lambda x: x[:, ::-1],
+        "rotates the image by 180°": lambda x: x[:, ::-1, ::-1],
+        "exchanges height and width": lambda x: x.transpose(0, 2, 1),
+        "exchanges the colour channels (RGB and BGR)": lambda x: x[::-1],
+    }
+    for what, turn in turned.items():
+        if all(_fits_itself(turn(x), y) for x, y in pairs.values()):
+            return what
+    if all(_mixes_channels(x, y) for x, y in pairs.values()):
+        return "mixes the colour channels (greyscale, hue or saturation)"
+    if all(_is_pointwise(x, y) for x, y in pairs.values()):
+        return "maps brightness along a curve (gamma, contrast, solarise, posterise) instead of a straight line"
+    return "changes more than brightness: a pixel of the result depends on other pixels (resize, crop, blur, erase, …)"
+
+def _mixes_channels(x: _Array, y: _Array) -> bool:
+    """Whether each output channel is one linear combination of the three input channels of the same pixel."""
+    inputs = np.concatenate([x.reshape(3, -1), np.ones((1, x[0].size))])
+    weights, *_ = np.linalg.lstsq(inputs.T, y.reshape(3, -1).T, rcond=None)
+    error = np.abs(inputs.T @ weights - y.reshape(3, -1).T).max()
+    # Greyscale is rounded to whole grey levels before it is normalised.
+    return bool(error <= 1.5 / 255 * np.abs(weights[:3]).sum(axis=0).max())
+
+def _is_pointwise(x: _Array, y: _Array) -> bool:
+    """Whether, within the image, equal input values of a channel give equal outputs."""
+    for channel_in, channel_out in zip(x.reshape(3, -1), y.reshape(3, -1), strict=True):
+        spread = max(float(np.ptp(channel_out)), 1e-12)
+        for value in np.unique(channel_in):
+            if np.ptp(channel_out[channel_in == value]) > 1e-3 * spread:
+                return False
+    return True
+
+def _triple(values: _Array) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
+
+def _numbers(values: list[float]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
+''',
+    "_kit_graders_checkpoint_accuracy": r'''
+from __future__ import annotations
+from _kit import answered
+from _kit import expect
+from _kit import fail
+from _kit_graders_answers import evidence_for
+from _kit_graders_transforms import TEST
+from _kit_graphs_analysis_layers import parameter_count
+from _kit_graphs_analysis_layers import stored_numbers
+from _kit_judging_evidence import Problem
+from _kit_judging_normalisation import DEFAULT
+from _kit_judging_normalisation import NotANormalisation
+from _kit_judging_normalisation import recover_normalisation
+
+def expect_within_budget(graph: ModelGraph, export: LoadedGraph, most_parameters: int, most_macs: int) -> None:
+    """The published budgets. Every stored number counts: a buffer holds as much as a weight does."""
+    numbers, parameters = stored_numbers(graph), parameter_count(graph)
+    expect(
+        numbers <= most_parameters,
+        f"at most {most_parameters:,} numbers may be stored in parameters and buffers, found {numbers:,} "
+        f"({parameters:,} of them in parameters)",
+    )
+    macs = export.info.macs_per_image
+    expect(
+        macs <= most_macs,
+        f"at most {most_macs / 1e9:.1f} billion multiplications per 32×32 image are allowed, found {macs / 1e9:.2f}: "
+        "let the stem or the first stages halve height and width",
+    )
+
+def normalisation_of(graded: CheckContext) -> Normalisation:
+    """The student's own, as `test_transform` shows it; the kit's where there is no such transform."""
+    samples = evidence_for(graded.evidence.samples, TEST)
+    for sample in samples.values():
+        if isinstance(sample.problem, Problem):
+            if sample.problem.type == "Missing":
+                graded.notes.append(f"no `{TEST}`: test images were normalised with {DEFAULT.describe()}")
+                return DEFAULT
+            answered(TEST, sample.problem)
+    try:
+        return recover_normalisation(TEST, samples)
+    except NotANormalisation as problem:
+        fail(f"the test images cannot be normalised as you do it: {problem}")
+''',
+    "_kit_graphs_runner": r'''
+from __future__ import annotations
+from dataclasses import dataclass
+
+EVERY_STEP = -1  # as in worker/interpreter.py
+
+@dataclass(frozen=True)
+class GraphShapes:
+    """Of a run on images of one shape: a shape per node (None where its value is no single tensor) and the costs.
+
+    `macs_per_image` counts multiply-accumulates of convolutions, linear layers, matrix products and attention;
+    `peak_bytes` is what the graph's values need at most at one time.
+    """
+
+    shapes: tuple[tuple[int, ...] | None, ...]
+    macs_per_image: int
+    peak_bytes: int
+
+@dataclass(frozen=True)
+class GradientStats:
+    """Of one parameter's gradient: all entries finite, and the largest absolute entry (nan where not finite)."""
+
+    finite: bool
+    max_abs: float
+
+@dataclass(frozen=True)
+class Gradients:
+    """The loss (nan where not finite) and the gradient of every parameter, by name; unused and frozen ones have 0."""
+
+    parameters: Mapping[str, GradientStats]
+    loss: float
+
+@dataclass(frozen=True, repr=False)  # pytest describes what a failing check was given, weights and all
+class LoadedGraph:
+    """One graph of a build, loaded into the runner."""
+
+    graph: ModelGraph
+    tensors: bytes
+    handle: int
+    info: GraphShapes
+
+    @property
+    def shapes(self) -> tuple[Any, ...]:
+        """One shape per node, None where a node's value is no tensor."""
+        return self.info.shapes
+''',
+    "_kit_graders_effects": r'''
+from __future__ import annotations
+from _kit_graphs_analysis_flow import PRODUCTS
+from _kit_graphs_analysis_flow import RESHAPES
+from _kit_graphs_runner import EVERY_STEP
+from dataclasses import dataclass
+from dataclasses import replace
+from functools import cached_property
+import numpy as np
+import safetensors.numpy
+
+LEAST_INFLUENCE = 1e-3  # least of 115 correct networks: 0.012, a layer scale in a small ConvNeXt
+
+LEAST_DEPENDENCE = 1e-3  # least: 0.038, SqueezeNet
+
+# Root mean squares of parameters, see `awake`: from the first on they take part, below the second none starts but at 0.
+AWAKE_FROM, LEAST_ASLEEP = 1e-3, 1e-8
+
+AWAKE, AWAKE_FACTOR = 0.1, 1.0  # a factor that an image's values are multiplied by is of another size than a weight
+
+@dataclass
+class Effects:
+    """How parts of a loaded graph act on its output for `images` (N, C, H, W)."""
+
+    runner: Runner
+    handle: int
+    images: Array
+
+    @cached_property
+    def plain(self) -> Array:
+        """The output as it is."""
+        outputs: Array = self.runner.cut(self.handle, self.images, [()])[0]
+        return outputs
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all of the output are numbers, neither NaN nor infinite."""
+        return bool(np.isfinite(self.plain).all())
+
+    @property
+    def dependence(self) -> float:
+        """How much the output for one image differs from another's, as a part of its largest number."""
+        return dependence(self.plain)
+
+    def influences(self, cuts: Sequence[Sequence[Cut]]) -> list[float]:
+        """The influence of what is cut each time."""
+        return influences(self.plain, self.runner.cut(self.handle, self.images, cuts)) if cuts else []
+
+    def effective(self, parts: Sequence[tuple[Part, Sequence[Cut]]], enough: int) -> list[Part]:
+        """Of parts, each with the places that it consists of, those of which every place has influence; the search
+        ends with `enough` of them, since each takes a run of the network."""
+        found: list[Part] = []
+        for part, places in parts:
+            if len(found) == enough:
+                break
+            if min(self.influences([(place,) for place in places]), default=0.0) >= LEAST_INFLUENCE:
+                found.append(part)
+        return found
+
+def everywhere(node: int) -> list[Cut]:
+    """A value wherever it is taken, as the one place of a part."""
+    return [(EVERY_STEP, node)]
+
+def influences(plain: Array, cut: Array) -> list[float]:
+    """The influence of each cut from the outputs as they are (N, ...) and those with each cut (cuts, N, ...); 0 where
+    they are not finite, or do not depend on the image."""
+    if plain.ndim == 0:
+        return [0.0] * len(cut)
+    whole = root_mean_square(_difference(plain[::-1], plain))
+    changes = [root_mean_square(_difference(outputs, plain)) for outputs in cut]
+    return [change / whole if whole > 0 and np.isfinite(change) and np.isfinite(whole) else 0.0 for change in changes]
+
+def dependence(plain: Array) -> float:
+    """How much the outputs (N, ...) of images differ, as a part of the largest of their numbers."""
+    if plain.ndim == 0:
+        return 0.0
+    largest = float(np.abs(plain.astype(np.float64)).max(initial=0.0))
+    change = root_mean_square(_difference(plain[::-1], plain))
+    return change / largest if largest > 0 and np.isfinite(change) and np.isfinite(largest) else 0.0
+
+def _difference(one: Array, other: Array) -> Array:
+    """In double precision; NaN where infinity meets infinity."""
+    with np.errstate(invalid="ignore"):
+        difference: Array = one.astype(np.float64) - other
+    return difference
+
+def root_mean_square(values: Array) -> float:
+    """0 for nothing; the largest entry is taken out first, so that squares neither overflow nor vanish."""
+    numbers = np.abs(values.astype(np.float64))
+    largest = float(numbers.max(initial=0.0))
+    if largest == 0 or not np.isfinite(largest):
+        return largest
+    return largest * float(np.sqrt(np.mean((numbers / largest) ** 2)))
+
+def awake(graph: ModelGraph, tensors: bytes) -> bytes:
+    """The tensors with parameters that start asleep set to numbers with which they take part.
+
+    A residual branch whose last batch norm starts at 0 (Goyal et al. 2017), a layer scale of 1e-6 (Touvron et al. 2021)
+    or a classifier that starts at 0 is a good idea, and hides what lies behind it until the first steps of training.
+    A number written into `forward` stays what it is, and so does a parameter smaller than any of these.
+    """
+    draws, found = np.random.RandomState(0), factors(graph)
+
+    def woken(array: Array, key: str) -> Array:
+        if not is_asleep(array):
+            return array
+        size = AWAKE_FACTOR if key in found else AWAKE
+        # Never near 0, as a normal draw may be: of a layer scale there is one.
+        values = size * draws.uniform(0.5, 1.5, array.shape) * draws.choice((-1, 1), array.shape)
+        return np.asarray(values, array.dtype)
+
+    return _with_parameters(graph, tensors, woken)
+
+def initialised(graph: ModelGraph, tensors: bytes) -> bytes:
+    """The tensors, awake, with every matrix and kernel drawn as He et al. (2015) do: an effect that they show is one of
+    the network's form. As they start, some correct networks show hardly any: a branch of a small ConvNeXt with its
+    weights of 0.02 adds one part in a thousand.
+    """
+    draws = np.random.RandomState(2)
+
+    def drawn(array: Array, _key: str) -> Array:
+        if array.ndim < 2 or max(array.shape) == array.size or is_lost(array):
+            return array
+        return draws.normal(0, np.sqrt(2 / np.prod(array.shape[1:])), array.shape).astype(array.dtype)
+
+    return _with_parameters(graph, awake(graph, tensors), drawn)
+
+def is_asleep(array: Array) -> bool:
+    """Whether a parameter starts at 0, or nearly so."""
+    return root_mean_square(array) < AWAKE_FROM and not is_lost(array)
+
+def is_lost(array: Array) -> bool:
+    """Whether a parameter starts smaller than any initialisation makes it."""
+    return 0 < root_mean_square(array) < LEAST_ASLEEP
+
+def factors(graph: ModelGraph) -> set[str]:
+    """The keys of parameters that multiply something: as they are, or in another shape."""
+    sources: dict[int, str] = {}
+    found: set[str] = set()
+    for node in graph.nodes:
+        if node.tensor >= 0:
+            sources[node.index] = graph.tensors[node.tensor].key
+        elif node.operation in RESHAPES and node.inputs[:1] and node.inputs[0] in sources:
+            sources[node.index] = sources[node.inputs[0]]
+        elif node.operation in PRODUCTS:
+            found |= {sources[i] for i in node.inputs if i in sources}
+    return found
+
+MOST_DRAWN = 1e3
+
+def other_parameters(graph: ModelGraph, tensors: bytes) -> bytes:
+    """The tensors with every parameter drawn anew, in its own size."""
+    draws = np.random.RandomState(1)
+
+    def drawn(array: Array, _key: str) -> Array:
+        size = min(max(root_mean_square(array), AWAKE), MOST_DRAWN)
+        return draws.normal(0, size, array.shape).astype(array.dtype)
+
+    return _with_parameters(graph, tensors, drawn)
+
+def _with_parameters(graph: ModelGraph, tensors: bytes, change: Callable[[Array, str], Array]) -> bytes:
+    arrays = safetensors.numpy.load(tensors)
+    changed: set[str] = set()  # tied parameters share their key
+    for tensor in graph.tensors:
+        array = arrays[tensor.key]
+        if tensor.kind == "parameter" and tensor.key not in changed and array.dtype.kind == "f" and array.size:
+            arrays[tensor.key] = change(array, tensor.key)
+            changed.add(tensor.key)
+    return safetensors.numpy.save(arrays)
+
+def with_batch_statistics(graph: ModelGraph) -> ModelGraph:
+    """The same graph with every batch norm normalising by the batch: before training, the running statistics are those
+    of nothing, and in a deep network the image fades away, or drowns the rest."""
+    place = 5  # batch_norm(input, weight, bias, running_mean, running_var, training, …)
+
+    def changed(node: Node) -> Node:
+        if node.operation != "aten.batch_norm.default":
+            return node
+        return replace(node, args=(*node.args[:3], None, None, True, *node.args[place + 1 :]))
+
+    return replace(graph, nodes=tuple(map(changed, graph.nodes)))
 ''',
     "_kit_graphs_analysis_blocks": r'''
 from __future__ import annotations
@@ -4806,6 +4726,43 @@ def _last_spatial_convolution(
     nodes = set(path) - {layer.node for layer in classifiers}
     return max((c.node for c in convolutions(graph, shapes) if c.node in nodes), default=-1)
 ''',
+    "_kit_graphs_runner_process": r'''
+from __future__ import annotations
+
+class RunnerProblem(Exception):
+    """A graph that did not run as asked: the student's. The message is for the student.
+
+    `status` is TIMEOUT, OUT_OF_MEMORY, CRASHED, ERROR (an operation failed, e.g. on shapes that do not fit) or REFUSED
+    (too large, or not allowed). `line` is the student's line, encoded as in the graph; 0 where unknown.
+    """
+
+    def __init__(self, status: str, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.line = line
+''',
+    "_kit_graphs_state": r'''
+from __future__ import annotations
+
+def state_differences(graph: ModelGraph, other: ModelGraph) -> list[str]:
+    """In what two exports of one build disagree about the module's state; empty where they are the same model.
+
+    Each is one phrase for a message. A train-mode graph with other parameters than the eval graph would let one model
+    be trained and another one be judged.
+    """
+    ours, theirs = _state(graph), _state(other)
+    phrases = [f"{name} is in one of them only" for name in sorted(ours.keys() ^ theirs.keys())]
+    for name in sorted(ours.keys() & theirs.keys()):
+        if ours[name][1:] != theirs[name][1:]:
+            phrases.append(f"{name} is {_describe(ours[name])} in one and {_describe(theirs[name])} in the other")
+    return phrases
+
+def _state(graph: ModelGraph) -> dict[str, tuple[str, str, tuple[int, ...]]]:
+    return {t.name: (t.name, t.dtype, t.shape) for t in graph.tensors if t.kind in {"parameter", "frozen", "buffer"}}
+
+def _describe(entry: tuple[str, str, tuple[int, ...]]) -> str:
+    return f"{entry[1]} {entry[2]}"
+''',
     "_kit_graders_networks": r'''
 from __future__ import annotations
 from _kit import CheckEnded
@@ -4824,10 +4781,10 @@ from _kit_graphs_analysis_layers import convolutions
 from _kit_graphs_model_graph import GraphRefused
 from _kit_graphs_model_graph import Node
 from _kit_graphs_model_graph import Ref
-from _kit_graphs_model_graph import state_differences
 from _kit_graphs_operations import WEIGHT_STARTS
 from _kit_graphs_runner import LoadedGraph
-from _kit_graphs_runner import RunnerProblem
+from _kit_graphs_runner_process import RunnerProblem
+from _kit_graphs_state import state_differences
 from _kit_judging_evidence import EXPORTED_BATCH
 from dataclasses import dataclass
 from dataclasses import field
@@ -5115,31 +5072,21 @@ from _kit import expect
 from _kit import fail
 from _kit_core_source_lines import LINES_PER_CELL
 from _kit_graders_effects import LEAST_DEPENDENCE
-from _kit_graders_effects import awake
 from _kit_graders_effects import everywhere
-from _kit_graders_effects import other_parameters
-from _kit_graders_effects import root_mean_square
 from _kit_graders_networks import DEFAULT_CLASSES
-from _kit_graders_networks import layer_kind
 from _kit_graders_networks import random_state
-from _kit_graphs_analysis_flow import COPIES
 from _kit_graphs_analysis_flow import NORMS
 from _kit_graphs_analysis_flow import REDUCTIONS
 from _kit_graphs_analysis_flow import RESHAPES
 from _kit_graphs_analysis_flow import carries_data
 from _kit_graphs_analysis_heads import head
 from _kit_graphs_analysis_layers import batch_norms
-from _kit_graphs_analysis_layers import detached
 from _kit_graphs_analysis_layers import dropouts
-from _kit_graphs_analysis_layers import linears
-from _kit_graphs_operations import WEIGHT_STARTS
-from _kit_graphs_runner import RunnerProblem
+from _kit_graphs_runner_process import RunnerProblem
 from _kit_judging_accuracy import depends_on_others
 from _kit_judging_evidence import EXPORTED_BATCH
 from _kit_judging_evidence import Problem
-import math
 import numpy as np
-import safetensors.numpy
 
 MOST_AXES = 8  # of a shape in a message
 
@@ -5277,6 +5224,132 @@ def expect_raw_logits(network: Network) -> None:
         line=network.head.output_activation_line,
     )
 
+def expect_own_statistics(network: Network) -> None:
+    """No batch norm serves in two places: its running statistics would be a mixture of both."""
+    seen: dict[str, int] = {}
+    for norm in batch_norms(network.evaluation.graph, network.evaluation.shapes):
+        tensor = norm.running_mean or norm.weight
+        if tensor is None:
+            continue
+        expect(
+            tensor.key not in seen,
+            f"one batch norm (`{tensor.name.rpartition('.')[0]}`) is used in two places: each needs its own, since its "
+            "running mean and variance belong to one layer",
+            line=norm.line,
+        )
+        seen[tensor.key] = norm.node
+
+def expect_global_average_pooling(network: Network, other_size: int) -> None:
+    """Images of another size pass, because what remains of height and width is averaged before the classifier."""
+    other = network.problem_or_graph(False, other_size)
+    features = network.head
+    average = "Average over whatever height and width remain"
+    fits, found = False, None
+    if not isinstance(other, Problem):
+        export = network.export(training=False, size=other_size)
+        count = export.graph.batch or EXPORTED_BATCH
+        found = network.logits(network.images(count, other_size), export).shape
+        fits = found == (count, network.classes)
+    if features.flattened_inputs is not None:
+        values = f"{features.flattened_inputs:,}"
+        fail(
+            f"{average}: expected one value per channel before the classifier, your pooling leaves {values} values"
+            if fits
+            else f"{average}: your classifier expects {values} inputs, so {other_size}×{other_size} images do not fit",
+            line=features.flatten_line,
+        )
+    if isinstance(other, Problem) and other.status is Status.ERROR:
+        what = f"{average}: {other_size}×{other_size} images do not pass"
+        if features.global_pooling is not None:
+            sides = "×".join(map(str, (features.feature_shape or ())[2:]))
+            fail(f"{what}, since your pooling is written for maps of {sides} only", line=features.pooling_line)
+        fail(f"{what} ({other.message})", line=other.cell * LINES_PER_CELL + other.line)
+    network.graph(False, other_size)  # any other problem at this size ends the check as what it is
+    if not fits:
+        fail(
+            f"{average}: for {EXPORTED_BATCH} images of {other_size}×{other_size}, expected logits "
+            f"{(EXPORTED_BATCH, network.classes)}, got {found}"
+        )
+    pooling = {
+        "max": "the maximum over height and width is taken",
+        None: "no pooling over all of height and width found",
+    }
+    expect(
+        features.global_pooling == "average",
+        f"{average} before the classifier (nn.AdaptiveAvgPool2d(1), or x.mean(dim=(2, 3))): "
+        f"{pooling.get(features.global_pooling, 'another reduction is used')}",
+        line=features.pooling_line,
+    )
+    expect(
+        bool(network.effects.effective([(features.pooling, everywhere(features.pooling))], 1)),
+        f"{average} before the classifier: what is averaged hardly changes the logits",
+        line=features.pooling_line,
+    )
+
+def expect_dropout(network: Network) -> None:
+    """Dropout before the classifier: on in training, off in evaluation."""
+    graph = network.graph(False, network.size)
+    for noise in dropouts(graph, network.evaluation.shapes):
+        expect(
+            not noise.active or noise.probability == 0,
+            "dropout stays on in eval mode, so the same image gets different logits each time. Use nn.Dropout, or "
+            "F.dropout(x, p, training=self.training)",
+            line=noise.line,
+        )
+    export = network.training
+    ending = head(export.graph, export.shapes)
+    strong = [noise for noise in ending.dropouts if noise.active and has_strength(noise)]
+    if network.training_effects.effective([(noise, everywhere(noise.node)) for noise in strong], 1):
+        return
+    if strong:
+        fail(
+            "dropout before the classifier hardly changes the logits: put it where the features pass",
+            line=strong[0].line,
+        )
+    weak = next((noise for noise in ending.dropouts if noise.active), None)
+    if weak is not None:
+        asked = f"expected a probability from {LEAST_DROPOUT} to {MOST_DROPOUT}, 0.5 say"
+        fail(f"dropout before the classifier: {asked}, found {weak.probability:.3g}", line=weak.line)
+    elsewhere = [noise for noise in dropouts(export.graph, export.shapes) if noise.active]
+    expect(bool(elsewhere), "no dropout before the classifier in training: nn.Dropout(0.5), then the linear layer")
+    last = max((layer.node for layer in ending.classifiers), default=-1)
+    if elsewhere[-1].node > last >= 0:
+        fail("dropout comes after the classifier, where it erases logits: put it in front", line=elsewhere[-1].line)
+    fail(
+        "there is dropout, but none between the last block and the classifier, where it is asked for",
+        line=elsewhere[-1].line,
+    )
+
+LEAST_DROPOUT, MOST_DROPOUT = 0.01, 0.95  # as the notebook says
+
+def has_strength(noise: Dropout) -> bool:
+    """Whether a dropout erases neither nothing nor everything."""
+    return LEAST_DROPOUT <= noise.probability <= MOST_DROPOUT
+
+def other_norms(graph: ModelGraph) -> str:
+    """`; found group norm`, say, where a network normalises in another way; else nothing."""
+    found = {n.operation for n in graph.nodes} & NORMS - {"aten.batch_norm.default"}
+    names = sorted(operation.split(".")[1].replace("_", " ") for operation in found)
+    return f"; found {' and '.join(names)}, which may stand beside it" if names else ""
+''',
+    "_kit_graders_weights": r'''
+from __future__ import annotations
+from _kit import expect
+from _kit import fail
+from _kit_graders_effects import awake
+from _kit_graders_effects import other_parameters
+from _kit_graders_effects import root_mean_square
+from _kit_graders_networks import layer_kind
+from _kit_graphs_analysis_flow import COPIES
+from _kit_graphs_analysis_flow import RESHAPES
+from _kit_graphs_analysis_layers import detached
+from _kit_graphs_analysis_layers import linears
+from _kit_graphs_operations import WEIGHT_STARTS
+from _kit_judging_evidence import EXPORTED_BATCH
+import math
+import numpy as np
+import safetensors.numpy
+
 def expect_learning_weights(network: Network, *, loss: str = "cross_entropy") -> None:
     """Every convolution and linear weight is a registered parameter and receives finite gradient, not all zero."""
     layers: list[Convolution | Linear] = [
@@ -5397,114 +5470,6 @@ def is_used(graph: ModelGraph, name: str) -> bool:
     """Whether any operation reads a tensor."""
     places = {node.index for node in graph.nodes if node.tensor >= 0 and graph.tensors[node.tensor].name == name}
     return any(places & set(node.inputs) for node in graph.nodes)
-
-def expect_own_statistics(network: Network) -> None:
-    """No batch norm serves in two places: its running statistics would be a mixture of both."""
-    seen: dict[str, int] = {}
-    for norm in batch_norms(network.evaluation.graph, network.evaluation.shapes):
-        tensor = norm.running_mean or norm.weight
-        if tensor is None:
-            continue
-        expect(
-            tensor.key not in seen,
-            f"one batch norm (`{tensor.name.rpartition('.')[0]}`) is used in two places: each needs its own, since its "
-            "running mean and variance belong to one layer",
-            line=norm.line,
-        )
-        seen[tensor.key] = norm.node
-
-def expect_global_average_pooling(network: Network, other_size: int) -> None:
-    """Images of another size pass, because what remains of height and width is averaged before the classifier."""
-    other = network.problem_or_graph(False, other_size)
-    features = network.head
-    average = "Average over whatever height and width remain"
-    fits, found = False, None
-    if not isinstance(other, Problem):
-        export = network.export(training=False, size=other_size)
-        count = export.graph.batch or EXPORTED_BATCH
-        found = network.logits(network.images(count, other_size), export).shape
-        fits = found == (count, network.classes)
-    if features.flattened_inputs is not None:
-        values = f"{features.flattened_inputs:,}"
-        fail(
-            f"{average}: expected one value per channel before the classifier, your pooling leaves {values} values"
-            if fits
-            else f"{average}: your classifier expects {values} inputs, so {other_size}×{other_size} images do not fit",
-            line=features.flatten_line,
-        )
-    if isinstance(other, Problem) and other.status is Status.ERROR:
-        what = f"{average}: {other_size}×{other_size} images do not pass"
-        if features.global_pooling is not None:
-            sides = "×".join(map(str, (features.feature_shape or ())[2:]))
-            fail(f"{what}, since your pooling is written for maps of {sides} only", line=features.pooling_line)
-        fail(f"{what} ({other.message})", line=other.cell * LINES_PER_CELL + other.line)
-    network.graph(False, other_size)  # any other problem at this size ends the check as what it is
-    if not fits:
-        fail(
-            f"{average}: for {EXPORTED_BATCH} images of {other_size}×{other_size}, expected logits "
-            f"{(EXPORTED_BATCH, network.classes)}, got {found}"
-        )
-    pooling = {
-        "max": "the maximum over height and width is taken",
-        None: "no pooling over all of height and width found",
-    }
-    expect(
-        features.global_pooling == "average",
-        f"{average} before the classifier (nn.AdaptiveAvgPool2d(1), or x.mean(dim=(2, 3))): "
-        f"{pooling.get(features.global_pooling, 'another reduction is used')}",
-        line=features.pooling_line,
-    )
-    expect(
-        bool(network.effects.effective([(features.pooling, everywhere(features.pooling))], 1)),
-        f"{average} before the classifier: what is averaged hardly changes the logits",
-        line=features.pooling_line,
-    )
-
-def expect_dropout(network: Network) -> None:
-    """Dropout before the classifier: on in training, off in evaluation."""
-    graph = network.graph(False, network.size)
-    for noise in dropouts(graph, network.evaluation.shapes):
-        expect(
-            not noise.active or noise.probability == 0,
-            "dropout stays on in eval mode, so the same image gets different logits each time. Use nn.Dropout, or "
-            "F.dropout(x, p, training=self.training)",
-            line=noise.line,
-        )
-    export = network.training
-    ending = head(export.graph, export.shapes)
-    strong = [noise for noise in ending.dropouts if noise.active and has_strength(noise)]
-    if network.training_effects.effective([(noise, everywhere(noise.node)) for noise in strong], 1):
-        return
-    if strong:
-        fail(
-            "dropout before the classifier hardly changes the logits: put it where the features pass",
-            line=strong[0].line,
-        )
-    weak = next((noise for noise in ending.dropouts if noise.active), None)
-    if weak is not None:
-        asked = f"expected a probability from {LEAST_DROPOUT} to {MOST_DROPOUT}, 0.5 say"
-        fail(f"dropout before the classifier: {asked}, found {weak.probability:.3g}", line=weak.line)
-    elsewhere = [noise for noise in dropouts(export.graph, export.shapes) if noise.active]
-    expect(bool(elsewhere), "no dropout before the classifier in training: nn.Dropout(0.5), then the linear layer")
-    last = max((layer.node for layer in ending.classifiers), default=-1)
-    if elsewhere[-1].node > last >= 0:
-        fail("dropout comes after the classifier, where it erases logits: put it in front", line=elsewhere[-1].line)
-    fail(
-        "there is dropout, but none between the last block and the classifier, where it is asked for",
-        line=elsewhere[-1].line,
-    )
-
-LEAST_DROPOUT, MOST_DROPOUT = 0.01, 0.95  # as the notebook says
-
-def has_strength(noise: Dropout) -> bool:
-    """Whether a dropout erases neither nothing nor everything."""
-    return LEAST_DROPOUT <= noise.probability <= MOST_DROPOUT
-
-def other_norms(graph: ModelGraph) -> str:
-    """`; found group norm`, say, where a network normalises in another way; else nothing."""
-    found = {n.operation for n in graph.nodes} & NORMS - {"aten.batch_norm.default"}
-    names = sorted(operation.split(".")[1].replace("_", " ") for operation in found)
-    return f"; found {' and '.join(names)}, which may stand beside it" if names else ""
 ''',
     "_kit_graders_test_deeper_cnn": r'''
 from __future__ import annotations
@@ -5513,12 +5478,12 @@ from _kit_graders_effects import everywhere
 from _kit_graders_expectations import expect_dropout
 from _kit_graders_expectations import expect_free_batch
 from _kit_graders_expectations import expect_global_average_pooling
-from _kit_graders_expectations import expect_learning_weights
 from _kit_graders_expectations import expect_logits
 from _kit_graders_expectations import expect_own_statistics
 from _kit_graders_expectations import expect_raw_logits
 from _kit_graders_expectations import expect_separate_images
 from _kit_graders_expectations import other_norms
+from _kit_graders_weights import expect_learning_weights
 from _kit_graphs_analysis_blocks import blocks
 
 CHANNELS = (32, 64, 128, 256)
@@ -5595,8 +5560,8 @@ from _kit import expect_depthwise
 from _kit import fail
 from _kit import side_of
 from _kit_graders_effects import everywhere
-from _kit_graders_expectations import expect_learning_weights
 from _kit_graders_networks import up_to
+from _kit_graders_weights import expect_learning_weights
 from _kit_graphs_analysis_layers import Convolution
 from _kit_graphs_analysis_layers import Linear
 from _kit_graphs_analysis_layers import linears
@@ -5765,111 +5730,6 @@ def test_trains(builds: list[Network]) -> None:
     """Both convolutions are registered and receive gradient"""
     expect_learning_weights(builds[0], loss="square")
 ''',
-    "_kit_graders_transforms": r'''
-from __future__ import annotations
-from _kit import CheckEnded
-from _kit import Status
-from _kit import answered
-from _kit import expect
-from _kit_core_probes import COARSE
-from _kit_core_probes import FINE
-from _kit_graders_answers import evidence_for
-import numpy as np
-
-TRAIN, TEST = "train_transform", "test_transform"
-
-# Of torchvision's transforms, alone and combined as students do, the least is 0.86 (a resized crop of a third, rotated
-# by up to 30°, jittered and blurred); of noise of every smoothness, and of shuffled pixels, the most is 0.65.
-LEAST_SEPARATION = 0.75
-
-def transformed(graded: CheckContext, name: str, image: str = "natural") -> Samples:
-    """What a transform made of a probe image. Ends the check where it is missing or raised."""
-    samples = evidence_for(graded.evidence.samples, name)[image]
-    if samples.problem is not None:
-        answered(name, samples.problem)
-    return samples
-
-def arrays_of(name: str, samples: Samples) -> list[Array]:
-    """The values, where all of them are tensors with numbers in them; else the check is not judged."""
-    found = [sample.array for sample in samples.outputs if sample.array is not None]
-    if len(found) < len(samples.outputs):
-        raise CheckEnded(Status.SKIPPED, f"not judged, because `{name}` gives no tensor (or a very large one)")
-    if any(array.size == 0 for array in found):
-        raise CheckEnded(Status.FAILED, f"`{name}` gives an empty tensor: return the image")
-    if not all(np.isfinite(array).all() for array in found):
-        raise CheckEnded(Status.SKIPPED, f"not judged, because `{name}` gives NaN or infinite values")
-    return found
-
-def expect_float_images(name: str, outputs: Sequence[Sample]) -> None:
-    """Every output is a floating-point tensor (3, 32, 32) without NaN."""
-    for output in outputs:
-        expect(output.type == "tensor", f"`{name}`: expected a tensor, got {output.type}: convert with v2.ToImage()")
-        expect(output.shape == (3, 32, 32), f"`{name}`: expected shape (3, 32, 32) [C, H, W], got {output.shape}")
-        expect(
-            output.dtype.startswith(("float", "bfloat")),
-            f"`{name}`: expected float32, got {output.dtype}: v2.ToDtype(torch.float32, scale=True)",
-        )
-        finite = output.array is not None and bool(np.isfinite(output.array).all())
-        expect(finite, f"`{name}` gives NaN or infinite values: is the standard deviation in Normalize 0?")
-
-def expect_image_shows(graded: CheckContext, name: str) -> None:
-    """What the transform gives depends on the image: fine detail stays finer than coarse, however it was turned, cut,
-    coloured or blurred. Noise that takes the image's place shows neither."""
-    samples = evidence_for(graded.evidence.samples, name)
-    fine, coarse = ([detail(a) for kind in kinds for a in pictures(name, samples[kind])] for kinds in (FINE, COARSE))
-    expect(
-        separation(fine, coarse) >= LEAST_SEPARATION,
-        f"what `{name}` gives hardly depends on the image: a network that trains on it sees no picture. Change the "
-        "image, but do not put something else in its place",
-    )
-
-def pictures(name: str, samples: Samples) -> list[Array]:
-    """The outputs for one image; a shape that is no picture's ends the check, since another one says so."""
-    if samples.problem is not None:
-        answered(name, samples.problem)
-    found = arrays_of(name, samples)
-    if any(array.ndim != 3 or min(array.shape[1:]) < 3 for array in found):
-        raise CheckEnded(
-            Status.SKIPPED, f"not judged, because `{name}` gives no picture of shape (channels, height, width)"
-        )
-    return found
-
-def detail(picture: Array) -> float:
-    """How much of the variance of a picture (C, H, W) lies in differences from the mean of 3×3 pixels; 0 for a flat
-    one."""
-    grey = picture.astype(np.float64).mean(axis=0)
-    height, width = grey.shape
-    padded = np.pad(grey, 1, mode="edge")
-    mean = sum(padded[i : i + height, j : j + width] for i in range(3) for j in range(3)) / 9
-    variance = float(grey.var())
-    return float((grey - mean).var()) / variance if variance > 0 else 0.0
-
-def separation(fine: Sequence[float], coarse: Sequence[float]) -> float:
-    """How often a value of the first is larger than one of the second, in 0..1 (Mann and Whitney 1947)."""
-    pairs = np.subtract.outer(fine, coarse)
-    return float(np.mean(pairs > 0) + np.mean(pairs == 0) / 2)
-
-def why_not_alike(training: Range, testing: Range) -> str:
-    """Which of the two transforms is off, and the remedy. The probe image is black and white in parts: 0 and 1."""
-    for name, found in ((TRAIN, training), (TEST, testing)):
-        if are_alike(found, (0.0, 255.0)):
-            return f"`{name}` leaves 0 to 255 as they are. Use v2.ToDtype(torch.float32, scale=True)"
-    for name, found in ((TRAIN, training), (TEST, testing)):
-        if are_alike(found, (0.0, 1.0)):
-            return f"`{name}` does not normalise. Give both the same v2.Normalize"
-    return "one has another mean or standard deviation. Give both the same v2.Normalize"
-
-def value_range(array: Array) -> Range:
-    """The 5 % and 95 % quantiles: a tenth of the probe image is black and a tenth white in each channel."""
-    low, high = np.quantile(array.astype(np.float64), [0.05, 0.95])
-    return float(low), float(high)
-
-def are_alike(one: Range, other: Range) -> bool:
-    """Widths within a third of one another, and centres within a fifth of the width."""
-    widths = one[1] - one[0], other[1] - other[0]
-    apart = abs(sum(one) - sum(other)) / 2
-    return min(widths) > 0.75 * max(widths) and apart < 0.2 * max(widths)
-''',
     "_kit_graphs_analysis_sums": r'''
 from __future__ import annotations
 from _kit_graphs_analysis_flow import ACTIVATIONS
@@ -5888,9 +5748,9 @@ from _kit_graphs_analysis_flow import first
 from _kit_graphs_analysis_flow import names
 from _kit_graphs_analysis_flow import passes_gradient
 from _kit_graphs_analysis_flow import reach
-from _kit_graphs_analysis_flow import references
 from _kit_graphs_analysis_flow import users_of
 from _kit_graphs_analysis_flow import without_in_place_writes
+from _kit_graphs_model_graph import references
 from _kit_graphs_operations import CONVOLUTIONS
 from _kit_graphs_operations import DROPOUTS
 from dataclasses import dataclass
@@ -6110,151 +5970,14 @@ class _Search:
             return [_Way(i, "reshaped" if way.kind == "identity" else way.kind, way.own) for i in data]
         return []
 ''',
-    "_kit_judging_normalisation": r'''
-from __future__ import annotations
-from _kit_core_probes import TEXTURES
-from dataclasses import dataclass
-import numpy as np
-
-# A quarter of a grey level, as a part of the channel's scale. Rounding to half precision moves a normalised value by at
-# most an eighth of a level; whatever mixes pixels, or maps bytes along a curve, misses by whole levels.
-TOLERANCE = 0.25 / 255
-
-LEAST_SCALE = 1e-6  # per unit of x/255; below it the transform throws the image away
-
-@dataclass(frozen=True)
-class Normalisation:
-    """What the transform does to a pixel x (0..255) of channel c: `x / 255 * scale[c] + shift[c]`."""
-
-    scale: tuple[float, float, float]
-    shift: tuple[float, float, float]
-
-    def describe(self) -> str:
-        """For a report: mean and standard deviation as torchvision's Normalize names them."""
-        std = [1 / s for s in self.scale]
-        mean = [-b / s for s, b in zip(self.scale, self.shift, strict=True)]
-        return f"mean {_numbers(mean)}, std {_numbers(std)}"
-
-DEFAULT = Normalisation((2.0, 2.0, 2.0), (-1.0, -1.0, -1.0))  # mean 0.5 and std 0.5, where there is no transform
-
-class NotANormalisation(ValueError):
-    """The transform is no single scale and shift per channel; the message is for the student."""
-
-def recover_normalisation(name: str, samples: Mapping[str, Samples]) -> Normalisation:
-    """The scale and shift that turn every probe image into what the transform returned for it.
-
-    `samples` must hold the probe image "full_range", from which they are taken (by least squares over all byte values);
-    they are then verified on every probe image, but for those that show textures: of one output each, none may be
-    without a random flip. Raises NotANormalisation, which says what the
-    transform does instead as far as that can be told. Evidence with a problem must have been dealt with before.
-    """
-    samples = {kind: sample for kind, sample in samples.items() if kind not in TEXTURES}
-    drawn = {kind: _outputs(name, sample) for kind, sample in samples.items()}
-    pixels = {kind: _pixels(sample) for kind, sample in samples.items()}
-    if not all(np.isfinite(output).all() for outputs in drawn.values() for output in outputs):
-        raise NotANormalisation(f"`{name}` gives NaN or infinite values")
-    # That a transform flips at random is another check's matter; an unflipped draw shows how it normalises.
-    plain = next((y for y in drawn["full_range"] if _fits_itself(pixels["full_range"], y)), drawn["full_range"][0])
-    scale, shift = _fit(pixels["full_range"], plain)
-    if np.abs(scale).min() < LEAST_SCALE:
-        raise NotANormalisation(f"`{name}` gives the same value for every pixel: the image is lost")
-    if all(any(_fits(pixels[kind], y, scale, shift) for y in outputs) for kind, outputs in drawn.items()):
-        return Normalisation(_triple(scale), _triple(shift))
-    if any(not np.array_equal(outputs[0], other) for outputs in drawn.values() for other in outputs[1:]):
-        raise NotANormalisation(f"`{name}` varies: the same image gives different results, so the accuracy would, too")
-    reason = _explain({kind: (pixels[kind], outputs[0]) for kind, outputs in drawn.items()})
-    raise NotANormalisation(f"`{name}` {reason}; expected one scale and one shift per channel, nothing else")
-
-def _outputs(name: str, sample: Samples) -> list[_Array]:
-    """All outputs as (3, 32, 32) float64. Raises NotANormalisation for another type or shape."""
-    height, width = sample.image.shape[:2]
-    arrays = []
-    for output in sample.outputs:
-        if output.type != "tensor":
-            found = output.type or "something else"
-            raise NotANormalisation(f"`{name}` must give a tensor, it gives {found}: add v2.ToImage() and v2.ToDtype")
-        if output.shape != (3, height, width) or output.array is None:
-            why = " (greyscale?)" if output.shape == (1, height, width) else ""
-            raise NotANormalisation(
-                f"`{name}` must keep the image's shape: expected (3, {height}, {width}), got {output.shape}{why}"
-            )
-        arrays.append(output.array.astype(np.float64))
-    return arrays
-
-def _pixels(sample: Samples) -> _Array:
-    """The probe image as (3, H, W) in 0..1."""
-    pixels: _Array = sample.image.transpose(2, 0, 1).astype(np.float64) / 255
-    return pixels
-
-def _fit(x: _Array, y: _Array) -> tuple[_Array, _Array]:
-    """Least squares per channel: y = scale * x + shift."""
-    x, y = x.reshape(3, -1), y.reshape(3, -1)
-    centred = x - x.mean(axis=1, keepdims=True)
-    scale = (centred * y).sum(axis=1) / np.maximum((centred**2).sum(axis=1), 1e-12)
-    return scale, y.mean(axis=1) - scale * x.mean(axis=1)
-
-def _fits(x: _Array, y: _Array, scale: _Array, shift: _Array) -> bool:
-    error = np.abs(y - (x * scale[:, None, None] + shift[:, None, None]))
-    # Where the shift is large, float32 itself rounds by more than a fraction of the scale.
-    rounding = 1e-6 * (np.abs(scale) + np.abs(shift))
-    return bool((error <= (TOLERANCE * np.abs(scale) + rounding)[:, None, None]).all())
-
-def _fits_itself(x: _Array, y: _Array) -> bool:
-    return _fits(x, y, *_fit(x, y))
-
-def _explain(pairs: Mapping[str, tuple[_Array, _Array]]) -> str:
-    """In a few words, what a transform does that is no normalisation."""
-    if all(_fits_itself(x, y) for x, y in pairs.values()):
-        return "normalises each image by its own values (its mean, spread or range), so the scale is another each time"
-    turned: dict[str, Callable[[_Array], _Array]] = {
-        "mirrors the image": lambda x: x[:, :, ::-1],
-        "turns the image upside down": lambda x: x[:, ::-1],
-        "rotates the image by 180°": lambda x: x[:, ::-1, ::-1],
-        "exchanges height and width": lambda x: x.transpose(0, 2, 1),
-        "exchanges the colour channels (RGB and BGR)": lambda x: x[::-1],
-    }
-    for what, turn in turned.items():
-        if all(_fits_itself(turn(x), y) for x, y in pairs.values()):
-            return what
-    if all(_mixes_channels(x, y) for x, y in pairs.values()):
-        return "mixes the colour channels (greyscale, hue or saturation)"
-    if all(_is_pointwise(x, y) for x, y in pairs.values()):
-        return "maps brightness along a curve (gamma, contrast, solarise, posterise) instead of a straight line"
-    return "changes more than brightness: a pixel of the result depends on other pixels (resize, crop, blur, erase, …)"
-
-def _mixes_channels(x: _Array, y: _Array) -> bool:
-    """Whether each output channel is one linear combination of the three input channels of the same pixel."""
-    inputs = np.concatenate([x.reshape(3, -1), np.ones((1, x[0].size))])
-    weights, *_ = np.linalg.lstsq(inputs.T, y.reshape(3, -1).T, rcond=None)
-    error = np.abs(inputs.T @ weights - y.reshape(3, -1).T).max()
-    # Greyscale is rounded to whole grey levels before it is normalised.
-    return bool(error <= 1.5 / 255 * np.abs(weights[:3]).sum(axis=0).max())
-
-def _is_pointwise(x: _Array, y: _Array) -> bool:
-    """Whether, within the image, equal input values of a channel give equal outputs."""
-    for channel_in, channel_out in zip(x.reshape(3, -1), y.reshape(3, -1), strict=True):
-        spread = max(float(np.ptp(channel_out)), 1e-12)
-        for value in np.unique(channel_in):
-            if np.ptp(channel_out[channel_in == value]) > 1e-3 * spread:
-                return False
-    return True
-
-def _triple(values: _Array) -> tuple[float, float, float]:
-    return float(values[0]), float(values[1]), float(values[2])
-
-def _numbers(values: list[float]) -> str:
-    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
-''',
     "_kit_graders_test_modern_cnn": r'''
 from __future__ import annotations
-from _kit import answered
 from _kit import expect
 from _kit import fail
 from _kit_graders_answers import evidence_for
 from _kit_graders_effects import everywhere
 from _kit_graders_expectations import expect_free_batch
 from _kit_graders_expectations import expect_global_average_pooling
-from _kit_graders_expectations import expect_learning_weights
 from _kit_graders_expectations import expect_logits
 from _kit_graders_expectations import expect_own_statistics
 from _kit_graders_expectations import expect_raw_logits
@@ -6268,18 +5991,13 @@ from _kit_graders_transforms import expect_image_shows
 from _kit_graders_transforms import transformed
 from _kit_graders_transforms import value_range
 from _kit_graders_transforms import why_not_alike
+from _kit_graders_weights import expect_learning_weights
 from _kit_graphs_analysis_flow import ADDITIONS
 from _kit_graphs_analysis_flow import carries_data
-from _kit_graphs_analysis_flow import references
 from _kit_graphs_analysis_layers import batch_norms
-from _kit_graphs_analysis_layers import parameter_count
-from _kit_graphs_analysis_layers import stored_numbers
 from _kit_graphs_analysis_sums import additions
 from _kit_graphs_analysis_sums import residual_additions
-from _kit_judging_evidence import Problem
-from _kit_judging_normalisation import DEFAULT
-from _kit_judging_normalisation import NotANormalisation
-from _kit_judging_normalisation import recover_normalisation
+from _kit_graphs_model_graph import references
 import numpy as np
 
 RESIDUAL_BLOCKS = 2
@@ -6400,35 +6118,393 @@ def test_both_normalise_alike(graded: CheckContext) -> None:
             "in testing, so the network would be tested on images unlike those that it learned from: "
             + why_not_alike((low, high), testing)
         )
+''',
+    "_kit_graphs_tensor_file": r"""
+from __future__ import annotations
 
-def expect_within_budget(graph: ModelGraph, export: LoadedGraph, most_parameters: int, most_macs: int) -> None:
-    """The published budgets. Every stored number counts: a buffer holds as much as a weight does."""
-    numbers, parameters = stored_numbers(graph), parameter_count(graph)
-    expect(
-        numbers <= most_parameters,
-        f"at most {most_parameters:,} numbers may be stored in parameters and buffers, found {numbers:,} "
-        f"({parameters:,} of them in parameters)",
-    )
-    macs = export.info.macs_per_image
-    expect(
-        macs <= most_macs,
-        f"at most {most_macs / 1e9:.1f} billion multiplications per 32×32 image are allowed, found {macs / 1e9:.2f}: "
-        "let the stem or the first stages halve height and width",
-    )
+SAFETENSORS_DTYPES = {  # by NumPy's names
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "bool": "BOOL",
+}
+""",
+    "_kit_graphs_wire": r'''
+from __future__ import annotations
+from _kit_graphs_model_graph import DType
+from _kit_graphs_model_graph import GraphRefused
+from _kit_graphs_model_graph import ModelGraph
+from _kit_graphs_model_graph import Node
+from _kit_graphs_model_graph import Ref
+from _kit_graphs_model_graph import Region
+from _kit_graphs_model_graph import TensorInfo
+from _kit_graphs_model_graph import references
+from _kit_graphs_operations import EINSUM
+from _kit_graphs_operations import EINSUM_EQUATION
+from _kit_graphs_operations import GETITEM
+from _kit_graphs_operations import OPERATIONS
+from _kit_graphs_operations import RANDOM
+from _kit_graphs_operations import SIZE_OPERATIONS
+from _kit_graphs_operations import TEXTS
+from _kit_graphs_operations import WEIGHT_STARTS
+from _kit_graphs_tensor_file import SAFETENSORS_DTYPES
+from dataclasses import dataclass
+from dataclasses import field
+import math
+import re
 
-def normalisation_of(graded: CheckContext) -> Normalisation:
-    """The student's own, as `test_transform` shows it; the kit's where there is no such transform."""
-    samples = evidence_for(graded.evidence.samples, TEST)
-    for sample in samples.values():
-        if isinstance(sample.problem, Problem):
-            if sample.problem.type == "Missing":
-                graded.notes.append(f"no `{TEST}`: test images were normalised with {DEFAULT.describe()}")
-                return DEFAULT
-            answered(TEST, sample.problem)
-    try:
-        return recover_normalisation(TEST, samples)
-    except NotANormalisation as problem:
-        fail(f"the test images cannot be normalised as you do it: {problem}")
+MAX_NODES = 20_000
+
+MAX_TENSORS = 10_000
+
+MAX_REGIONS = 1_000
+
+MAX_REGION_DEPTH = 16
+
+MAX_RANK = 8
+
+MAX_DIMENSION = 2**24
+
+MAX_ELEMENTS = 2**28  # of one tensor or one input: 1 GiB of float32
+
+MAX_INTEGER = 2**31
+
+MAX_INTEGERS_IN_LIST = 64
+
+MAX_TENSORS_IN_LIST = 1_024
+
+MAX_ITEM = 4_096  # index into a list of results; the runner bounds the list itself
+
+MAX_SHARED = 64  # input and weights that one value may be a view of: one, in an honest graph
+
+MAX_NAME = 200
+
+MAX_LINE = 10**9
+
+_LAST = 2**63 - 1  # torch writes "to the end" of a slice so
+
+_KEY = re.compile(r"t\d{1,6}")
+
+_DTYPES = frozenset(SAFETENSORS_DTYPES) | {"bfloat16"}
+
+def graph_from_wire(wire: object) -> ModelGraph:
+    """Parse and check the data of one export. Raises GraphRefused."""
+    return _Parser().parse(wire)
+
+def graph_to_wire(graph: ModelGraph) -> dict[str, Any]:
+    """The checked graph as data again, in the format that graph_from_wire reads."""
+    return {
+        "version": 1,
+        "training": graph.training,
+        "batch": "dynamic" if graph.batch is None else graph.batch,
+        "input_shape": list(graph.input_shape),
+        "tensors": [[t.kind, t.name, t.dtype, list(t.shape), t.key] for t in graph.tensors],
+        "regions": [_encode_region(region) for region in graph.regions],
+        "nodes": [_encode_node(node) for node in graph.nodes],
+    }
+
+def _encode_node(node: Node) -> list[Any]:
+    if node.kind == "input":
+        return ["input"]
+    if node.kind == "tensor":
+        return ["tensor", node.tensor]
+    if node.kind == "output":
+        return ["output", _encode(node.args[0])]
+    return ["call", node.operation, [_encode(value) for value in node.args], node.line, node.region]
+
+def _encode_region(region: Region) -> list[Any]:
+    middle = [region.dtype] if region.kind == "autocast" else []
+    return [region.parent, region.kind, *middle, region.setting]
+
+def _encode(value: Value) -> Any:
+    if isinstance(value, Ref):
+        return {"node": value.index}
+    if isinstance(value, DType):
+        return {"dtype": value.name}
+    if isinstance(value, tuple):
+        return [_encode(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+@dataclass
+class _Parser:
+    """Checks one wire graph, front to back; `types` and `roots` grow with the nodes."""
+
+    tensors: tuple[TensorInfo, ...] = ()
+    regions: tuple[Region, ...] = ()
+    training: bool = False
+    nodes: list[Node] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)  # "tensor", "int", "float", "list", or "2" for two results
+    roots: list[frozenset[int]] = field(default_factory=list)  # input and tensor nodes whose memory a value may share
+    starts: set[int] = field(default_factory=set)  # nodes that are a new tensor of zeros, detached or not
+    line: int = 0
+
+    def parse(self, wire: object) -> ModelGraph:
+        fields = {"version", "training", "batch", "input_shape", "tensors", "regions", "nodes"}
+        if not isinstance(wire, dict) or set(wire) != fields:
+            self.refuse(f"a model graph has the fields {', '.join(sorted(fields))}")
+        if wire["version"] != 1 or isinstance(wire["version"], bool):
+            self.refuse("the model graph has a version that this grader does not read")
+        if not isinstance(wire["training"], bool):
+            self.refuse("training must be true or false")
+        self.training = wire["training"]
+        input_shape = self.shape(wire["input_shape"], "input_shape", least=1)
+        batch = self.batch(wire["batch"], input_shape)
+        self.tensors = tuple(self.tensor(entry) for entry in self.items(wire["tensors"], "tensors", MAX_TENSORS))
+        names = {tensor.name for tensor in self.tensors}
+        if len(names) != len(self.tensors):
+            self.refuse("two tensors have the same name")
+        for entry in self.items(wire["regions"], "regions", MAX_REGIONS):
+            self.regions += (self.region(entry),)
+        entries = self.items(wire["nodes"], "nodes", MAX_NODES)
+        for entry in entries:
+            self.line = 0
+            self.node(entry, last=len(self.nodes) == len(entries) - 1)
+        kinds = [node.kind for node in self.nodes]
+        if kinds.count("input") != 1 or kinds.count("output") != 1 or len(input_shape) == 0:
+            self.refuse("a model graph has one input and ends with one output")
+        used = [node.tensor for node in self.nodes if node.kind == "tensor"]
+        if len(set(used)) != len(used):
+            self.refuse("one tensor is two nodes")
+        return ModelGraph(tuple(self.nodes), self.tensors, self.regions, self.training, batch, input_shape)
+
+    def refuse(self, message: str) -> NoReturn:
+        raise GraphRefused(message, self.line)
+
+    def items(self, value: object, what: str, limit: int) -> list[Any]:
+        if not isinstance(value, list) or len(value) > limit:
+            self.refuse(f"{what}: expected a list of at most {limit:,} entries")
+        return value
+
+    def integer(self, value: object, what: str, low: int, high: int) -> int:
+        if type(value) is not int or not low <= value <= high:
+            self.refuse(f"{what}: expected an integer from {low:,} to {high:,}")
+        return value
+
+    def shape(self, value: object, what: str, least: int) -> tuple[int, ...]:
+        sizes = self.items(value, what, MAX_RANK)
+        shape = tuple(self.integer(size, what, least, MAX_DIMENSION) for size in sizes)
+        if math.prod(size for size in shape if size) > MAX_ELEMENTS:  # torch multiplies what is beside a zero, too
+            self.refuse(f"{what}: more than {MAX_ELEMENTS:,} elements")
+        return shape
+
+    def batch(self, value: object, input_shape: tuple[int, ...]) -> int | None:
+        if value == "dynamic":
+            return None
+        if not input_shape or self.integer(value, "batch", 1, MAX_DIMENSION) != input_shape[0]:
+            self.refuse("batch differs from input_shape")
+        return input_shape[0]
+
+    def tensor(self, entry: object) -> TensorInfo:
+        if not isinstance(entry, list) or len(entry) != 5 or not all(isinstance(entry[i], str) for i in (0, 1, 2, 4)):
+            self.refuse("tensors: expected [kind, name, dtype, shape, key]")
+        kind, name, dtype, shape, key = entry
+        if kind not in {"parameter", "frozen", "buffer", "constant"}:
+            self.refuse("tensors: unknown kind")
+        # Names go into messages: no line breaks, no escape sequences, no lone surrogates.
+        if not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+            self.refuse("tensors: a name must be printable and short")
+        if dtype == "bfloat16":
+            self.refuse(f"{name}: bfloat16 weights are not supported; keep the model in float32")
+        if dtype not in SAFETENSORS_DTYPES:
+            self.refuse(f"{name}: unknown dtype")
+        if not _KEY.fullmatch(key):
+            self.refuse(f"{name}: a key is t and a number")
+        return TensorInfo(kind, name, dtype, self.shape(shape, f"the shape of {name}", least=0), key)
+
+    def region(self, entry: object) -> Region:
+        if not isinstance(entry, list) or not 3 <= len(entry) <= 4 or not isinstance(entry[-1], bool):
+            self.refuse("regions: expected [parent, kind, ...]")
+        parent = self.integer(entry[0], "the parent of a region", 0, len(self.regions))
+        depth, outer = 1, parent
+        while outer:
+            depth, outer = depth + 1, self.regions[outer - 1].parent
+        if depth > MAX_REGION_DEPTH:
+            self.refuse(f"regions are nested more than {MAX_REGION_DEPTH} deep")
+        if entry[1] == "grad" and len(entry) == 3:
+            return Region(parent, "grad", entry[-1])
+        if entry[1] == "autocast" and len(entry) == 4 and entry[2] in {"bfloat16", "float16", "float32"}:
+            return Region(parent, "autocast", entry[-1], entry[2])
+        raise GraphRefused("regions: unknown kind", self.line)
+
+    def grad(self, region: int) -> bool:
+        while region:
+            if self.regions[region - 1].kind == "grad":
+                return self.regions[region - 1].setting
+            region = self.regions[region - 1].parent
+        return True
+
+    def node(self, entry: object, last: bool) -> None:
+        index = len(self.nodes)
+        if not isinstance(entry, list) or not entry or not isinstance(entry[0], str):
+            self.refuse("nodes: expected [kind, ...]")
+        kind = entry[0]
+        if (kind == "output") != last:
+            self.refuse("a model graph ends with its one output")
+        if kind == "input" and len(entry) == 1:
+            self.add(Node(index, "input"), "tensor", frozenset({index}))
+        elif kind == "tensor" and len(entry) == 2:
+            number = self.integer(entry[1], "the number of a tensor", 0, len(self.tensors) - 1)
+            self.add(Node(index, "tensor", tensor=number), "tensor", frozenset({index}))
+        elif kind == "output" and len(entry) == 2:
+            value = self.reference(entry[1], {"tensor"}, "output")
+            self.add(Node(index, "output", args=(value,)), "tensor", frozenset())
+        elif kind == "call" and len(entry) == 5:
+            self.call(index, *entry[1:])
+        else:
+            self.refuse("nodes: unknown kind of node, or a wrong number of fields")
+
+    def add(self, node: Node, type_name: str, roots: frozenset[int]) -> None:
+        self.nodes.append(node)
+        self.types.append(type_name)
+        self.roots.append(roots)
+
+    def call(self, index: int, name: object, arguments: object, line: object, region: object) -> None:
+        self.line = self.integer(line, "line", 0, MAX_LINE)
+        place = self.integer(region, "region", 0, len(self.regions))
+        if not isinstance(name, str):
+            self.refuse("nodes: the name of an operation is a string")
+        values = self.items(arguments, "arguments", MAX_INTEGERS_IN_LIST)
+        if name == GETITEM or name in SIZE_OPERATIONS:
+            args, type_name, roots = self.python_call(name, values)
+        elif name in OPERATIONS:
+            args, type_name, roots = self.aten_call(OPERATIONS[name], values)
+        else:
+            shown = name if re.fullmatch(r"[\w.]{1,80}", name) else "with a name that no operation has"
+            self.refuse(f"the model uses the operation {shown}, which a model graph cannot hold")
+        self.add(Node(index, "call", name, args, self.line, place, self.grad(place)), type_name, roots)
+
+    def starts_weights(self, name: str, values: list[Any]) -> bool:
+        """Whether random numbers are the first values of weights that forward makes anew at each call.
+
+        `nn.Linear(8, 4)(x)` in forward does so: a mistake, but one that costs a check and not the whole graph.
+        """
+        source = values[0].get("node") if values and isinstance(values[0], dict) else None
+        return name in WEIGHT_STARTS and type(source) is int and source in self.starts
+
+    def aten_call(self, operation: Operation, values: list[Any]) -> tuple[tuple[Value, ...], str, frozenset[int]]:
+        name = operation.name
+        if len(values) != len(operation.kinds):
+            self.refuse(f"{name} takes {len(operation.kinds)} arguments, got {len(values)}")
+        if name in RANDOM and not self.training and not self.starts_weights(name, values):
+            self.refuse(f"{name} draws random numbers in evaluation mode; only training may be random")
+        args: list[Value] = []
+        roots = frozenset[int]()
+        for place, (kind, value) in enumerate(zip(operation.kinds, values, strict=True)):
+            argument = self.argument(name, kind.rstrip("!&"), value, first=place == 0)
+            args.append(argument)
+            if kind.endswith(("!", "&")):
+                shared = frozenset[int]().union(*(self.roots[i] for i in references(argument)))
+                if kind.endswith("!"):
+                    self.check_write(name, shared)
+                roots |= shared
+        if len(roots) > MAX_SHARED:  # a set of thousands for each of thousands of nodes takes gigabytes
+            self.refuse(f"{name}: a value that shares memory with more than {MAX_SHARED} weights")
+        if name == "aten.zeros.default" or (name == "aten.detach.default" and set(references(args[0])) <= self.starts):
+            self.starts.add(len(self.nodes))
+        returns = operation.returns
+        type_name = {"Tensor": "tensor", "int": "int", "Tensor[]": "list"}[returns[0]]
+        return tuple(args), str(len(returns)) if len(returns) > 1 else type_name, roots
+
+    def check_write(self, name: str, roots: frozenset[int]) -> None:
+        """Refuse writes that outlive a run. Batch norm's statistics (buffers) change while training, nothing else."""
+        for root in roots:
+            node = self.nodes[root]
+            if node.kind == "input":
+                self.refuse(f"{name} writes into the model's input")
+            tensor = self.tensors[node.tensor]
+            if tensor.kind == "constant" and tensor.dtype == "int64" and not tensor.shape:
+                continue  # a batch norm in a plain list, which eval() does not reach, goes on counting its batches
+            if tensor.kind != "buffer" or not self.training:
+                self.refuse(f"{name} writes into {tensor.name} ({tensor.kind}) while the model runs")
+
+    def python_call(self, name: str, values: list[Any]) -> tuple[tuple[Value, ...], str, frozenset[int]]:
+        if len(values) != (1 if name == "operator.neg" else 2):
+            self.refuse(f"{name}: wrong number of arguments")
+        if name == GETITEM:
+            source = self.reference(values[0], {"list", "2", "3"}, name)
+            type_name = self.types[source.index]
+            limit = MAX_ITEM if type_name == "list" else int(type_name)
+            item = self.integer(values[1], "the index into several results", -limit, limit - 1)
+            return (source, item), "tensor", self.roots[source.index]
+        args = tuple(self.number(value, name, {"int", "float"}) for value in values)
+        whole = all(isinstance(a, int) or (isinstance(a, Ref) and self.types[a.index] == "int") for a in args)
+        return args, "int" if whole and name != "operator.truediv" else "float", frozenset()
+
+    def reference(self, value: object, types: set[str], what: str) -> Ref:
+        if not isinstance(value, dict) or set(value) != {"node"}:
+            self.refuse(f"{what}: expected a reference to a node")
+        index = self.integer(value["node"], f"{what}: the number of a node", 0, len(self.nodes) - 1)
+        if self.types[index] not in types:
+            self.refuse(f"{what}: a value of the wrong type")
+        return Ref(index)
+
+    def number(self, value: object, what: str, types: set[str]) -> Value:
+        if isinstance(value, dict) and set(value) == {"float"} and "float" in types:
+            if value["float"] not in ("inf", "-inf", "nan"):
+                self.refuse(f"{what}: unknown number")
+            return float(value["float"])
+        if isinstance(value, dict):
+            return self.reference(value, types, what)
+        if type(value) is int and value == _LAST:
+            return value
+        if type(value) is int:
+            return self.integer(value, what, -MAX_INTEGER, MAX_INTEGER)
+        if isinstance(value, float) and math.isfinite(value) and "float" in types:
+            return value
+        raise GraphRefused(f"{what}: expected a number", self.line)
+
+    def argument(self, name: str, kind: str, value: object, first: bool) -> Value:
+        """One argument, checked against its kind in the table of operations."""
+        if kind.endswith("?"):
+            return None if value is None and kind != "str?" else self.argument(name, kind[:-1], value, first)
+        if kind.endswith("[]"):
+            return self.arguments(name, kind[:-2], value)
+        if kind == "Tensor":
+            # A number may stand for a tensor (x + 1), but never for the tensor that an operation works on.
+            return self.reference(value, {"tensor"}, name) if first else self.tensor_or_number(value, name)
+        if kind == "bool":
+            if not isinstance(value, bool):
+                self.refuse(f"{name}: expected true or false")
+            return value
+        if kind in {"int", "float", "Scalar"}:
+            if kind == "Scalar" and isinstance(value, bool):
+                return value
+            return self.number(value, name, {"int"} if kind == "int" else {"int", "float"})
+        if kind == "str":
+            return self.text(name, value)
+        if kind == "ScalarType":
+            if not isinstance(value, dict) or set(value) != {"dtype"} or value["dtype"] not in _DTYPES:
+                self.refuse(f"{name}: unknown dtype")
+            return DType(value["dtype"])
+        if kind in {"Device", "Layout", "MemoryFormat", "Generator"} and value is None:
+            return None  # where and how a graph runs is the runner's choice
+        raise GraphRefused(f"{name}: an argument that must be empty is not", self.line)
+
+    def arguments(self, name: str, kind: str, value: object) -> Value:
+        if kind == "int" and not isinstance(value, list):
+            return self.number(value, name, {"int"})
+        limit = MAX_TENSORS_IN_LIST if kind.startswith("Tensor") else MAX_INTEGERS_IN_LIST
+        return tuple(self.argument(name, kind, item, first=kind == "Tensor") for item in self.items(value, name, limit))
+
+    def tensor_or_number(self, value: object, name: str) -> Value:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, dict) and set(value) == {"node"}:
+            return self.reference(value, {"tensor", "int", "float"}, name)
+        return self.number(value, name, {"int", "float"})
+
+    def text(self, name: str, value: object) -> str | None:
+        known = isinstance(value, str) and name == EINSUM and EINSUM_EQUATION.fullmatch(value)
+        if not known and not ((value is None or isinstance(value, str)) and value in TEXTS.get(name, ())):
+            self.refuse(f"{name}: a setting that the operation does not know")
+        return value if isinstance(value, str) else None
 ''',
     "_kit_judging_probe_images": r'''
 from __future__ import annotations
@@ -6517,24 +6593,132 @@ KINDS: dict[str, Callable[[np.random.RandomState], list[_Field]]] = {
 
 KINDS |= dict.fromkeys(FINE, _fine) | dict.fromkeys(COARSE, _coarse)
 ''',
+    "_kit_worker_causes": r'''
+from __future__ import annotations
+from _kit import ExportProblem
+import re
+import sys
+import traceback
+
+MOST_ERRORS = 20  # of a chain
+
+NO_NETWORK = re.compile(r"name resolution|Name or service not known|Network is unreachable|urlopen error|Max retries")
+
+NETWORK_TYPES = {"URLError", "HTTPError", "gaierror", "ConnectionError", "ConnectTimeout", "MaxRetryError", "SSLError"}
+
+NO_GPU = re.compile(r"not compiled with CUDA|NVIDIA driver|re-initialize CUDA|No CUDA GPUs|CUDA (driver|error|device)")
+
+NO_MPS = re.compile(r"\bMPS\b|not linked with support for mps|mps device", re.IGNORECASE)
+
+NO_SCREEN = re.compile(r"interactive framework|GUI loop or backend|no display|X server|Cannot load backend")
+
+# Syntax by the version of Python that brought it: PEP 695, 701, 758, 750.
+NEWER_SYNTAX: tuple[tuple[tuple[int, int], re.Pattern[str]], ...] = (
+    ((3, 12), re.compile(r"^\s*(?:type\s+\w+\s*(?:\[[^\]]*\])?\s*=|(?:async\s+)?def\s+\w+\s*\[|class\s+\w+\s*\[)")),
+    ((3, 14), re.compile(r"^\s*except\s+[\w.]+\s*,\s*[\w.]+")),
+    ((3, 14), re.compile(r"""(?<![\w"'])[tT][rR]?["']""")),
+    ((3, 12), re.compile(r"""\bf(?:"[^"]*\{[^}"]*"|'[^']*\{[^}']*')""")),
+)
+
+def cause_of(error: BaseException, is_students: Callable[[str], bool]) -> dict[str, str]:
+    """`{"cause": …, "detail": …}` of what stopped a cell or a probe; empty where the code itself is to blame.
+
+    `is_students(filename)` says whether code stands in a cell.
+    """
+    for each in _chain(error):
+        found = _cause(each, is_students)
+        if found is not None:
+            return {"cause": found[0], "detail": found[1][:100]}
+    return {}
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and those that led to it."""
+    seen = 0
+    while isinstance(error, BaseException) and seen < MOST_ERRORS:
+        yield error
+        error, seen = error.__cause__ or error.__context__, seen + 1
+
+def _cause(error: BaseException, is_students: Callable[[str], bool]) -> tuple[str, str] | None:
+    text = _text(error)
+    if isinstance(error, ExportProblem):
+        # Of what `forward` raised only the text is left.
+        return (error.cause, "") if error.cause else ("gpu", "cuda") if NO_GPU.search(text) else None
+    if isinstance(error, ModuleNotFoundError):
+        return "package", error.name if isinstance(error.name, str) else ""
+    if isinstance(error, SyntaxError):
+        version = newer_syntax(error.text if isinstance(error.text, str) else "")
+        return ("syntax", version) if version else None
+    if NO_SCREEN.search(text) or type(error).__name__ == "TclError":
+        return "screen", ""
+    if NO_GPU.search(text):
+        return "gpu", "cuda"
+    if NO_MPS.search(text):
+        return "gpu", "mps"
+    if type(error).__name__ in NETWORK_TYPES or NO_NETWORK.search(text):
+        return "network", ""
+    if isinstance(error, NotImplementedError):
+        return _not_implemented(error, is_students)
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+        return "file", error.filename
+    missing = re.match(r"File `'?(?P<name>[^'`]{1,80})'?` not found", text)  # as IPython's %run says it
+    return ("file", missing["name"].removesuffix(".py")) if missing else None
+
+def _not_implemented(error: NotImplementedError, is_students: Callable[[str], bool]) -> tuple[str, str] | None:
+    """The release's own `raise NotImplementedError()`, left in a cell; or torch's, of a module without `forward`."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames:
+        return None
+    frame = frames[-1][0]
+    if frame.f_code.co_name == "_forward_unimplemented":
+        return "no-forward", type(frame.f_locals.get("self")).__name__
+    # Torch's own, of an operation, have a text, and end in the line that called it.
+    return ("leftover", "") if is_students(frame.f_code.co_filename) and not error.args else None
+
+def line_of(error: BaseException, locate: Callable[[str, int], int]) -> int:
+    """The innermost line of a cell's that led to an exception, as `locate` tells it; 0 where there is none."""
+    line = 0
+    for frame in traceback.extract_tb(error.__traceback__):
+        line = locate(frame.filename, frame.lineno or 0) or line
+    if isinstance(error, SyntaxError) and isinstance(error.filename, str) and isinstance(error.lineno, int):
+        line = locate(error.filename, error.lineno) or line
+    return line
+
+def newer_syntax(line: str, here: tuple[int, int] = sys.version_info[:2]) -> str:
+    """The version of Python, newer than this one, whose syntax a refused line seems to be; "" for none."""
+    for version, form in NEWER_SYNTAX:
+        if version > here and form.search(line[:1000]):
+            return ".".join(map(str, version))
+    return ""
+
+def _text(error: Any) -> str:
+    try:
+        return str(error)[:2000]
+    except Exception:
+        return ""
+''',
     "_kit_worker_collect": r'''
 from __future__ import annotations
 from PIL import Image
 from _kit import ExportProblem
 from _kit import TensorPool
 from _kit import export_graph
+from _kit_worker_causes import cause_of
+from _kit_worker_causes import line_of
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 import base64
 import inspect
 import numpy as np
+import os
 import random
+import re
 import torch
-import traceback
 
 EXAMPLE_BATCH = 4
 
 UNFINISHED = "Unfinished"
+
+STAND_IN = "AUTOGRADER_STAND_IN"  # a course's kit sets it to 1 where it gave other data than on a student's machine
 
 IDENTITY = ("kind", "name", "group", "index")
 
@@ -6542,13 +6726,16 @@ class Missing(Exception):
     """A name that the notebook should define and does not."""
 
 class Unfinished(Exception):
-    """A name that is missing, where a cell ended early that may have had to define it; `cell` is its record."""
+    """A name that is missing, where a cell ended early that may have had to define it; `cell` is its record.
 
-    def __init__(self, name: str, cell: dict[str, Any]) -> None:
+    `is_cause`: the name is missing because of this cell, as far as the texts of the cells tell.
+    """
+
+    def __init__(self, name: str, cell: dict[str, Any], is_cause: bool) -> None:
         how = f"{cell['status'].replace('_', ' ').lower()}: {cell['message']}"
-        which = ", because its cell ended early" if name in cell["source"] else "; a cell before it ended early"
+        which = ", because a cell ended early" if is_cause else "; another cell ended early"
         super().__init__(f"`{name}` is not defined{which} ({how})")
-        self.cell = cell
+        self.cell, self.is_cause = cell, is_cause
 
 def identity(probe: dict[str, Any]) -> dict[str, Any]:
     """The part of a probe that says which evidence it asks for."""
@@ -6564,11 +6751,12 @@ class Collector:
         time_limit: Callable[[float], AbstractContextManager[None]],
         timeout: type[BaseException],
         locate: Callable[[str, int], int],
+        is_students: Callable[[str], bool],
         unfinished: list[dict[str, Any]],
     ) -> None:
-        """`unfinished` are the cells that did not run to their end, with source, status and message."""
+        """`unfinished` are the cells that did not run to their end, with source, status, message and line."""
         self.namespace, self.send, self.time_limit, self.timeout = namespace, send, time_limit, timeout
-        self.locate, self.unfinished = locate, unfinished
+        self.locate, self.is_students, self.unfinished = locate, is_students, unfinished
         self.gather = {
             "answer": self.gather_answer,
             "call": self.gather_call,
@@ -6579,6 +6767,7 @@ class Collector:
     def collect(self, probe: dict[str, Any], seconds: float) -> None:
         """Gather one probe's evidence and send it, or what stood in the way."""
         seed_everything()
+        torch.set_default_dtype(torch.float32)  # what a cell set holds for what the graders give, too
         try:
             with self.time_limit(seconds):
                 header, payload = self.gather[probe["kind"]](probe)
@@ -6588,24 +6777,27 @@ class Collector:
 
     def find(self, name: str) -> Any:
         if name not in self.namespace:
-            broken = [c for c in self.unfinished if not c["message"].startswith("NotImplementedError")]
-            for cell in sorted(broken, key=lambda c: name not in c["source"]):
-                raise Unfinished(name, cell)
+            if cell := first_cause(name, self.unfinished):
+                raise Unfinished(name, cell, is_cause=True)
+            for cell in self.unfinished:
+                if cell.get("cause") != "leftover":
+                    raise Unfinished(name, cell, is_cause=False)
             raise Missing(f"`{name}` is not defined")
         return self.namespace[name]
 
     def describe(self, error: BaseException) -> dict[str, Any]:
         """A problem record: status, exception type, message, the student's line where the traceback has one, and what
         `forward` raised where it was that which failed."""
-        line = error.line if isinstance(error, ExportProblem) else 0
-        for frame in traceback.extract_tb(error.__traceback__):
-            line = self.locate(frame.filename, frame.lineno or 0) or line
+        line = line_of(error, self.locate) or (error.line if isinstance(error, ExportProblem) else 0)
+        cause = cause_of(error, self.is_students)
         text = _text(error)
         memory = isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text
         if isinstance(error, Missing):
             status = "FAILED"
         elif isinstance(error, Unfinished):
-            status, line = error.cell["status"], self.locate(f"<cell {error.cell['index']}>", 1)
+            status = error.cell["status"]
+            line = error.cell.get("line") or self.locate(f"<cell {error.cell['index']}>", 1)
+            cause = {key: error.cell[key] for key in ("cause", "detail") if key in error.cell and error.is_cause}
         elif isinstance(error, self.timeout):
             status = "TIMEOUT"
         elif isinstance(error, ExportProblem) and error.kind == "unsupported":
@@ -6614,7 +6806,7 @@ class Collector:
             status = "OUT_OF_MEMORY" if memory else "ERROR"
         kind = UNFINISHED if isinstance(error, Unfinished) else name_of(type(error))
         raised = name_of(error.raised) if isinstance(error, ExportProblem) and error.raised else ""
-        return {"status": status, "type": kind, "message": text, "line": line, "raised": raised}
+        return {"status": status, "type": kind, "message": text, "line": line, "raised": raised, **cause}
 
     def gather_answer(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         return {"value": encode_value(self.find(probe["name"]))}, b""
@@ -6636,11 +6828,12 @@ class Collector:
         if not issubclass(type(module), torch.nn.Module):  # isinstance asks the object, which may lie
             found = type(module).__name__
             raise TypeError(f"`{probe['name']}` must build a torch.nn.Module, it gave {found}")
-        pool, graphs = TensorPool(), []
+        pool, graphs, adapted = TensorPool(), [], ""
         for position, wanted in enumerate(probe["exports"]):
             example = torch.randn(EXAMPLE_BATCH, probe["channels"], wanted["size"], wanted["size"])
             if position == 0:
                 materialise(module, example)
+                adapted = fit_to(module, example)
             try:
                 graph = export_graph(module, example, training=wanted["training"], pool=pool, locate=self.locate)
                 graphs.append({"graph": graph})
@@ -6648,7 +6841,7 @@ class Collector:
                 raise
             except Exception as error:
                 graphs.append({"problem": self.describe(error)})
-        return {"graphs": graphs}, save_tensors(pool.tensors)
+        return {"graphs": graphs, "adapted": adapted}, save_tensors(pool.tensors)
 
     def gather_sample(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """A transform applied to one image several times: as a PIL image, or as a uint8 (3, H, W) tensor."""
@@ -6669,7 +6862,21 @@ class Collector:
             outputs.append(transform(image))
         described = [describe_output(output) for output in outputs]
         arrays = {f"s{i}": array for i, (_, array) in enumerate(described) if array is not None}
-        return {"form": form, "outputs": [kind for kind, _ in described]}, save_arrays(arrays)
+        stand_in = os.environ.get(STAND_IN) == "1"
+        return {"form": form, "outputs": [kind for kind, _ in described], "stand_in": stand_in}, save_arrays(arrays)
+
+def first_cause(name: str, unfinished: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The cell to blame for a missing name: the one that ended early and speaks of it; where that one missed a name
+    itself, the cell that should have given it, and so on."""
+    found, left, wanted = None, list(unfinished), name
+    while cell := next((c for c in left if re.search(rf"\b{re.escape(wanted)}\b", c["source"])), None):
+        found = cell
+        left = left[: left.index(cell)]
+        missed = re.match(r"NameError: name '(\w+)' is not defined", cell["message"])
+        if missed is None:
+            break
+        wanted = missed[1]
+    return found
 
 def name_of(kind: type[BaseException]) -> str:
     """An exception's name; of a student's own class also Python's that it derives from: `TooLarge(ValueError)`."""
@@ -6695,6 +6902,24 @@ def materialise(module: torch.nn.Module, example: torch.Tensor) -> None:
         training = module.training
         with torch.no_grad():
             module.eval()(example)
+        module.train(training)
+
+def fit_to(module: torch.nn.Module, example: torch.Tensor) -> str:
+    """Make a module of double or half precision take float32 images, where it does not by itself; its own dtype, or ""
+    where nothing was changed."""
+    own = {tensor.dtype for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()}
+    others = own - {torch.float32}
+    if not others:
+        return ""
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(example)
+        return ""
+    except Exception:  # whatever it is about: the export tells it, if the change does not help
+        module.float()
+        return str(min(others, key=str)).removeprefix("torch.")
+    finally:
         module.train(training)
 
 def call_flexibly(function: Any, arguments: dict[str, Any]) -> Any:
@@ -7554,6 +7779,7 @@ _REWRITES = {
 }
 # Checks that torch.export adds by itself; they compute nothing.
 _ASSERTIONS = re.compile(r"aten\._assert_\w+\.\w+|aten\.sym_constrain_range\w*\.default|_assert\w*")
+_READS_VALUES = ("aten.item.default", "aten._local_scalar_dense.default")
 _DTYPES = frozenset(
     f"torch.{name}"
     for name in ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
@@ -7566,14 +7792,24 @@ class ExportProblem(Exception):
 
     `kind` is "error" where the module's own code is wrong (its `forward` raises, or does not return one tensor) and
     "unsupported" where the code may be right but the graph cannot hold it. `line` is encoded as in the graph, 0 where
-    unknown; `raised` is what `forward` raised, if it did.
+    unknown; `raised` is what `forward` raised, if it did. `cause` is "values", "data" or "random" where forward cannot
+    be traced because it looks at a tensor's values, takes its `.data`, or draws from Python's or NumPy's random.
     """
 
-    def __init__(self, kind: str, message: str, line: int = 0, raised: type[BaseException] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        line: int = 0,
+        *,
+        raised: type[BaseException] | None = None,
+        cause: str = "",
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.line = line
         self.raised = raised
+        self.cause = cause
 
 
 class TensorPool:
@@ -7641,6 +7877,7 @@ def export_graph(
                 "forward draws from Python's or NumPy's random while it trains, and a graph would keep that one draw: "
                 "a branch that is left out by chance would be missing from it. Hint: draw with torch, e.g. multiply "
                 "the branch by torch.empty(x.size(0), 1, 1, 1).bernoulli_(keep)",
+                cause="random",
             )
         return _Encoder(module, program, example, training, pool, locate).encode()
     finally:
@@ -7708,22 +7945,24 @@ def _trace(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]
         return torch.export.export(module, (example,), strict=False)
     except Exception as error:
         line = _line_of_text(str(error), locate) or _line_of_exception(error, locate)
-        reason = _reason(error)
+        reason, cause = _reason(error)
         raise ExportProblem(
             "unsupported",
             f"forward runs, but torch.export cannot turn it into a graph: {reason} "
             "Hint: decisions on tensor values (if x.max() > 1, .item(), .numpy(), .data) cannot be part of a graph.",
             line,
+            cause=cause,
         ) from error
 
 
-def _reason(error: Exception) -> str:
-    """The first line of what torch says, or plain words for what it says in riddles."""
-    if "We found a fake tensor in the exported program constant's list" in str(error):
-        return "it uses a tensor's .data, which leaves the graph (.detach() stays in it)."
-    if "Could not guard on data-dependent expression" in str(error):
-        return "what it does next depends on the values of a tensor."
-    return next((text for text in str(error).splitlines() if text.strip()), type(error).__name__)[:300]
+def _reason(error: Exception) -> tuple[str, str]:
+    """The first line of what torch says, or plain words and a cause for what it says in riddles."""
+    text = str(error)
+    if "We found a fake tensor in the exported program constant's list" in text:
+        return "it uses a tensor's .data, which leaves the graph (.detach() stays in it).", "data"
+    if re.search(r"data-dependent|Could not extract specialized|unsupported format string|\.numpy\(\) is not", text):
+        return "what it does next depends on the values of a tensor.", "values"
+    return next((line for line in text.splitlines() if line.strip()), type(error).__name__)[:300], ""
 
 
 def _batch_of(program: Any) -> int | str:
@@ -7745,7 +7984,7 @@ def _problem_when_run(module: nn.Module, example: Tensor, locate: Callable[[str,
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:300]
         message = f"forward raises {type(error).__name__} for an input {tuple(example.shape)}: {reason}"
-        return ExportProblem("error", message, _line_of_exception(error, locate), type(error))
+        return ExportProblem("error", message, _line_of_exception(error, locate), raised=type(error))
     finally:
         with torch.no_grad():
             for buffer, value in buffers:
@@ -7891,9 +8130,9 @@ class _Encoder:
             problem.line = line
             self.problems[index], encoded = problem, []
         if name not in SUPPORTED_OPERATIONS:
-            self.problems[index] = ExportProblem(
-                "unsupported", f"the model uses the operation {name[:80]}, which a model graph cannot hold", line
-            )
+            cause = "values" if name in _READS_VALUES else ""
+            message = f"the model uses the operation {name[:80]}, which a model graph cannot hold"
+            self.problems[index] = ExportProblem("unsupported", message, line, cause=cause)
         schema = getattr(target, "_schema", None)
         if schema is not None and schema.is_mutable:
             self.mutating.add(index)
