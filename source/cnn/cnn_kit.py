@@ -213,7 +213,7 @@ CHANNEL_MEAN, CHANNEL_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 def _stand_in() -> Dataset:
     """A few drawn images with CIFAR-10's mean and standard deviation in each channel, so that a normalisation which a
     notebook computes from the data is the one that its weights were trained with."""
-    print("While grading, a few drawn images stand in for CIFAR-10, with its mean and standard deviation in each channel.")
+    print("While grading, a few drawn images with its mean and standard deviation stand in for CIFAR-10.")
     os.environ["AUTOGRADER_STAND_IN"] = "1"  # the grader says so to student and staff
     data = _dataset("stand-in for CIFAR-10 while grading", CLASSES, _offline_arrays(500, 100))
     parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
