@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import resource
 import subprocess
 import sys
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -554,17 +557,265 @@ def test_every_cut_gives_an_answer_or_a_reason(tmp_path: Path) -> None:
         with suppress(UnreadableNotebook):
             source, notes = source_in(whole[:length], tmp_path)
             assert source == ANSWER
-            assert notes[0].startswith("01_net.ipynb ends early, after ")
+            assert notes[0].startswith(("01_net.ipynb ends early, after ", "01_net.ipynb ends early, behind its last"))
             graded.append(length)
     assert graded == [length for length in range(1, len(whole) - 1, 7) if length >= min(graded)]
     assert min(graded) < end + 60  # the rest of the answer's cell
 
 
-def test_a_damaged_file_is_told_from_one_that_ends_early(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["oops", "<<<<<<< HEAD", "\0\0\0"])
+def test_a_damaged_file_is_told_from_one_that_ends_early(tmp_path: Path, damage: str) -> None:
+    """It counts as far as it goes, too; the message says where the damage is, as a text editor counts."""
     whole = as_json(answered())
-    place = whole.index("check()")
-    with pytest.raises(UnreadableNotebook, match="is damaged after 5 whole cells; open it in Jupyter"):
-        source_in((whole[: place - 20] + "<<<<<<< HEAD" + whole[place - 20 :]).encode(), tmp_path)
+    place = whole.index('"check()"')
+    source, notes = source_in((whole[:place] + f"1 {damage} 2" + whole[place:]).encode(), tmp_path)
+    assert source == ANSWER
+    line = whole[:place].count("\n") + 1
+    assert notes[0].startswith(f"01_net.ipynb is damaged in line {line}, column ")
+    assert "after 5 whole cells: put that place right in a text editor, or hand in an earlier copy" in notes[0]
+
+
+def test_damage_before_any_answer_is_named_with_its_place(tmp_path: Path) -> None:
+    whole = as_json(answered())
+    damaged = whole.replace('"import math"', 'oops "import math"')
+    line = whole[: whole.index('"import math"')].count("\n") + 1
+    with pytest.raises(
+        UnreadableNotebook, match=rf"is damaged in line {line}, column \d+, after 1 whole cell: put that"
+    ):
+        source_in(damaged.encode(), tmp_path)
+    assert source_in(damaged.replace("oops ", "").encode(), tmp_path) == (ANSWER, [])  # what the message tells to do
+
+
+def test_damage_behind_the_last_cell_costs_nothing(tmp_path: Path) -> None:
+    """Not even where nothing was answered: a person may be needed."""
+    text = json.dumps({"cells": released(), "metadata": {"a": 1}, "nbformat": 4})
+    source, notes = source_in(text.replace('"a"', 'oops "a"').encode(), tmp_path)
+    assert source == STUB
+    assert "behind its last cell" in notes[0]
+
+
+# What is not quite JSON
+
+
+LONG = "9" * 5000
+FAULTS = {
+    "a comma behind everything": (lambda text: text[: text.rindex("}")] + ",\n}", "a comma too many in line "),
+    "commas behind everything": (
+        lambda text: text.replace("\n  }", ",\n  }").replace("\n ]", ",,\n ]"),
+        "a comma too many",
+    ),
+    "a missing comma": (lambda text: text.replace('"cell_type": "code",', '"cell_type": "code"', 1), "a missing comma"),
+    "NaN in much output": (
+        lambda text: text.replace('"outputs": []', f'"outputs": [{"NaN, " * 500_000}-Infinity]', 1),
+        "NaN",
+    ),
+    "huge numbers": (
+        lambda text: text.replace('"outputs": []', f'"outputs": [{LONG}, -{LONG}]'),
+        "with very many digits",
+    ),
+    "comments": (
+        lambda text: "// mine\n" + text.replace('"cells": [', '"cells": [ /* , "x" */ # ]'),
+        "a comment in line 1",
+    ),
+    "byte order marks": (
+        lambda text: "\ufeff\ufeff" + text.replace(": [", ": \ufeff["),
+        "a character that does not belong",
+    ),
+    "unusual blanks": (
+        lambda text: text.replace("\n", "\n\xa0\u200b"),
+        "a character that does not belong there in line 2",
+    ),
+    "null bytes between": (
+        lambda text: text.replace(",\n", ",\0\n", 3),
+        "a character that does not belong there in line 2",
+    ),
+    "tabs in texts": (lambda text: text.replace("Net(Base):", "Net(Base):\t"), "a tab in a text"),
+    "Windows": (lambda text: text[: text.rindex("}")].replace("\n", "\r\n") + ",\r\n}\r\n", "a comma too many"),
+    "null bytes behind": (lambda text: text + "\0" * 5000, "something stands behind its end"),
+    "the tail of an older save": (lambda text: text + text[-300:], "something stands behind its end"),
+    "the same once more": (lambda text: f"{text}\n{text}", "something stands behind its end"),
+    "the beginning once more": (lambda text: f"{text}\n{text[:900]}", "something stands behind its end"),
+    "text behind": (lambda text: text + "\nsaved by me", "something stands behind its end"),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_of_which_every_cell_can_be_read_is_graded_with_a_note(
+    tmp_path: Path, fault: str, encoding: str
+) -> None:
+    change, told = FAULTS[fault]
+    source, notes = source_in(change(as_json(answered())).encode(encoding), tmp_path)
+    assert source.replace("\t", "") == ANSWER
+    assert len(notes) == 1, notes
+    assert told in notes[0]
+
+
+def test_what_looks_like_a_fault_in_a_text_is_none(tmp_path: Path) -> None:
+    own = 'x = [1, ]  # NaN, // no comment\ny = "\\\\", {"a": 1,}\n<<<<<<< HEAD'
+    cells = answered()
+    cells[SOLUTION]["source"] = own
+    assert source_in(as_json(cells).encode(), tmp_path) == (own, [])
+    source, notes = source_in(as_json(cells).replace('"nbformat"', ', "nbformat"').encode(), tmp_path)
+    assert source == own
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("number", [4.0, None])
+def test_a_format_that_is_written_otherwise_or_left_out_is_no_reason_to_refuse(tmp_path: Path, number: float) -> None:
+    data = json.loads(as_json(answered(), nbformat=number))
+    if number is None:
+        del data["nbformat"]
+    assert source_in(json.dumps(data).encode(), tmp_path) == (ANSWER, [])
+
+
+# Two versions in one file
+
+
+def conflict(text: str, part: str, theirs: str, *, base: bool = False) -> str:
+    """What git leaves of a merge in which both changed the line with a part."""
+    lines = text.split("\n")
+    [at] = [at for at, line in enumerate(lines) if part in line]
+    both = ["<<<<<<< HEAD", lines[at], "=======", lines[at].replace(part, theirs), '>>>>>>> origin/main (a, "b")']
+    if base:
+        both[2:2] = ["||||||| 1a2b3c4", lines[at].replace(part, "?")]
+    return "\n".join([*lines[:at], *both, *lines[at + 1 :]])
+
+
+PLACES = {  # a part of the line in which both sides differ
+    "counts": '"execution_count": 5',
+    "outputs": '"an output"',
+    "metadata": '"a name"',
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("base", [False, True])
+def test_a_merge_conflict_in_what_is_not_graded_is_passed_over(tmp_path: Path, place: str, base: bool) -> None:
+    cells = answered()
+    cells[SOLUTION] |= {"execution_count": 5, "outputs": [{"text": "an output"}]}
+    text = as_json(cells, metadata={"name": "a name"})
+    text = conflict(text, PLACES[place], PLACES[place].replace("a", "another").replace("5", "7"), base=base)
+    first = text.split("\n").index("<<<<<<< HEAD") + 1
+    source, notes = source_in(text.encode(), tmp_path)
+    assert source == ANSWER
+    lines = f"lines {first} to {first + (6 if base else 4)}"
+    assert notes == [f"git could not decide a merge in it ({lines}), in outputs and counts only: it was passed over"]
+
+
+def versions_of(tmp_path: Path, text: str) -> tuple[dict[str, Cell], list[str], str]:
+    """The cells with ids, the notes, and why the notebook is not readable."""
+    write(tmp_path / "versions" / "release" / "01_net.ipynb", released())
+    folder = tmp_path / "versions" / "handed-in"
+    folder.mkdir()
+    (folder / "01_net.ipynb").write_text(text)
+    submission = read_submission("ada", folder, tmp_path / "staged", tmp_path / "versions" / "release", Limits())
+    cells = submission.notebooks.get("01_net", {"cells": []})["cells"]
+    return by_id(cells), [note.text for note in submission.notes], submission.unreadable.get("01_net", "")
+
+
+def test_between_two_answers_in_a_merge_conflict_nobody_chooses(tmp_path: Path) -> None:
+    """It does not run, as it would not in Jupyter; the other answers of the notebook count."""
+    text = conflict(as_json(answered()), "size = 7", "size = 8")
+    cells, notes, _ = versions_of(tmp_path, text)
+    other = ANSWER.replace("7", "8")
+    assert cells["net-solution"]["source"] == f"<<<<<<<\n{ANSWER}\n=======\n{other}\n>>>>>>>"
+    assert cells["net-why"]["source"] == "Because."
+    assert notes[0].startswith("git could not decide a merge in it (lines ")
+    assert "`net-solution` can be read in several ways, and nobody chooses for you: in a text editor delete" in notes[0]
+    for side in (0, 1):  # what the note tells to do
+        lines = text.split("\n")
+        start = lines.index("<<<<<<< HEAD")
+        chosen = [*lines[:start], lines[start + 1 + 2 * side], *lines[start + 5 :]]
+        assert source_in("\n".join(chosen).encode(), tmp_path) == ((ANSWER, other)[side], [])
+
+
+def test_of_an_answer_and_the_release_the_answer_counts(tmp_path: Path) -> None:
+    """Two of a group worked on a part each, and git merged neither."""
+    ours, theirs = answered(), answered()
+    ours[WHY]["source"], theirs[SOLUTION]["source"] = "YOUR ANSWER HERE", STUB
+    text = f"<<<<<<< HEAD\n{as_json(ours)}\n=======\n{as_json(theirs)}\n>>>>>>> theirs\n"
+    cells, notes, _ = versions_of(tmp_path, text)
+    assert (cells["net-solution"]["source"], cells["net-why"]["source"]) == (ANSWER, "Because.")
+    assert notes[0].endswith("of each cell what was written in it was graded")
+
+
+def test_of_two_notebooks_in_one_file_the_one_that_was_worked_on_counts(tmp_path: Path) -> None:
+    cells, notes, _ = versions_of(tmp_path, as_json(released()) + as_json(answered()))
+    assert cells["net-solution"]["source"] == ANSWER
+    assert notes == ["it holds 2 notebooks one after the other: the version that was worked on was graded"]
+
+
+def test_of_two_notebooks_in_one_file_with_different_cells_none_is_chosen(tmp_path: Path) -> None:
+    other = [*answered(), cell("code", "Net.size = 9")]
+    cells, _, reason = versions_of(tmp_path, as_json(answered()) + as_json(other))
+    assert cells == {}
+    assert reason.startswith(
+        "01_net.ipynb: it holds 2 notebooks one after the other, with different answers, and nobody"
+    )
+
+
+@pytest.mark.parametrize("mark", ["<<<<<<< HEAD", ">>>>>>> a", "<<<<<<< HEAD\n<<<<<<< HEAD\n=======\n>>>>>>> a"])
+def test_marks_that_make_no_merge_are_damage(tmp_path: Path, mark: str) -> None:
+    text = as_json(answered()).replace('"cells"', f'\n{mark}\n"cells"')
+    with pytest.raises(
+        UnreadableNotebook, match=r"is damaged in line 6, column 1 by git's marks of a merge, after 0 whole"
+    ):
+        source_in(text.encode(), tmp_path)
+
+
+# No notebook at all
+
+
+def packed(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            "<!DOCTYPE html>\n<html><body>Log in",
+            "is a web page, not a notebook: download the notebook itself (File → Down",
+        ),
+        ("\ufeff\n <html lang='en'>", "is a web page"),
+        ("<html>".encode("utf-16"), "is a web page"),
+        ("<?xml version='1.0'?>\n<!DOCTYPE html PUBLIC '-//W3C//DTD XHTML 1.0'>", "is a web page"),
+        ("From: <Saved by Blink>\nSnapshot-Content-Location: https://nbviewer.org", "is a web page"),
+        ("<svg></svg>", "is XML, not a notebook"),
+        (b"%PDF-1.7\n", "is a PDF document, not a notebook: hand in the notebook itself, as Jupyter saves it"),
+        (packed("[Content_Types].xml", "word/document.xml"), "is a document of an office program"),
+        (
+            packed("01_net.ipynb"),
+            "is a packed archive, not a notebook: unpack it, and hand in the notebook that is in it",
+        ),
+        (gzip.compress(b"x"), "is a packed archive"),
+        (b"\x89PNG\r\n\x1a\n", "is a picture"),
+        ("import torch\n\nx = 1\n", "is a Python script, not a notebook: hand in the notebook itself"),
+        ("# %% [markdown]\n# Task", "is a Python script"),
+        ("Dear all,", "is plain text"),
+        (b"\0" * 5000, "is made of null bytes, as where a disk was full or the computer crashed, not a notebook"),
+        ("\n \n", "is nothing but blanks"),
+        ('{"name": "cnn", "dependencies": {}}', "is JSON without cells, not a notebook: hand in the notebook itself"),
+        ("[]", "is JSON without cells"),
+        ('"cells"', "is plain text"),
+        (
+            '{"url": "https://drive", "doc_id": "1"}',
+            "is a shortcut that leads to a file elsewhere, not a notebook: download",
+        ),
+        ("[InternetShortcut]\nURL=https://colab", "is a shortcut"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:1", "is a pointer to a file in Git LFS"),
+    ],
+)
+def test_what_is_no_notebook_is_named_for_what_it_is(tmp_path: Path, content: str | bytes, told: str) -> None:
+    (tmp_path / "a.ipynb").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UnreadableNotebook) as error:
+        read_notebook(tmp_path / "a.ipynb")
+    assert str(error.value).startswith(f"`a.ipynb` {told}")
 
 
 # Outputs of any size

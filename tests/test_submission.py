@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -117,25 +118,34 @@ def test_attached_bitmaps_stay_and_vector_pictures_do_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "told"),
     [
-        b"\xff\xfe\x00",
-        b"<<<<<<< HEAD",
-        b"[]",
-        b'{"nbformat": 4}',
-        b'{"nbformat": 4, "cells": [1]}',
-        b'{"nbformat": "four", "cells": []}',
-        b'{"nbformat": 4, "cells": ' + b"[" * 100_000 + b"}",
-        b'{"nbformat": 5, "nbformat_minor": 0, "pages": []}',
-        b'{"nbformat": 3}',
-        b'{"nbformat": 1, "cells": [{"cell_type": "unknown"}]}',  # a slip of nbformat's own
-        b'{"nbformat": 4, "cells": [], "n": ' + b"9" * 5000 + b"}",
+        (b"\xff\xfe\x00", "`task.ipynb` is plain text, not a notebook: hand in the notebook itself"),
+        (
+            b"<<<<<<< HEAD",
+            "task.ipynb is damaged in line 1, column 1 by git's marks of a merge, after 0 whole cells: put",
+        ),
+        (b"[]", "`task.ipynb` is JSON without cells, not a notebook: hand in the notebook itself"),
+        (b'{"nbformat": 4}', "no cells in it; open it in Jupyter, save it, and hand it in again"),
+        (b'{"nbformat": 4, "cells": [1]}', "no cells in it; open it in Jupyter"),
+        (b'{"nbformat": "four", "cells": []}', "`task.ipynb` is JSON without cells, not a notebook"),
+        (
+            b'{"nbformat": 4, "cells": ' + b"[" * 100_000 + b"}",
+            "is damaged, after 0 whole cells: hand in an earlier copy",
+        ),
+        (b'{"nbformat": 5, "nbformat_minor": 0, "pages": []}', "(format 5, which is newer than 4): no cells in it"),
+        (b'{"nbformat": 3}', "(format 3, which is old): no cells in it; open it in Jupyter"),
+        (
+            b'{"nbformat": 1, "cells": [{"cell_type": "unknown"}]}',
+            "(format 1, which is old)",
+        ),  # a slip of nbformat's own
+        (b'{"nbformat": 4, "n": ' + b"9" * 5000 + b"}", "no cells in it; open it in Jupyter"),
     ],
 )
-def test_what_is_no_notebook_is_refused_with_a_remedy(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_notebook_is_refused_with_a_remedy(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "task.ipynb"
     path.write_bytes(content)
-    with pytest.raises(UnreadableNotebook, match=r"task\.ipynb cannot be read .* hand it in again"):
+    with pytest.raises(UnreadableNotebook, match=re.escape(told)):
         read_notebook(path)
 
 

@@ -21,6 +21,7 @@ from autograder.core.text import clean_name, did_you_mean
 from autograder.handin.cells import grade_id_of
 from autograder.handin.notebook_file import CLEAR, Notebook, UnreadableNotebook, read_notebook, read_released
 from autograder.handin.repair import work_of
+from autograder.handin.versions import settled
 from autograder.handin.walk import MOST_DEPTH, is_notebook_name, stem_of, walk
 
 MOST_ENTRIES = 200_000  # of a submission: a data set of single pictures has 60,000, a virtual environment 30,000
@@ -190,6 +191,11 @@ def _look_at(
     except UnreadableNotebook as error:
         return _Copy(name, by_name, problem=clipped(str(error))), error
     own = _known_by_cells(notebook, by_name, templates)
+    if own:
+        try:
+            notebook = settled(notebook, templates[own], clean_name(name))
+        except UnreadableNotebook as error:
+            return _Copy(name, own, problem=clipped(str(error))), error
     work = work_of(notebook, templates[own]) if own else ()
     digest = hashlib.sha256(json.dumps(work).encode()).hexdigest() if work else ""
     return _Copy(name, own, digest, len({grade_id for grade_id, _ in work if grade_id})), notebook

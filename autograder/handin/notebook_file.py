@@ -1,37 +1,32 @@
 """One notebook file, read with limits, whatever an editor, a browser or an interrupted upload made of it.
 
-A file of ordinary size is read whole. A larger one, which outputs made so, is read as a stream; so is a damaged one, to
-find out where it ends. Of either only what grading needs is kept: of a cell its type, its text, its grade id and its
-pictures. Outputs and metadata are never looked at; a notebook in an old format is so converted in passing.
+Of it only what grading needs is kept: of a cell its type, its text, its grade id and its pictures. Outputs and metadata
+are never looked at; a notebook in an old format is so converted in passing.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from autograder.core.files import NotAFile, open_file
-from autograder.core.strict_json import count_values
 from autograder.core.text import clean_name
-from autograder.handin.notebook_bounds import bounded_cells, joined
-from autograder.handin.notebook_stream import NOTEBOOK, DamagedStream, EndsEarly, HoldsTooMuch, fitted, parse_stream
+from autograder.handin.file_kinds import HEAD_BYTES, OTHER_JSON, kind_of_content, kind_of_text
+from autograder.handin.notebook_bounds import bounded_cells
+from autograder.handin.notebook_json import UPLOAD_AGAIN, ParsedNotebook, cells_in, parse_notebook, text_in
+from autograder.handin.notebook_stream import HoldsTooMuch
 
 MOST_NOTEBOOK_MIB = 256
-WHOLE_MIB = 8  # Python objects take up to twenty times the space of their JSON
-MOST_WHOLE_VALUES = 400_000  # of a file that is read whole: an honest one has some thousands
-CHUNK = 1 << 20
 MOST_CELLS = 2000
 CURRENT_FORMAT = 4
 
 Notebook = dict[str, Any]
 
 AGAIN = "open it in Jupyter, save it, and hand it in again"
-UPLOAD_AGAIN = "the upload was probably interrupted: save the notebook, upload it again, and compare the sizes"
 CLEAR = "clear its outputs (Edit → Clear All Outputs)"
 
 
@@ -43,7 +38,9 @@ def read_notebook(path: Path) -> Notebook:
     """What was handed in as a notebook: its `cells` with type, text, grade id and pictures, and `notes` about what
     reading it took. Bounded: at most MOST_CELLS cells, with text and pictures as notebook_bounds.py says.
 
-    A file that ends early gives the cells that are whole, and says so under `ends_early`. Raises UnreadableNotebook.
+    A file that ends early or is damaged gives the cells before that place, and says so under `cut_off`, unless no cell
+    can be missing. One that holds several versions of itself gives the first, all of them under `versions`, and under
+    `between` what keeps them apart. Raises UnreadableNotebook.
     """
     name = clean_name(path.name)  # messages go to terminals and pages, and a name may be no text at all
     with _open(path, name) as file:
@@ -53,18 +50,21 @@ def read_notebook(path: Path) -> Notebook:
         if size > MOST_NOTEBOOK_MIB << 20:
             too_large = f"{name} has {size >> 20} MiB, and at most {MOST_NOTEBOOK_MIB} are read"
             raise UnreadableNotebook(f"{too_large}: {CLEAR} and hand in again")
+        head = file.read(HEAD_BYTES)
+        if kind := kind_of_content(head):
+            raise UnreadableNotebook(f"`{name}` {kind.is_no_notebook}")
         try:
-            data, notes = _parse(file, name)
-        except EndsEarly as early:
-            return _cut_off(name, early.value)
-    entries = _cells_of(data, name)
-    cells = [entry for entry in entries if isinstance(entry, dict)]
-    if len(cells) < len(entries):
-        notes.append("some of what stands among its cells is no cell, and was left out")
-    if len(cells) > MOST_CELLS:
-        notes.append(f"it has {len(cells):,} cells: those after the first {MOST_CELLS:,} were left out")
-    kept, left_out = bounded_cells(cells[:MOST_CELLS])
-    return {"cells": kept, "notes": [*notes, *left_out]}
+            parsed = parse_notebook(file)
+        except HoldsTooMuch as error:
+            remedy = f"{CLEAR}, take large pictures out, and hand in again"
+            raise UnreadableNotebook(f"{name} holds more than can be read: {remedy}") from error
+    if parsed.broken:
+        return _cut_off(name, parsed, head)
+    first, *others = (_notebook_of(version, name, head) for version in parsed.versions)
+    first["notes"][:0] = parsed.notes
+    if others:
+        first |= {"versions": [first["cells"], *(other["cells"] for other in others)], "between": parsed.between}
+    return first
 
 
 def read_released(path: Path) -> Notebook:
@@ -94,97 +94,63 @@ def _open(path: Path, name: str) -> BinaryIO:
         raise UnreadableNotebook(f"{name} cannot be opened: {error.strerror}") from error
 
 
-def _parse(file: BinaryIO, name: str) -> tuple[object, list[str]]:
-    """The JSON in a file: as UTF-8, UTF-16 or UTF-32 as it says itself, else in Windows' old western character set."""
-    encoding = json.detect_encoding(file.read(4))
-    try:
-        return _decode_json(file, encoding, "strict", name), []
-    except UnicodeDecodeError:
-        value = _decode_json(file, "cp1252", "replace", name)
-    return value, ["it was not saved as UTF-8, so some letters may have changed: save it in Jupyter before handing in"]
-
-
-def _decode_json(file: BinaryIO, encoding: str, errors: str, name: str) -> object:
-    file.seek(0)
-    content = file.read((WHOLE_MIB << 20) + 1)
-    text = ""
-    if len(content) <= WHOLE_MIB << 20:
-        # Not `final`: where an upload was cut within a letter, the rest of that letter is no other character set.
-        text = codecs.getincrementaldecoder(encoding)(errors).decode(content)
-    is_plain = bool(text) and count_values(text.encode("utf-8", "replace")) <= MOST_WHOLE_VALUES
-    if is_plain and (value := _read_whole(text)) is not None:
-        return value
-    file.seek(0)
-    try:
-        return parse_stream(_utf8_chunks(file, encoding, errors))
-    except HoldsTooMuch as error:
-        remedy = f"{CLEAR}, take large pictures out, and hand in again"
-        raise UnreadableNotebook(f"{name} holds more than can be read: {remedy}") from error
-    except EndsEarly:
-        raise
-    except DamagedStream as damaged:
-        # A large figure's data may hold NaN, which JSON does not know and Python reads.
-        value = _read_whole(text) if text and not is_plain else None
-        if value is None:
-            where = f"after {_count(_whole_cells(damaged.value))}"
-            problem = f"{name} cannot be read as a notebook: it is damaged {where}; {AGAIN}"
-            raise UnreadableNotebook(problem) from damaged
-        return value
-
-
-def _read_whole(text: str) -> object:
-    """What Python takes for JSON, of which only what is needed is kept at once; None where it takes it for none."""
-    try:
-        return fitted(json.loads(text), NOTEBOOK)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _utf8_chunks(file: BinaryIO, encoding: str, errors: str) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder(encoding)(errors)
-    while chunk := file.read(CHUNK):
-        yield decoder.decode(chunk).encode("utf-8", "replace")
-
-
-def _whole_cells(value: object) -> list[Any]:
-    """The cells of what was read of a notebook, in whatever format it is."""
-    if not isinstance(value, dict):
-        return []
-    sheets = value.get("worksheets")
-    sheets = sheets if isinstance(sheets, list) else []
-    parts = [value, *(sheet for sheet in sheets if isinstance(sheet, dict))]
-    return [cell for part in parts if isinstance(part.get("cells"), list) for cell in part["cells"]]
-
-
-def _count(cells: list[Any]) -> str:
+def _count(cells: Sequence[Any]) -> str:
     return f"{len(cells)} whole cell{'s' * (len(cells) != 1)}"
 
 
-def _cut_off(name: str, value: object) -> Notebook:
-    """What a file that ends early still gives."""
-    cells = [cell for cell in _whole_cells(value) if isinstance(cell, dict)]
-    problem = f"{name} ends early, after {_count(cells)}: {UPLOAD_AGAIN}"
+def _cut_off(name: str, parsed: ParsedNotebook, head: bytes) -> Notebook:
+    """What a file that ends early or is damaged still gives."""
+    cells = [cell for cell in cells_in(parsed.versions[0]) if isinstance(cell, dict)]
+    place = "behind its last cell" if parsed.is_behind_cells else f"after {_count(cells)}"
+    problem = f"{name} {parsed.broken}, {place}: {parsed.remedy}"
     if not cells:
-        raise UnreadableNotebook(problem)
+        kind = kind_of_text(head)
+        raise UnreadableNotebook(f"`{name}` {kind.is_no_notebook}" if kind else problem)
     kept, left_out = bounded_cells([cell for cell in map(_present_cell, cells[:MOST_CELLS]) if cell is not None])
-    return {"cells": kept, "notes": [problem, *left_out], "ends_early": problem}
+    made: Notebook = {"cells": kept, "notes": [problem, *parsed.notes, *left_out]}
+    return made if parsed.is_behind_cells else {**made, "cut_off": problem}
 
 
-def _cells_of(data: Any, name: str) -> list[Any]:
+def _notebook_of(data: Any, name: str, head: bytes) -> Notebook:
+    """A notebook of any format, as it stands in a file that is whole. Raises UnreadableNotebook."""
+    entries = _cells_of(data, name, head)
+    cells = [entry for entry in entries if isinstance(entry, dict)]
+    notes = []
+    if len(cells) < len(entries):
+        notes.append("some of what stands among its cells is no cell, and was left out")
+    if len(cells) > MOST_CELLS:
+        notes.append(f"it has {len(cells):,} cells: those after the first {MOST_CELLS:,} were left out")
+    kept, left_out = bounded_cells(cells[:MOST_CELLS])
+    return {"cells": kept, "notes": [*notes, *left_out]}
+
+
+def _cells_of(data: Any, name: str, head: bytes) -> list[Any]:
     """The cells of a notebook of any format, and whatever else was put among them. Raises UnreadableNotebook."""
-    problem = f"{name} cannot be read as a notebook"
-    if not isinstance(data, dict) or type(data.get("nbformat")) is not int:
-        raise UnreadableNotebook(f"{problem}: it is no notebook, whatever its name says; {AGAIN}")
-    number = data["nbformat"]
+    number = _format_of(data)
+    if number is None:
+        raise UnreadableNotebook(f"`{name}` {(kind_of_text(head) or OTHER_JSON).is_no_notebook}")
     cells = data.get("cells")
     if number < CURRENT_FORMAT:
-        cells = [_present_cell(cell) for cell in _whole_cells(data)]
+        cells = [_present_cell(cell) for cell in cells_in(data)]
+    problem = f"{name} cannot be read as a notebook"
     if not isinstance(cells, list) or (cells and not any(isinstance(cell, dict) for cell in cells)):
         age = f" (format {number}, which is {'newer than 4' if number > CURRENT_FORMAT else 'old'})"
         raise UnreadableNotebook(f"{problem}{age * (number != CURRENT_FORMAT)}: no cells in it; {AGAIN}")
     if number < CURRENT_FORMAT and not cells:
         raise UnreadableNotebook(f"{problem} (format {number}, which is old): no cells in it; {AGAIN}")
     return cells
+
+
+def _format_of(data: Any) -> int | None:
+    """The format of a notebook; None for what is none. Some programs write 4.0, or leave the format out."""
+    if not isinstance(data, dict):
+        return None
+    number = data.get("nbformat")
+    if type(number) is float and number.is_integer():
+        return int(number)
+    if number is None and any(_present_cell(cell) for cell in cells_in({"cells": data.get("cells")})):
+        return CURRENT_FORMAT
+    return number if type(number) is int else None
 
 
 OLD_TYPES = {"text": "markdown", "html": "markdown", "heading": "markdown"}
@@ -198,9 +164,9 @@ def _present_cell(cell: Any) -> Any:
     kind = cell.get("cell_type") if isinstance(cell, dict) else None
     if kind not in ("code", "markdown", "raw", *OLD_TYPES):
         return None
-    text = next((cell[key] for key in ("source", "input", "code", "text") if key in cell), "")
+    text = text_in(cell)
     if kind == "heading":
         level = cell.get("level")
         level = min(max(level, 1), 6) if isinstance(level, int) else 1
-        text = f"{'#' * level} {' '.join(joined(text).split())}"
+        text = f"{'#' * level} {' '.join(text.split())}"
     return {**cell, "cell_type": OLD_TYPES.get(kind, kind), "source": text}

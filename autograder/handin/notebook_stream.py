@@ -18,11 +18,12 @@ MOST_STRING_MIB = 64  # of one string, which is all in memory at once; matplotli
 
 
 class DamagedStream(Exception):
-    """The text is no JSON; `value` holds what was read of it, without the cell in which the damage is."""
+    """The text is no JSON. `before` holds the values that are whole, `value` what was read of the one that is not,
+    without the cell in which the damage is; `is_behind_cells` says that no cell can be missing from it."""
 
-    def __init__(self, value: object) -> None:
+    def __init__(self, before: list[Any], value: object, is_behind_cells: bool) -> None:
         super().__init__()
-        self.value = value
+        self.before, self.value, self.is_behind_cells = before, value, is_behind_cells
 
 
 class EndsEarly(DamagedStream):
@@ -63,25 +64,28 @@ def fitted(value: object, shape: Any) -> Any:
     return None if isinstance(value, (dict, list)) else value
 
 
-def parse_stream(chunks: Iterator[bytes]) -> object:
-    """What fits NOTEBOOK of the JSON value in a stream. Raises EndsEarly, DamagedStream and HoldsTooMuch."""
+def parse_stream(chunks: Iterator[bytes], most_events: int = MOST_EVENTS) -> list[Any]:
+    """What fits NOTEBOOK of the JSON values that stand one after another in a stream: of an honest one there is one.
+
+    Raises EndsEarly, DamagedStream and HoldsTooMuch.
+    """
     events = ijson.sendable_list()
-    parser = ijson.basic_parse_coro(events, use_float=True)
-    kept, part = _Kept(), b""
+    parser = ijson.basic_parse_coro(events, use_float=True, multiple_values=True)
+    kept, part = _Kept(most_events), b""
     try:
         for part in _whole_strings(chunks):
             parser.send(part)
             kept.take(events)
     except ijson.JSONError as error:
         kept.take(events)
-        raise DamagedStream(kept.whole) from error
+        raise DamagedStream(*kept.parts()) from error
     if not part:
-        raise DamagedStream(None)  # not one letter
+        raise DamagedStream([], None, False)  # not one letter
     try:
         parser.close()
     except ijson.JSONError as error:
-        raise EndsEarly(kept.whole) from error
-    return kept.value
+        raise EndsEarly(*kept.parts()) from error
+    return kept.values
 
 
 def _whole_strings(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -109,20 +113,24 @@ def _whole_strings(chunks: Iterator[bytes]) -> Iterator[bytes]:
 class _Kept:
     """Builds what fits NOTEBOOK from parse events, and skips the rest."""
 
-    def __init__(self) -> None:
-        self.value: Any = None
+    def __init__(self, most_events: int) -> None:
+        self.values: list[Any] = []  # one after another, the last one perhaps unfinished
+        self._most_events = most_events
         self._open: list[tuple[Any, Any]] = []  # the containers around the place, and the shape of what is in them
         self._key = ""
         self._skipping = 0  # how many containers deep
         self._events = self._kept_events = self._characters = 0
 
-    @property
-    def whole(self) -> Any:
-        """What came of a document that ends early, without the cell in which it ends."""
+    def parts(self) -> tuple[list[Any], Any, bool]:
+        """What came of text that ends early or is damaged: the whole values, the one in which it ends, without the
+        cell in which it does, and whether the cells of that one had ended before."""
+        if not self._open and not self._skipping:
+            return self.values, None, False
         for container, shape in self._open[:-1]:
             if isinstance(container, list) and shape is CELL:
                 del container[-1]
-        return self.value
+        *before, value = self.values
+        return before, value, len(self._open) == 1 and isinstance(value.get("cells"), list)
 
     def take(self, events: list[tuple[str, Any]]) -> None:
         """Take a batch of events, and empty it. Raises HoldsTooMuch."""
@@ -136,7 +144,7 @@ class _Kept:
         self._events += len(events)
         events.clear()
         is_too_much = self._kept_events > MOST_KEPT_EVENTS or self._characters > MOST_KEPT_CHARACTERS
-        if is_too_much or self._events > MOST_EVENTS:
+        if is_too_much or self._events > self._most_events:
             raise HoldsTooMuch
 
     def _take(self, event: str, value: Any) -> None:
@@ -173,7 +181,7 @@ class _Kept:
         self._kept_events += 1
         self._characters += len(value) if isinstance(value, str) else 0
         if not self._open:
-            self.value = value
+            self.values.append(value)
         elif isinstance(self._open[-1][0], dict):
             self._open[-1][0][self._key] = value
             self._characters += len(self._key)

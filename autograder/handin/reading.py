@@ -280,10 +280,10 @@ def _repaired(name: str, found: ReadNotebooks, template: Notebook) -> tuple[Note
 def repaired(submitted: Notebook, template: Notebook) -> tuple[Notebook, list[Note]]:
     """A notebook as it was read, repaired against the release, with notes. Raises UnreadableNotebook.
 
-    One that ends early counts as far as it goes, unless no answer is left in it.
+    One that ends early or is damaged counts as far as it goes, unless no answer is left in it.
     """
-    if "ends_early" in submitted and not any(name for name, _ in work_of(submitted, template)):
-        raise UnreadableNotebook(submitted["ends_early"])
+    if "cut_off" in submitted and not any(name for name, _ in work_of(submitted, template)):
+        raise UnreadableNotebook(submitted["cut_off"])
     notebook, repairs = repair(submitted, template)
     return notebook, [*map(Note, submitted["notes"]), *repairs, *_turned_code(notebook)]
 
