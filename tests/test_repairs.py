@@ -818,6 +818,139 @@ def test_what_is_no_notebook_is_named_for_what_it_is(tmp_path: Path, content: st
     assert str(error.value).startswith(f"`a.ipynb` {told}")
 
 
+# Metadata that was lost
+
+
+def stripped(cells: list[Cell]) -> list[Cell]:
+    """The cells as Colab and converters leave them."""
+    return [{**each, "metadata": {"id": f"x{number}"}} for number, each in enumerate(cells)]
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    """A release of two notebooks that have texts of their own."""
+    folder = tmp_path / "release"
+    for name in ("net", "other"):
+        own = released(name)
+        for each in own:
+            if each["cell_type"] == "markdown" and "ANSWER" not in each["source"]:
+                each["source"] += f" of {name}, in words that no other notebook has"
+        own[TESTS]["source"] = f'check("{name}-tests")'
+        write(folder / f"0{1 + (name == 'other')}_{name}.ipynb", own)
+    return folder
+
+
+def handed_over(named: Path) -> list[Cell]:
+    """The first of them, answered, without metadata."""
+    cells = json.loads((named / "01_net.ipynb").read_text())["cells"]
+    cells[SOLUTION]["source"], cells[WHY]["source"] = ANSWER, "Because."
+    return stripped(cells)
+
+
+@pytest.mark.parametrize("name", ["Kopie von Untitled3.ipynb", "01_net.ipynb", "sub/02_other.ipynb"])
+def test_a_notebook_without_metadata_is_known_by_the_courses_texts(
+    handed_in: Path, named: Path, tmp_path: Path, name: str
+) -> None:
+    write(handed_in / name, handed_over(named))
+    submission = read(handed_in, named, tmp_path)
+    cells = by_id(submission.notebooks["01_net"]["cells"])
+    assert list(cells) == ["net-base", "net-solution", "net-tests", "net-why"]
+    assert (cells["net-solution"]["source"], cells["net-why"]["source"]) == (ANSWER, "Because.")
+    assert cells["net-tests"]["metadata"]["nbgrader"]["points"] == 4
+    assert size_of(submission) == 7
+    told = "its cells had lost nbgrader's metadata, as happens in Colab: they were known by the course's texts, and "
+    assert [n.text for n in submission.notes if "lost" in n.text] == [
+        f"{told}`net-solution`, `net-why` by the cells around"
+    ]
+
+
+def test_blanks_that_a_converter_changed_are_no_other_text(handed_in: Path, named: Path, tmp_path: Path) -> None:
+    cells = handed_over(named)
+    for each in cells:
+        each["source"] = "\n" + each["source"].replace("\n", "  \n") + "\n\n"
+    write(handed_in / "x.ipynb", cells)
+    submission = read(handed_in, named, tmp_path)
+    assert by_id(submission.notebooks["01_net"]["cells"])["net-why"]["source"].strip() == "Because."
+
+
+def test_an_answer_in_words_among_other_words_is_left_to_a_person(handed_in: Path, named: Path, tmp_path: Path) -> None:
+    write(handed_in / "x.ipynb", [*handed_over(named), cell("markdown", "My notes")])
+    submission = read(handed_in, named, tmp_path)
+    assert by_id(submission.notebooks["01_net"]["cells"])["net-why"]["source"] == "YOUR ANSWER HERE"
+    assert size_of(submission) == 7
+    told = " ".join(note.text for note in submission.notes)
+    assert "no cell can be said to be `net-why`" in told
+    assert "`net-why` is not filled in, but there is text in other cells: a person will read it" in told
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_code_that_defines_what_is_asked_for_runs_wherever_it_stands(
+    handed_in: Path, named: Path, tmp_path: Path, place: int
+) -> None:
+    cells = handed_over(named)
+    del cells[SOLUTION]
+    cells.insert(min(place, len(cells)), cell("code", "import math\nclass Net:\n    size = 7"))
+    write(handed_in / "x.ipynb", cells)
+    assert size_of(read(handed_in, named, tmp_path)) == 7
+
+
+def test_an_answer_in_two_cells_is_whole(handed_in: Path, named: Path, tmp_path: Path) -> None:
+    cells = handed_over(named)
+    cells[SOLUTION : SOLUTION + 1] = [cell("code", "width = 7"), cell("code", "class Net(Base):\n    size = width")]
+    write(handed_in / "x.ipynb", cells)
+    submission = read(handed_in, named, tmp_path)
+    assert size_of(submission) == 7
+    assert "Net" in by_id(submission.notebooks["01_net"]["cells"])["net-solution"]["source"]
+
+
+def test_untouched_answers_are_known_too_and_earn_nothing(handed_in: Path, named: Path, tmp_path: Path) -> None:
+    cells = stripped(json.loads((named / "01_net.ipynb").read_text())["cells"])
+    write(handed_in / "x.ipynb", cells)
+    submission = read(handed_in, named, tmp_path)
+    assert work_of(submission.notebooks["01_net"], json.loads((named / "01_net.ipynb").read_text())) == ()
+    assert [type(e) for e in run(submission.notebooks["01_net"]["cells"])["errors"]] == [NotImplementedError]
+
+
+def test_notebooks_of_the_same_texts_are_told_apart_by_the_files_name(
+    handed_in: Path, release: Path, tmp_path: Path
+) -> None:
+    write(handed_in / "x.ipynb", stripped(work(7)))
+    assert "01_net" in read(handed_in, release, tmp_path).unreadable
+    (handed_in / "x.ipynb").rename(handed_in / "Copy of 01_net.ipynb")
+    assert size_of(read(handed_in, release, tmp_path / "2")) == 7
+
+
+def test_a_sheet_for_trying_out_is_no_notebook_of_the_courses(handed_in: Path, named: Path, tmp_path: Path) -> None:
+    """It holds one of the course's cells among many of its own."""
+    write(handed_in / "try.ipynb", [handed_over(named)[BASE], *[cell("code", f"x = {n}") for n in range(9)]])
+    submission = read(handed_in, named, tmp_path)
+    assert submission.unreadable["01_net"] == "01_net.ipynb was not handed in"
+    assert any("`try.ipynb` was left out: no cell of it is known" in note.text for note in submission.notes)
+
+
+SOLUTIONS = Path(__file__).resolve().parent.parent / "solutions" / "cnn"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SOLUTIONS.glob("0[1-4]*.ipynb")))
+def test_every_solution_of_the_course_survives_the_loss_of_its_metadata(
+    handed_in: Path, tmp_path: Path, name: str
+) -> None:
+    cells = json.loads((SOLUTIONS / f"{name}.ipynb").read_text())["cells"]
+    whole = {c["metadata"]["nbgrader"]["grade_id"]: "".join(c["source"]) for c in cells if "nbgrader" in c["metadata"]}
+    for each in cells:
+        each.pop("id", None)
+    write(handed_in / "x.ipynb", stripped(cells), nbformat_minor=0)
+    submission = read(handed_in, SOLUTIONS.parent.parent / "release" / "cnn", tmp_path)
+    made = {grade_id: each["source"] for grade_id, each in by_id(submission.notebooks[name]["cells"]).items()}
+    assert made == whole
+
+
+def test_many_cells_without_metadata_are_known_in_time(handed_in: Path, named: Path, tmp_path: Path) -> None:
+    for number in range(20):
+        write(handed_in / f"{number}.ipynb", [*handed_over(named), *[cell("code", f"Net = {n}") for n in range(1900)]])
+    assert "01_net" in read(handed_in, named, tmp_path).notebooks
+
+
 # Outputs of any size
 
 

@@ -1,8 +1,8 @@
 """Which file of a submission is which notebook of the assignment: decided by its cells, not guessed by its name.
 
 Students rename notebooks, browsers number them, archives put them into folders. A file belongs to the notebook whose
-grade ids its cells carry; only the exact name counts without them. Of several copies one is chosen by a fixed rule, and
-the notes say which, so that a student can object.
+grade ids its cells carry, or whose texts they hold where they carry none; else only the exact name counts. Of several
+copies one is chosen by a fixed rule, and the notes say which, so that a student can object.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from autograder.core.grade_report import Note
 from autograder.core.remarks import clipped, few_notes, in_words
 from autograder.core.text import clean_name, did_you_mean
 from autograder.handin.cells import grade_id_of
+from autograder.handin.lost_metadata import known_by_texts, with_lost_ids
 from autograder.handin.notebook_file import CLEAR, Notebook, UnreadableNotebook, read_notebook, read_released
 from autograder.handin.repair import work_of
 from autograder.handin.versions import settled
@@ -190,10 +191,10 @@ def _look_at(
         notebook = read_notebook(folder / name)
     except UnreadableNotebook as error:
         return _Copy(name, by_name, problem=clipped(str(error))), error
-    own = _known_by_cells(notebook, by_name, templates)
+    own = _known_by_cells(notebook, by_name, name, templates)
     if own:
         try:
-            notebook = settled(notebook, templates[own], clean_name(name))
+            notebook = with_lost_ids(settled(notebook, templates[own], clean_name(name)), templates[own])
         except UnreadableNotebook as error:
             return _Copy(name, own, problem=clipped(str(error))), error
     work = work_of(notebook, templates[own]) if own else ()
@@ -201,12 +202,15 @@ def _look_at(
     return _Copy(name, own, digest, len({grade_id for grade_id, _ in work if grade_id})), notebook
 
 
-def _known_by_cells(notebook: Notebook, by_name: str, templates: Mapping[str, Notebook]) -> str:
-    """The notebook of the release that shares most grade ids with this one; with none, the one of its exact name."""
+def _known_by_cells(notebook: Notebook, by_name: str, name: str, templates: Mapping[str, Notebook]) -> str:
+    """The notebook of the release that shares most grade ids with this one; with none, the one that shares most texts,
+    or the one of its exact name."""
     ids = _ids(notebook)
     shared = {name: len(ids & _ids(template)) for name, template in templates.items()}
     most = max(shared.values(), default=0)
-    if not most or (by_name and shared[by_name]):
+    if not most:
+        return known_by_texts(notebook, by_name, name, templates) or by_name
+    if by_name and shared[by_name]:
         return by_name
     best = [name for name, count in shared.items() if count == most]
     return best[0] if len(best) == 1 else ""
