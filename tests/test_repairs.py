@@ -818,6 +818,61 @@ def test_what_is_no_notebook_is_named_for_what_it_is(tmp_path: Path, content: st
     assert str(error.value).startswith(f"`a.ipynb` {told}")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        (
+            "01_net_given.py",
+            "x = 1",
+            "is a Python script, not a notebook: hand in the notebook itself, as Jupyter saves it",
+        ),
+        (
+            "net-given (2).html",
+            "<html>",
+            "is a web page, not a notebook: download the notebook itself (File → Download)",
+        ),
+        ("Ada 01 Net Given.pdf", "%PDF", "is a PDF document"),
+        ("01_net_given.docx", "PK", "is a document of an office program"),
+        ("01_net_given.ipynb.crdownload", "{", "is a download that was not finished"),
+        ("01_net_given.ipynb.zip", "PK", "is a packed archive, not a notebook: unpack it"),
+        ("01_net_given.url", "", "is a shortcut that leads to a file elsewhere"),
+        ("01_net_given.gdoc", "{}", "is a shortcut"),
+        ("01_net_given.json", "{}", "is a file whose name does not end in .ipynb, not a notebook: give it that ending"),
+        ("01_net_given", "{}", "is a file whose name does not end in .ipynb"),
+        (".ipynb_checkpoints/01_net_given-checkpoint.ipynb", "{}", "is Jupyter's own copy, which it keeps for itself"),
+        ("homework.py", "line = 'of the first notebook'\n# another = 'line of the first one'", "is a Python script"),
+    ],
+)
+def test_what_was_handed_in_in_place_of_a_notebook_is_named(
+    handed_in: Path, tmp_path: Path, name: str, content: str, told: str
+) -> None:
+    given = [*released(), cell("code", "line = 'of the first notebook'\nanother = 'line of the first one'")]
+    write(tmp_path / "release" / "01_net_given.ipynb", given)
+    write(tmp_path / "release" / "02_other.ipynb", released("other"))
+    write(handed_in / "02_other.ipynb", released("other"))
+    (handed_in / name).parent.mkdir(exist_ok=True)
+    (handed_in / name).write_text(content)
+    reason = read(handed_in, tmp_path / "release", tmp_path).unreadable["01_net_given"]
+    assert reason.startswith(f"01_net_given.ipynb was not handed in; `{name}` {told}")
+
+
+def test_an_archive_may_hold_what_is_missing_and_another_file_is_named_where_nothing_else_is(
+    handed_in: Path, release: Path, tmp_path: Path
+) -> None:
+    (handed_in / "data.csv").write_text("")
+    (handed_in / "all.zip").write_text("")
+    (handed_in / "blocks.py").write_text("")
+    write(handed_in / "01_net.ipynb", work(7))
+    told = (
+        "02_other.ipynb was not handed in; `all.zip` is a packed archive, not a notebook: unpack it, and hand in the "
+    )
+    assert read(handed_in, release, tmp_path).unreadable["02_other"].startswith(told)
+    (handed_in / "all.zip").unlink()
+    assert read(handed_in, release, tmp_path / "2").unreadable["02_other"] == "02_other.ipynb was not handed in"
+    (handed_in / "01_net.ipynb").unlink()
+    assert "`blocks.py` is a Python script" in read(handed_in, release, tmp_path / "3").unreadable["02_other"]
+
+
 # Metadata that was lost
 
 

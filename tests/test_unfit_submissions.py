@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -208,3 +209,44 @@ def test_a_pipe_in_place_of_a_time_does_not_hang(course: Path) -> None:
     result: Result = tiny_course.grade(course)
     assert result.exit_code == 0
     assert [path.name for path in (course / "submitted" / "eve" / ASSIGNMENT).glob("*.txt")] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "is_plain"),
+    [
+        ("01_sums.py", "a Python script, not a notebook: hand in the notebook itself, as Jupyter saves it", True),
+        ("01_sums.py", "a Python script, not a notebook: hand in the notebook itself, as Jupyter saves it", False),
+        ("01_sums.html", "a web page, not a notebook: download the notebook itself (File → Download)", False),
+        ("sub/01_sums.pdf", "a PDF document, not a notebook: hand in the notebook itself, as Jupyter saves it", False),
+    ],
+)
+def test_what_is_no_notebook_gets_no_points_and_a_word_on_what_to_hand_in(
+    course: Path, name: str, kind: str, is_plain: bool
+) -> None:
+    """Also where no notebook at all was handed in, which nbgrader would pass by in silence."""
+    place = course / "submitted" / "eve" / ASSIGNMENT
+    for path in place.glob("*.ipynb"):
+        path.unlink()
+    (place / name).parent.mkdir(exist_ok=True)
+    (place / name).write_text("total = 50")
+    (course / "submitted" / "zoe" / ASSIGNMENT / "02_doubles.ipynb").write_text("<html>Log in</html>")
+    assert (
+        nbgrader(course, "autograde", ASSIGNMENT).returncode if is_plain else tiny_course.grade(course).exit_code
+    ) == 0
+    earned, messages = {}, {}
+    for student in STUDENTS:
+        report = load_report(course, ASSIGNMENT, student)
+        assert report is not None
+        assert not report.is_internal
+        earned[student], messages[student] = report.earned, {check.message for check in report.checks} - {""}
+    assert earned == {"ada": 18, "eve": 0, "zoe": 8}
+    first, second = sorted(messages["eve"])
+    assert first.startswith(f"01_sums.ipynb was not handed in; `{name}` is {kind}")
+    assert second == "02_doubles.ipynb was not handed in"
+    [page] = messages["zoe"]
+    assert page.startswith(
+        "`02_doubles.ipynb` is a web page, not a notebook: download the notebook itself (File → Down"
+    )
+    marks = read_marks(f"sqlite:///{course / 'gradebook.db'}", ASSIGNMENT)
+    assert sum(mark.automatic or 0 for mark in marks["eve"]) == 0
+    assert len(marks["eve"]) == len(marks["ada"])

@@ -47,7 +47,7 @@ class BatchState(str, Enum):
 
     GRADED = "graded"
     UNCHANGED = "unchanged"  # graded before, and nothing that decides its marks has changed since
-    EMPTY = "nothing to grade"  # no notebook of the assignment was handed in
+    EMPTY = "nothing to grade"  # no notebook of the assignment was handed in, nor anything in place of one
     FAULT = "not graded"  # through the grader's own fault: no score is recorded
 
 
@@ -210,10 +210,10 @@ def _look_over(grader: Grader, student: str, folder: Path) -> tuple[str, tuple[s
     """Why there is nothing to grade in a folder (or nothing), and remarks on how its notebooks were found."""
     if UNFIT_NAME.search(student):
         return "nbgrader cannot handle *, ?, [, ] or control characters in a student's name: rename the folder", ()
-    finding = look(grader, folder).finding
+    reading = look(grader, folder)
     graded = {exercise.notebook for exercise in grader.assignment.exercises}
-    problem = "" if graded & set(finding.files) else "no notebook of the assignment was handed in"
-    return problem, tuple(str(remark) for remark in finding.remarks)
+    problem = "" if graded & reading.handed_in else "no notebook of the assignment was handed in"
+    return problem, tuple(str(remark) for remark in reading.finding.remarks)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

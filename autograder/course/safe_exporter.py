@@ -191,6 +191,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
 
     def _take_up(self, folder: str) -> None:
         """Let nbgrader convert notebooks that were handed in under other names, too: under the names of the release.
+        And those in place of which another file was handed in, so that the student reads what to do.
 
         nbgrader has listed the files by name and only looks at that list. No file of a submission is touched.
         """
@@ -202,9 +203,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         if released <= {Path(path).stem for path in listed}:
             return
         chosen = [
-            n
-            for n in grade.look(self.grader, Path(folder)).finding.files
-            if fnmatch(n, self.parent.coursedir.notebook_id)
+            n for n in grade.look(self.grader, Path(folder)).handed_in if fnmatch(n, self.parent.coursedir.notebook_id)
         ]
         if chosen:
             self.parent.assignments[folder] = sorted({*listed, *(os.path.join(folder, f"{n}.ipynb") for n in chosen)})

@@ -126,14 +126,15 @@ class _Judge:
         return None
 
     def _is_in_the_way(self, name: str) -> bool:
-        """Whether a file lies where the course has a folder, or in a folder where it has a file; where feedback
-        will be written; a file of the course's own name is laid over and does no harm."""
+        """Whether a file lies where the course has a folder, or in a folder where it or the feedback has a file. A file
+        of the course's own name is laid over, and a page that the student exported is copied nowhere: both do no harm.
+        """
         if not self.folders:
             self.folders = {folder for own in self.around.own for folder in parents(own)} | {""}
         pages = {f"{notebook}{suffix}" for notebook in self.around.notebooks for suffix in (".html", ".ipynb")}
         above = parents(name)
         blocked = name in self.folders or any(f in self.around.own for f in above)
-        return blocked or name in pages or bool(above & pages) or hides_module(name, self.around.own)
+        return blocked or bool(above & pages) or hides_module(name, self.around.own)
 
     def _private(self) -> set[tuple[int, int]]:
         if self.private is None:

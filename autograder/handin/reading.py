@@ -36,6 +36,7 @@ from autograder.handin.finder import (
 from autograder.handin.notebook_file import CLEAR, Notebook, UnreadableNotebook
 from autograder.handin.repair import repair, work_of
 from autograder.handin.staging import FoundFile, FoundFiles, find_files
+from autograder.handin.stand_ins import stand_ins
 from autograder.handin.walk import walk
 
 TRIES = 3
@@ -51,19 +52,25 @@ TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 @dataclass(frozen=True)
 class Reading:
     """What was read of one submission: which file is which notebook, the repaired notebooks and what was repaired in
-    each, why others are not readable (a reason for every notebook of the assignment that is not there), and the files
-    that its notebooks see."""
+    each, why others are not readable (a reason for every notebook of the assignment that is not there), the files that
+    its notebooks see, and `instead`, by notebook, what was handed in in place of it, in words."""
 
     finding: FoundNotebooks
     notebooks: Mapping[str, Notebook] = field(default_factory=dict)
     repairs: Mapping[str, Sequence[Note]] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
     files: FoundFiles = field(default_factory=FoundFiles)
+    instead: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def handed_in(self) -> set[str]:
+        """The notebooks of the assignment of which there is a file, be it one that is no notebook."""
+        return {*self.finding.files, *self.instead}
 
     def to_json(self) -> dict[str, Any]:
         repairs = {name: [asdict(note) for note in notes] for name, notes in self.repairs.items()}
         parts = {"notebooks": self.notebooks, "repairs": repairs, "unreadable": self.unreadable}
-        return {**parts, "finding": asdict(self.finding), "files": asdict(self.files)}
+        return {**parts, "instead": self.instead, "finding": asdict(self.finding), "files": asdict(self.files)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Reading:
@@ -73,7 +80,7 @@ class Reading:
         found = FoundFiles([FoundFile(**file) for file in files["files"]], about, files["visible"])
         repairs = {name: [Note.from_json(note) for note in notes] for name, notes in data["repairs"].items()}
         finding = FoundNotebooks(**data["finding"])
-        return cls(finding, data["notebooks"], repairs, data["unreadable"], found)
+        return cls(finding, data["notebooks"], repairs, data["unreadable"], found, data["instead"])
 
 
 def look_into(
@@ -243,10 +250,11 @@ def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
     repairs: dict[str, list[Note]] = {}
     unreadable: dict[str, str] = {}
     left = MOST_TOGETHER
+    instead = stand_ins(folder, [name for name in templates if name not in found.contents], templates, MOST_ENTRIES)
     for name, template in templates.items():
         watch.tell(found.finding.files.get(name, ""))
         try:
-            notebook, notes = _repaired(name, found, template)
+            notebook, notes = _repaired(name, found, template, instead.get(name, ""))
             left -= len(json.dumps(notebook))
             if left < 0:
                 raise UnreadableNotebook(f"the notebooks of this submission hold too much together: {CLEAR}")
@@ -261,17 +269,18 @@ def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
         beside=found.finding.folders,
         why_not=watch,
     )
-    return Reading(found.finding, notebooks, repairs, unreadable, files).to_json()
+    return Reading(found.finding, notebooks, repairs, unreadable, files, instead).to_json()
 
 
-def _repaired(name: str, found: ReadNotebooks, template: Notebook) -> tuple[Notebook, list[Note]]:
-    """The notebook that was found for one of the release. Raises UnreadableNotebook."""
+def _repaired(name: str, found: ReadNotebooks, template: Notebook, instead: str) -> tuple[Notebook, list[Note]]:
+    """The notebook that was found for one of the release; `instead` tells of what was handed in in place of it. Raises
+    UnreadableNotebook."""
     content = found.contents.get(name)
     if content is None:
         files = found.finding.files
         other = next((n for n, file in files.items() if file == f"{name}.ipynb"), "")
         held = f" (the file of this name holds the cells of {other})" if other else ""
-        raise UnreadableNotebook(f"{name}.ipynb was not handed in{held}")
+        raise UnreadableNotebook(f"{name}.ipynb was not handed in{held}{f'; {instead}' if instead else ''}")
     if isinstance(content, UnreadableNotebook):
         raise content
     return repaired(content, template)
