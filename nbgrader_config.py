@@ -52,6 +52,9 @@ c.AssignLatePenalties.plugin_class = "autograder.nbgrader_plugin.LatePolicy"
 
 # Solutions and the instructor's own validation run outside the jail: they are the instructor's code.
 c.Execute.timeout = 1800
-# Checkpoints travel with the notebooks.
+# What a notebook imports, opens and shows travels with it, and so do checkpoints.
 c.ZipCollectApp.collector_plugin = "nbgrader.plugins.zipcollect.FileNameCollectorPlugin"
-c.FileNameCollectorPlugin.valid_ext = [".ipynb", ".safetensors", ".pt"]
+c.FileNameCollectorPlugin.valid_ext = [
+    *(".ipynb", ".py", ".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz", ".csv", ".json", ".yaml"),
+    *(".yml", ".toml", ".png", ".jpg", ".jpeg", ".gif"),
+]

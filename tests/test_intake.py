@@ -38,6 +38,7 @@ from autograder.handin.collect.archive import BadArchive, BadFile, Member, open_
 from autograder.handin.collect.assemble import SubmissionDraft, write_files
 from autograder.handin.collect.lms_names import sort_canvas, sort_folder, sort_moodle, without_suffix
 from autograder.handin.roster import Person, Unmatched, id_problem, squash, student_of
+from tests.conftest import nbgrader
 from tests.ordinary_user import ordinary_user
 from tools.embed_in_kit import KIT
 from tools.samples import build_sample
@@ -255,6 +256,83 @@ def test_canvas_marks_names_and_text_entries(course: Path) -> None:
     assert "roejim_12_text.html: text typed into Canvas" in result.output
     assert "roejim_LATE_12_link.html: a link, not a file" in result.output
     assert "grades.xlsx: is not named as Canvas names files" in words(result)
+
+
+def notebook_with(code: str) -> bytes:
+    cell = {"cell_type": "code", "metadata": {}, "source": code.splitlines(keepends=True), "outputs": []}
+    return json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
+
+
+IMPORTING = notebook_with("import torch\nfrom blocks import conv_block\nwith open('means.json') as file:\n    pass")
+
+
+def test_what_notebooks_import_or_open_gets_its_name_back(course: Path) -> None:
+    """Canvas numbers what is handed in again, a browser what is downloaded again."""
+    file = export(
+        course,
+        {
+            "doejane_4711_1_01_output_size-1.ipynb": IMPORTING,
+            "doejane_4711_2_blocks-1.py": b"from layers import layer",
+            "doejane_4711_3_layers-1 (2).py": b"",
+            "doejane_4711_4_means-3.json": b"",
+            "doejane_4711_5_other-1.py": b"",
+            "doejane_4711_6_torch-1.py": b"",
+            "doejane_4711_7_modern_cnn-1.pth": b"w",
+            "roejim_12_8_01_output_size.ipynb": notebook_with("x = 1"),
+            "roejim_12_9_blocks-1.py": b"",
+        },
+    )
+    result = collect(course, file, "canvas")
+    assert result.exit_code == 0
+    assert set(collected(course, "doejane_4711")) == {
+        "01_output_size.ipynb", "blocks.py", "layers.py", "means.json", "other-1.py", "torch-1.py", "modern_cnn.pth",
+    }  # fmt: skip
+    assert set(collected(course, "roejim_12")) == {"01_output_size.ipynb", "blocks-1.py"}
+    assert "blocks-1.py was given back the name blocks.py, by which a notebook asks for it" in words(result)
+    assert "2 unchanged" in words(collect(course, file, "canvas"))
+
+
+def test_a_file_that_has_the_name_keeps_it(course: Path) -> None:
+    handed_in = {"01_output_size.ipynb": IMPORTING, "blocks.py": b"1", "blocks (1).py": b"2", "means.json.py": b""}
+    file = export(course, {f"ada/{name}": content for name, content in handed_in.items()})
+    assert collect(course, file, "folder").exit_code == 0
+    assert collected(course, "ada") == handed_in
+
+
+def test_of_two_files_with_one_name_the_later_one_gets_it_back(course: Path) -> None:
+    uploads = {"doejane_1_1_a.ipynb": IMPORTING, "doejane_1_3_blocks-2.py": b"new", "doejane_1_2_blocks-1.py": b"old"}
+    result = collect(course, export(course, uploads), "canvas")
+    assert collected(course, "doejane_1") == {"a.ipynb": IMPORTING, "blocks.py": b"new", "blocks-1.py": b"old"}
+    assert "blocks-1.py, blocks-2.py differ, and each could be blocks.py: the last one was taken" in words(result)
+
+
+def test_of_two_such_files_in_one_archive_none_is_chosen(course: Path) -> None:
+    inside = {"a.ipynb": IMPORTING, "blocks-2.py": b"new", "blocks-1.py": b"old"}
+    result = collect(course, export(course, {"ada.zip": zip_of(inside)}), "folder")
+    assert collected(course, "ada") == inside
+    assert "blocks-1.py, blocks-2.py differ, and each could be blocks.py, which a notebook asks for" in words(result)
+
+
+def test_a_receipt_finds_files_by_the_names_that_it_lists(course: Path) -> None:
+    """A packed zip, unpacked by the student and handed in file by file through Canvas."""
+    contents = {"01_output_size.ipynb": IMPORTING, "blocks.py": b"x = 1"}
+    uploads = {"01_output_size-1.ipynb": IMPORTING, "blocks-1.py": b"x = 1", "receipt-1.json": receipt_for(contents)}
+    file = export(course, {f"doejane_1_{n}_{name}": content for n, (name, content) in enumerate(uploads.items(), 2)})
+    result = collect(course, file, "canvas")
+    assert collected(course, "doejane_1") == contents
+    assert "after packing" not in words(result)
+
+
+def test_zip_collect_takes_what_a_notebook_needs_beside_it(course: Path) -> None:
+    archive = course / "downloaded" / "cnn" / "archive"
+    archive.mkdir(parents=True)
+    needed = {"01_output_size.ipynb", "blocks.py", "modern_cnn.pth", "modern_cnn.safetensors", "means.json", "plot.png"}
+    for name in needed | {"page.html"}:
+        (archive / f"zed_cnn_attempt_2026-11-01-10-00-00_{name}").write_bytes(IMPORTING)
+    pattern = r".*(?P<student_id>zed)_cnn_attempt_(?P<timestamp>[0-9\-]+)_(?P<file_id>.+)"
+    done = nbgrader(course, "zip_collect", "cnn", f"--FileNameCollectorPlugin.named_regexp={pattern}")
+    assert done.returncode == 0, done.stderr
+    assert set(collected(course, "zed")) == needed
 
 
 def test_moodles_online_text_is_listed_and_subfolders_stay(course: Path) -> None:

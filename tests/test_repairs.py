@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import nbformat
@@ -1004,6 +1004,70 @@ def test_many_cells_without_metadata_are_known_in_time(handed_in: Path, named: P
     for number in range(20):
         write(handed_in / f"{number}.ipynb", [*handed_over(named), *[cell("code", f"Net = {n}") for n in range(1900)]])
     assert "01_net" in read(handed_in, named, tmp_path).notebooks
+
+
+# Files beside the notebooks
+
+
+def importing(line: str) -> list[Cell]:
+    cells = work(7)
+    cells[SOLUTION]["source"] = f"{line}\n{cells[SOLUTION]['source']}"
+    return cells
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "plain"),
+    [
+        ("from blocks import a", "blocks-1.py", "blocks.py"),
+        ("import os, blocks as b", "blocks (1).py", "blocks.py"),
+        ("if True:\n    from blocks.parts import a", "blocks.py.txt", "blocks.py"),
+        ("import blocks", "blocks-1-6f9619ff-8b86-4011-b42d-00cf4fc964ff.py", "blocks.py"),
+        ("%run blocks.py", "blocks-2.py", "blocks.py"),
+        ("state = torch.load('first.pth')", "first-1.pth", "first.pth"),
+        ("from a import (\n    b)\nimport blocks", "cnn/blocks-1.py", "blocks.py"),
+    ],
+)
+def test_what_a_notebook_imports_or_opens_gets_its_name_back(
+    handed_in: Path, release: Path, tmp_path: Path, line: str, name: str, plain: str
+) -> None:
+    write(handed_in / name.replace(PurePosixPath(name).name, "01_net.ipynb"), importing(line))
+    (handed_in / name).write_text("a = 1")
+    submission = read(handed_in, release, tmp_path)
+    assert list(submission.files) == [plain]
+    assert submission.files[plain].path.read_text() == "a = 1"
+    told = f"`{name}` was given back the name `{plain}`, by which a notebook asks for it"
+    assert told in [note.text for note in submission.notes]
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("x = 1", ["blocks-1.py"]),
+        ("import blocks", ["blocks-1.py", "blocks.py"]),
+        ("import torch", ["torch-1.py"]),
+        ("import random", ["random (1).py"]),
+        ("open('data-1.csv')", ["data-1.csv"]),
+    ],
+)
+def test_no_other_file_is_renamed(handed_in: Path, release: Path, tmp_path: Path, line: str, names: list[str]) -> None:
+    write(handed_in / "01_net.ipynb", importing(line))
+    for name in names:
+        (handed_in / name).write_text(name)
+    submission = read(handed_in, release, tmp_path)
+    assert sorted(submission.files) == names
+    assert submission.notes == ()
+
+
+def test_of_two_files_that_could_be_the_module_none_is_guessed(handed_in: Path, release: Path, tmp_path: Path) -> None:
+    write(handed_in / "01_net.ipynb", importing("import blocks"))
+    (handed_in / "blocks-1.py").write_text("import layers")
+    (handed_in / "blocks-2.py").write_text("import layers")
+    (handed_in / "layers-1.py").write_text("x = 1")
+    (handed_in / "layers-2.py").write_text("x = 2")
+    submission = read(handed_in, release, tmp_path)
+    assert sorted(submission.files) == ["blocks-2.py", "blocks.py", "layers-1.py", "layers-2.py"]
+    told = "`layers-1.py`, `layers-2.py` differ, and each could be `layers.py`, which a notebook asks for: hand in one "
+    assert any(note.text.startswith(told) for note in submission.notes)
 
 
 # Outputs of any size

@@ -250,3 +250,14 @@ def test_what_is_no_notebook_gets_no_points_and_a_word_on_what_to_hand_in(
     marks = read_marks(f"sqlite:///{course / 'gradebook.db'}", ASSIGNMENT)
     assert sum(mark.automatic or 0 for mark in marks["eve"]) == 0
     assert len(marks["eve"]) == len(marks["ada"])
+
+
+def test_a_module_that_canvas_gave_a_number_is_imported(course: Path) -> None:
+    place = course / "submitted" / "eve" / ASSIGNMENT
+    (place / "01_sums.ipynb").write_text(json.dumps(tiny_course.sums("from own import total", "Why?")))
+    (place / "own-1.py").write_text("total = 50")
+    assert tiny_course.grade(course).exit_code == 0
+    report = load_report(course, ASSIGNMENT, "eve")
+    assert report is not None
+    assert report.earned == 18
+    assert "`own-1.py` was given back the name `own.py`, by which a notebook asks for it" in map(str, report.notes)

@@ -267,6 +267,7 @@ def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
         overlay=Path(asked["overlay"]) if asked["overlay"] is not None else None,
         weights=asked["weights"],
         beside=found.finding.folders,
+        code=[cell["source"] for made in notebooks.values() for cell in made["cells"] if cell["cell_type"] == "code"],
         why_not=watch,
     )
     return Reading(found.finding, notebooks, repairs, unreadable, files, instead).to_json()

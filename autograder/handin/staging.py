@@ -10,13 +10,16 @@ import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.core.config import Limits
 from autograder.core.files import open_file
 from autograder.core.grade_report import Note
+from autograder.core.remarks import few_notes, in_words
+from autograder.core.text import clean_name
 from autograder.handin.finder import MOST_ENTRIES
+from autograder.handin.own_modules import names_given_back
 from autograder.handin.quarantine import Refusal, Surroundings, bytes_on_disk, hides_module, left_out, parents, refused
 from autograder.handin.walk import is_notebook_name, walk
 
@@ -60,12 +63,14 @@ def find_files(
     overlay: Path | None = None,
     weights: Sequence[str] = (),
     beside: Sequence[str] = (),
+    code: Sequence[str] = (),
     why_not: Callable[[str], str] = lambda name: "",
 ) -> FoundFiles:
     """What of a submission its notebooks see. Notebooks themselves are left out: they are run from their repaired form.
 
     What lies in one of the folders `beside` (a checkpoint in a folder that was handed in together with its notebook)
-    gets the name that it has there, unless another file has it. Of the course's own files, which are laid over it,
+    gets the name that it has there, unless another file has it. What a system or a browser gave another name gets back
+    the one by which the notebooks' `code` asks for it. Of the course's own files, which are laid over it,
     `weights` are left out: whoever tried the source notebooks left some there. `why_not` is asked before each file is
     read, and gives the reason where it is not to be.
     """
@@ -88,11 +93,44 @@ def find_files(
             problems[name] = Refusal(f"cannot be read ({error})")
             continue
         taken.add(shown)
+    files, notes = _named_back(files, folder, taken, code)
     digests = {file.shown: file.sha256 for file in files}
     for name in own:
         assert overlay is not None
         digests[name] = _digest(overlay / name, own[name])
-    return FoundFiles(files, left_out(problems, "left out"), _digest_of(digests))
+    return FoundFiles(files, [*left_out(problems, "left out"), *few_notes(notes)], _digest_of(digests))
+
+
+def _named_back(
+    files: Sequence[FoundFile], folder: Path, taken: _Taken, code: Sequence[str]
+) -> tuple[list[FoundFile], list[Note]]:
+    """The files, of which some got back the names by which code asks for them, and notes about these."""
+    by_name = {file.shown: file for file in files}
+    notes: list[Note] = []
+    names = {*by_name, *taken.own}
+    for plain, old in names_given_back(names, code, lambda name: _code_in(folder, by_name.get(name))).items():
+        found, meant = [by_name[name] for name in old if name in by_name], f"`{clean_name(plain)}`"
+        those = in_words([f"`{clean_name(file.name)}`" for file in found])
+        if len({file.sha256 for file in found}) > 1:
+            told = f"{those} differ, and each could be {meant}, which a notebook asks for"
+            notes.append(Note(f"{told}: hand in one under that name"))
+        elif found and taken.has_room(plain):
+            del by_name[found[0].shown]
+            by_name[plain] = replace(found[0], shown=plain)
+            taken.add(plain)
+            told = f"`{clean_name(found[0].name)}` was given back the name {meant}, by which a notebook asks for it"
+            notes.append(Note(told))
+    return list(by_name.values()), notes
+
+
+def _code_in(folder: Path, file: FoundFile | None) -> str:
+    if file is None:  # one of the course's own
+        return ""
+    try:
+        with _opened(folder / file.name) as descriptor:
+            return os.read(descriptor, CHUNK).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def copy_files(found: FoundFiles, folder: Path, target: Path, own: Mapping[str, Path]) -> dict[str, StagedFile]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from autograder.core.remarks import clipped, few
+from autograder.core.remarks import clipped, few, in_words
 from autograder.core.text import clean_name
 from autograder.handin.collect.archive import (
     BadArchive,
@@ -25,6 +25,7 @@ from autograder.handin.collect.archive import (
 from autograder.handin.collect.lms_names import Upload
 from autograder.handin.collect.receipts import RECEIPT, check_receipt
 from autograder.handin.notebook_file import MOST_NOTEBOOK_MIB
+from autograder.handin.own_modules import names_given_back
 from autograder.handin.quarantine import parents
 from autograder.handin.submission import MOST_FILES
 
@@ -34,6 +35,7 @@ NOTEBOOK = re.compile(r".*\.ipynb(\.txt|\.json)?", re.IGNORECASE)  # browsers ad
 RESERVED = ("timestamp.txt", "submission_secret.txt")
 OTHER_ARCHIVES = re.compile(r".*\.(?:zip|7z|rar|tar|tgz|gz|bz2|xz|zst)", re.IGNORECASE)
 UPLOADS_FACTOR = 4  # all that one person handed in may be this many times as large as one submission
+MOST_SEARCHED = 8 << 20  # bytes of a notebook, in which names of files are looked for
 MOST_REASONS = 5  # why an archive or a submission was not taken, of as many files
 
 
@@ -132,6 +134,7 @@ def assemble(
     _judge(done.arrived, rules)
     _take_last_archive(done, scratch, room)
     _take_loose_files(done)
+    _give_names_back(done)
     _set_aside_reserved(done)
     _look_over(done, room)
     return done
@@ -325,6 +328,31 @@ def _is_outdone(done: SubmissionDraft, item: ReceivedFile, other: str, name: str
     if not origin.is_archive:
         origin.verdict = "not the last"
     return True
+
+
+def _give_names_back(done: SubmissionDraft) -> None:
+    """Give files that Canvas or a browser numbered the names by which a notebook imports or opens them."""
+    texts = (_text_of(placed.path) for name, placed in list(done.files.items()) if NOTEBOOK.fullmatch(name))
+    for plain, old in names_given_back(done.files.keys(), texts, lambda name: _text_of(done.files[name].path)).items():
+        found = sorted((name for name in old if name in done.files), key=lambda name: done.files[name].origin.order)
+        others = _NamesInUse.of(name for name in done.files if name not in found)
+        if not found or fold(plain) in others.names or others.is_in_the_way(plain) or name_problem(plain.split("/")):
+            continue
+        last = found[-1]
+        if len({done.files[name].copied for name in found}) > 1:
+            those = in_words([clean_name(name) for name in found])
+            if len({done.files[name].origin.order for name in found}) < len(found):
+                done.remarks.append(f"{those} differ, and each could be {clean_name(plain)}, which a notebook asks for")
+                continue
+            done.remarks.append(f"{those} differ, and each could be {clean_name(plain)}: the last one was taken")
+        done.files[plain] = done.files.pop(last)
+        done.note(last, f"was given back the name {clean_name(plain)}, by which a notebook asks for it")
+
+
+def _text_of(path: Path) -> str:
+    """The beginning of a notebook or a file of code, as text. Lines of a notebook's cells end in `\\n`."""
+    with open(path, "rb") as file:
+        return file.read(MOST_SEARCHED).decode("utf-8", "replace").replace("\\n", "\n")
 
 
 def _set_aside_reserved(done: SubmissionDraft) -> None:

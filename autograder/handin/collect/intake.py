@@ -15,6 +15,7 @@ from autograder.handin.collect.lms_names import SkippedEntry
 from autograder.handin.collect.receipts import RECEIPT, CheckedReceipt
 from autograder.handin.roster import Roster, StudentReceipt
 
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")  # the endings that students' programs give them
 SYSTEMS = ("canvas", "moodle", "folder")
 
 
@@ -53,7 +54,7 @@ def known_names(name: str, assignment: Assignment, release: Path) -> frozenset[s
     stems = [exercise.checkpoint.stem for exercise in assignment.exercises if exercise.checkpoint is not None]
     notebooks = [f"{exercise.notebook}.ipynb" for exercise in assignment.exercises]
     released = [path.name for path in release.iterdir()] if release.is_dir() else []
-    checkpoints = [f"{stem}{suffix}" for stem in stems for suffix in (".safetensors", ".pt")]
+    checkpoints = [f"{stem}{suffix}" for stem in stems for suffix in WEIGHTS]
     return frozenset([f"{name}-submission.zip", RECEIPT, *notebooks, *checkpoints, *released])
 
 

@@ -11,13 +11,9 @@ from dataclasses import dataclass, field
 
 from autograder.core.remarks import in_words
 from autograder.handin.collect.archive import Member, fold
+from autograder.handin.own_modules import CANVAS_SUFFIX
 from autograder.handin.roster import Person
 
-UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# Canvas's Attachment.make_unique_filename: "-1" to "-7", then a UUID, before all extensions.
-CANVAS_SUFFIX = re.compile(
-    rf"(?P<stem>.+?)-(?:\d{{1,3}}|{UUID})(?P<extensions>(?:\.[A-Za-z][A-Za-z0-9]*)*\.[A-Za-z0-9]+)"
-)
 CANVAS_NUMBERS = re.compile(r"(?P<name>.+?)_(?P<late>LATE_)?(?P<numbers>\d{1,19}(?:_\d{1,19})+)_(?P<rest>[^/]+)")
 CANVAS_ANONYMOUS = re.compile(r"(?P<late>LATE_)?anon_(?P<id>[A-Za-z0-9]{5})_(?P<file>\d{1,19})_(?P<rest>[^/]+)")
 CANVAS_TEXT = re.compile(r".+_(?:\d+|anon_[A-Za-z0-9]{5})_(?P<kind>text|link)\.html")
