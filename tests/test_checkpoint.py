@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from autograder.judging import offline_images
 from autograder.judging.checkpoint import CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.judging.datasets import Dataset
 from autograder.judging.evidence import Problem
+from autograder.judging.weight_names import name_tensors
 from autograder.worker.checkpoint import read_state_dict
 from autograder.worker.exporter import TensorPool, export_graph
 from tools.hidden_graders import IMPORTS, evidence_of, given, grade_check, open_runner, submitted
@@ -57,26 +59,229 @@ def read(path: Path, most_mib: float = 64.0, converted: bytes | Problem | None =
 def fitted(exported, path: Path, converted: bytes | None = None) -> dict[str, np.ndarray]:
     """The arrays of the graph after binding, by name."""
     graph, tensors, _ = exported
-    arrays = load(fit_checkpoint(graph, tensors, read(path, converted=converted)))
+    arrays = load(fit_checkpoint(graph, tensors, read(path, converted=converted)).tensors)
     return {tensor.name: arrays[tensor.key] for tensor in graph.tensors}
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def converted(path: Path) -> bytes | Problem:
+    """What the jail makes of a file."""
+    header, blob = read_state_dict(path)
+    return Problem(Status.FAILED, header["problem"]) if "problem" in header else blob
+
+
+def notes_on(exported, state, path: Path) -> list[str]:
+    """What is said of a file that holds what `state` gives, saved by torch.save, whose weights are all bound."""
+    torch.save(state, path)
+    graph, tensors, own = exported
+    checkpoint = read(path, converted=converted(path))
+    fit = fit_checkpoint(graph, tensors, checkpoint)
+    arrays = load(fit.tensors)
+    for tensor in graph.tensors:
+        np.testing.assert_array_equal(arrays[tensor.key], own[tensor.name].numpy())
+    return [*checkpoint.notes, *fit.notes]
+
+
+def refusal(exported, state, path: Path) -> str:
+    """What is said of a file that is not taken."""
+    torch.save(state, path)
+    with pytest.raises(CheckpointProblem) as caught:
+        fitted(exported, path, converted(path))
+    return str(caught.value)
+
+
+WRAPPED = ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "net.", "module.module."]
+
+
+@pytest.mark.parametrize("prefix", [*WRAPPED, "student.backbone.", "0."])
 def test_state_dict_is_bound_by_name_whatever_wrapped_the_model(exported, tmp_path, prefix):
-    state = exported[2]
+    graph, tensors, state = exported
     path = tmp_path / "modern_cnn.safetensors"
     save_file({prefix + name: value for name, value in state.items()}, path)
-    bound = fitted(exported, path)
-    for name, array in bound.items():
-        np.testing.assert_array_equal(array, state[name].numpy())
+    fit = fit_checkpoint(graph, tensors, read(path))
+    arrays = load(fit.tensors)
+    for tensor in graph.tensors:
+        np.testing.assert_array_equal(arrays[tensor.key], state[tensor.name].numpy())
+    assert list(fit.notes) == ([f"the prefix `{prefix}` before every name was left away"] if prefix else [])
+
+
+def test_names_without_the_part_that_holds_the_whole_network_are_found():
+    shapes = {"net.0.weight": (2, 3), "net.0.bias": (2,)}
+    named = name_tensors(shapes, {"0.weight": np.ones((2, 3)), "0.bias": np.ones(2)})
+    assert sorted(named.tensors) == sorted(shapes)
+    assert list(named.notes) == ["`net.` was put before every name"]
+    assert name_tensors(shapes, {"module.0.weight": np.ones((2, 3)), "module.0.bias": np.ones(2)}).missing == []
+
+
+def test_two_whole_networks_in_a_file_are_not_chosen_between(exported, tmp_path):
+    state = exported[2]
+    other = {name: value + 1 for name, value in state.items()}
+    path = tmp_path / "modern_cnn.pt"
+    twice = {**{f"model.{k}": v for k, v in state.items()}, **{f"ema.module.{k}": v for k, v in other.items()}}
+    assert "more than once, with different numbers (names with `ema.module.`, `model.`)" in refusal(
+        exported, twice, path
+    )
+    twins = {f"{prefix}.{k}": v for prefix in ("model", "ema") for k, v in state.items()}
+    assert "the prefix `ema.` before every name was left away" in notes_on(exported, twins, path)
+    # Names as the class has them, and the shapes of the class, leave no doubt.
+    assert notes_on(exported, {**state, **{f"ema.{k}": v for k, v in other.items()}}, path)
+    wider = {f"teacher.{k}": torch.zeros(9, *v.shape) for k, v in state.items()}
+    assert "the prefix `model.` before every name was left away" in notes_on(
+        exported, {**wider, **{f"model.{k}": v for k, v in state.items()}}, path
+    )
 
 
 def test_converted_pt_file_is_bound(exported, tmp_path):
-    path = tmp_path / "modern_cnn.pt"
-    torch.save(exported[2], path)
-    header, blob = read_state_dict(path)
-    assert "problem" not in header
-    np.testing.assert_array_equal(fitted(exported, path, blob)["conv.weight"], exported[2]["conv.weight"].numpy())
+    assert notes_on(exported, exported[2], tmp_path / "modern_cnn.pt") == []
+
+
+class Holder(torch.nn.Module):
+    """As training libraries hold a network, with a loss that has weights."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.model, self.criterion = network, torch.nn.CrossEntropyLoss(weight=torch.ones(4))
+
+
+def network_of(state) -> Small:
+    network = Small()
+    network.load_state_dict(state)
+    return network
+
+
+def stepped():
+    network = Small()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    network(torch.ones(2, 3, 8, 8)).sum().backward()
+    optimiser.step()
+    return optimiser.state_dict()
+
+
+def taken(key: str) -> str:
+    return f"of modern_cnn.pt the weights under `{key}` were taken"
+
+
+# What training code saves, made from a state dict, and what is said of it.
+SAVED = {
+    "the tutorial's": (
+        lambda s: {
+            "epoch": 3,
+            "model_state_dict": s,
+            "optimizer_state_dict": stepped(),
+            "loss": torch.tensor(0.5, requires_grad=True) * 2,
+        },
+        [taken("model_state_dict")],
+    ),
+    "an averaged model's": (
+        lambda s: torch.optim.swa_utils.AveragedModel(network_of(s)).state_dict(),
+        [
+            "the prefix `module.` before every name was left away",
+            "`n_averaged` was left away: it is no weight of the network",
+        ],
+    ),
+    "lightning's": (
+        lambda s: {
+            "epoch": 1,
+            "pytorch-lightning_version": "2.5.0",
+            "state_dict": Holder(network_of(s)).state_dict(),
+            "loops": {"fit_loop": {"state_dict": {}}},
+            "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(0.5), "best_model_path": "x"}},
+            "optimizer_states": [stepped()],
+            "lr_schedulers": [],
+        },
+        [
+            taken("state_dict"),
+            "the prefix `model.` before every name was left away",
+            "`criterion.weight` was left away: it is no weight of the network",
+        ],
+    ),
+    "a key of its own": (lambda s: {"net": s, "acc": 91.2, "epoch": 5}, [taken("net")]),
+    "only averaged weights": (lambda s: {"ema": s, "updates": 10}, [taken("ema")]),
+    "dicts in dicts": (lambda s: {"checkpoint": {"model": {"state_dict": s}}}, [taken("checkpoint.model.state_dict")]),
+    "a pair": (lambda s: (s, {"accuracy": 0.8}), [taken("0")]),
+    "measurements beside": (
+        lambda s: {"weights": s, "metrics": {"confusion": torch.eye(10)}, "rng_state": torch.get_rng_state()},
+        [taken("weights")],
+    ),
+    "numpy numbers beside": (
+        lambda s: {"model": s, "best": np.float64(0.8), "curve": np.ones(3), "args": argparse.Namespace(lr=0.1)},
+        [taken("model")],
+    ),
+    "a folder beside": (
+        lambda s: {"model": s, "folder": Path("runs/1"), "seen": {1, 2}},
+        [taken("model")],
+    ),
+    "the best is the last": (
+        lambda s: {"best_model": dict(s), "last_model": {k: v.clone() for k, v in s.items()}},
+        [taken("best_model")],
+    ),
+    "other values among the weights": (
+        lambda s: {**s, "epoch": 3, "history": [1.0], "optimizer": stepped()},
+        ["of modern_cnn.pt only the tensors were taken, without `epoch`, `history`, `optimizer`"],
+    ),
+    "an optimiser's tensors among the weights": (
+        lambda s: {**s, **{f"exp_avg.{k}": torch.zeros_like(v) for k, v in s.items() if v.is_floating_point()}},
+        ["8 tensors that are no weights of the network were left away, the first `exp_avg.conv.bias`"],
+    ),
+    "counters as floats": (lambda s: {k: v.float() for k, v in s.items()}, []),
+    "no counters": (lambda s: {k: v for k, v in s.items() if "num_batches" not in k}, []),
+    "parameters": (lambda s: {k: torch.nn.Parameter(v, requires_grad=v.is_floating_point()) for k, v in s.items()}, []),
+    "one name of a weight that two layers share": (lambda s: {k: v for k, v in s.items() if "first" not in k}, []),
+    "double precision": (lambda s: {k: v.double() if v.is_floating_point() else v for k, v in s.items()}, []),
+}
+
+
+@pytest.mark.parametrize("kind", SAVED)
+def test_what_training_code_leaves_is_read_and_said(exported, tmp_path, kind):
+    make, said = SAVED[kind]
+    assert notes_on(exported, make(exported[2]), tmp_path / "modern_cnn.pt") == said
+
+
+REFUSED = {
+    "two that differ": (
+        lambda s: {"model": s, "ema": {k: v + 1 for k, v in s.items()}},
+        "holds 2 state dicts that differ (`model`, `ema`), and it is not clear which counts",
+    ),
+    "a pair of networks": (
+        lambda s: {"generator": s, "discriminator": {k: v + 1 for k, v in s.items()}},
+        "holds 2 state dicts that differ (`generator`, `discriminator`)",
+    ),
+    "an optimiser's state": (lambda s: stepped(), "holds a dict (`state`, `param_groups`), expected a state dict"),
+    "a list of tensors": (lambda s: list(s.values()), "holds a list, expected a state dict"),
+    "a history": (lambda s: {f"epoch {i}": i for i in range(70)}, "(`epoch 0`, `epoch 1`, `epoch 2` and 67 more)"),
+    "the whole network": (network_of, "holds a whole pickled model (or other objects)"),
+    "complex numbers": (lambda s: {"w.x": torch.zeros(3, dtype=torch.complex64)}, "found complex64 at 'w.x'"),
+    "without data": (lambda s: {"w.x": torch.empty(3, device="meta")}, "cannot be read as plain numbers"),
+    "no statistics": (
+        lambda s: dict(network_of(s).named_parameters()),
+        "2 of 9 tensors missing, the first `norm.running_mean`. These are the running averages of batch norm",
+    ),
+    "other names": (
+        lambda s: {k.replace("conv", "stem"): v for k, v in s.items()},
+        "2 of 9 tensors missing, the first `conv.weight`; 2 that the class does not have, the first "
+        "`stem.bias`. Class and file must belong together",
+    ),
+    "whole numbers": (
+        lambda s: {**s, "conv.weight": s["conv.weight"].int()},
+        "conv.weight is int32, expected float32. Save model.state_dict()",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_read_is_said_and_training_again_is_not_asked_for(exported, tmp_path, kind):
+    make, said = REFUSED[kind]
+    told = refusal(exported, make(exported[2]), tmp_path / "modern_cnn.pt")
+    assert said in told
+    assert "rain again" not in told
+    assert len(told) < 500
+
+
+def test_other_shapes_ask_for_training_again_and_of_many_names_the_first_is_told(exported, tmp_path):
+    wider = {f"module.{k}": torch.zeros([2 * n for n in v.shape]) for k, v in exported[2].items()}
+    told = refusal(exported, wider, tmp_path / "modern_cnn.pt")
+    assert "7 of 9 tensors of another shape, the first `conv.weight`: (8, 6, 6, 6), expected (4, 3, 3, 3)" in told
+    assert told.endswith("Train again after changing the network")
+    assert told.count("`") == 2
 
 
 @pytest.mark.parametrize(("dtype", "name"), [(torch.float16, "float16"), (torch.bfloat16, "bfloat16")])
@@ -97,7 +302,18 @@ def test_safetensors_win_over_a_pt_file(exported, tmp_path):
     files = {p.name: submitted(p) for p in tmp_path.iterdir()}
     found = read_checkpoint(STEM, files, None, 64)
     assert found.name == "modern_cnn.safetensors"
-    assert "modern_cnn.pt was ignored" in found.notes[0]
+    assert found.notes == ("`modern_cnn.pt` was ignored: `modern_cnn.safetensors` is there too",)
+
+
+def test_each_form_is_read_under_the_others_name(exported, tmp_path):
+    path = tmp_path / "modern_cnn.safetensors"
+    assert notes_on(exported, exported[2], path) == ["`modern_cnn.safetensors` is a file of torch.save: read as such"]
+    path = tmp_path / "modern_cnn.pt"
+    save_file(exported[2], path)
+    assert read(path).notes == ("`modern_cnn.pt` is safetensors: read as such",)
+    np.testing.assert_array_equal(fitted(exported, path)["conv.weight"], exported[2]["conv.weight"].numpy())
+    torch.save(exported[2], path, _use_new_zipfile_serialization=False)  # as before torch 1.6
+    assert "conv.weight" in fitted(exported, path, converted(path))
 
 
 def test_metadata_is_shown_bounded_and_clean(tmp_path):
@@ -113,8 +329,6 @@ def test_metadata_is_shown_bounded_and_clean(tmp_path):
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"PK\x03\x04 a zip", "under the wrong name"),
-        (b"\x80\x02 a pickle", "under the wrong name"),
         (save({"w": torch.zeros(1000)})[:-100], "cut off or damaged"),
         (save({"w": torch.zeros(1000)})[:40], "cut off or damaged"),
         (b"\xff" * 100, "cut off or damaged"),
@@ -129,10 +343,16 @@ def test_unreadable_files_are_explained(tmp_path, content, message):
 
 
 def test_missing_file_names_what_is_there_instead(tmp_path):
-    path = tmp_path / "ModernCNN.pth"
-    path.write_bytes(b"")
-    with pytest.raises(CheckpointProblem, match=r"no modern_cnn.safetensors .* Found: ModernCNN.pth"):
-        read(path)
+    for name, content, said in (
+        ("ModernCNN.pth", b"", "`ModernCNN.pth`: it is empty."),
+        ("best.pkl", b"\x80\x04 a pickle", "`best.pkl`: nothing in it can be read as weights."),
+        ("modern_cnn.safetensors.zip", b"PK\x03\x04 a zip", "zip`: unpack it, and hand in what is in it."),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointProblem) as caught:
+            read(tmp_path / name)
+        assert str(caught.value).startswith("no modern_cnn.safetensors (or modern_cnn.pt) was handed in")
+        assert str(caught.value).endswith(said)
 
 
 def test_file_over_budget_is_never_read(tmp_path):
@@ -159,7 +379,12 @@ def test_weights_of_another_architecture_are_listed(exported, tmp_path):
     save_file({**state, "conv.weight": torch.zeros(5, 3, 3, 3), "extra.weight": torch.ones(2)}, path)
     with pytest.raises(CheckpointProblem) as caught:
         fitted(exported, path)
-    for part in ("not from this version of the class", "missing", "unexpected extra.weight", "(5, 3, 3, 3)"):
+    for part in (
+        "not from this version of the class",
+        "missing",
+        "1 that the class does not have, the first `extra.weight`",
+        "(5, 3, 3, 3)",
+    ):
         assert part in str(caught.value)
 
 
@@ -268,7 +493,7 @@ def test_untrained_weights_are_about_chance(evidence, trained, runner, tmp_path)
     ("content", "message"),
     [
         (None, "no modern_cnn.safetensors"),
-        (b"PK", "wrong name"),
+        (b"PK", "cut off or damaged"),
         (save({"w": torch.zeros(3)}), "not from this version"),
     ],
 )

@@ -36,7 +36,6 @@ from nbgrader.api import Gradebook
 from numpy.typing import NDArray
 
 from autograder.core.config import Limits
-from autograder.core.files import Submitted
 from autograder.core.grade_report import GradeReport, Note, Status
 from autograder.course import report_store
 from autograder.graphs.model_graph import ModelGraph
@@ -205,9 +204,9 @@ def read_network(root: Path, student: str) -> Judged:
         build = evidence.modules["ModernCNN"][0]
         graph = build.graphs[False, 32]
         assert isinstance(graph, ModelGraph)
-        files = {name: Submitted(file.path, file.sha256, file.size) for name, file in submission.files.items()}
+        files = {name: file.submitted for name, file in submission.files.items()}
         checkpoint = read_checkpoint("modern_cnn", files, converted(submission.files.get("modern_cnn.pt")), 64)
-        tensors = fit_checkpoint(graph, build.tensors, checkpoint)
+        tensors = fit_checkpoint(graph, build.tensors, checkpoint).tensors
         normalisation = recover_normalisation("test_transform", evidence.samples["test_transform"])
     return Judged(graph, tensors, normalisation.scale, normalisation.shift)
 

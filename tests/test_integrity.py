@@ -135,6 +135,15 @@ def test_a_copy_is_found_behind_shared_initial_values() -> None:
     )
 
 
+def test_a_copy_is_found_behind_a_prefix_and_other_tensors() -> None:
+    start, trained = drawn(0), mixed(drawn(0), drawn(1), 0.5)
+    hidden = {f"module.{name}": value for name, value in mixed(trained, drawn(2), 0.98).items()}
+    hidden |= {f"extra.{number}": drawn(number)["two"] for number in range(3, 40)}
+    other = reduced("cy", mixed(start, drawn(3), 0.5), start)
+    found = near_checkpoints([reduced("ada", trained, start), reduced("bo", hidden, start), other])
+    assert [(pair, near.kind) for pair, near in found.items()] == [((0, 1), "near-weights")]
+
+
 def test_a_network_that_is_found_whole_in_a_larger_one_is_alike() -> None:
     larger = {**drawn(1), "more": drawn(8)["two"], "still_more": drawn(9)["two"]}
     assert (0, 1) in near_checkpoints([reduced("ada", drawn(1)), reduced("bo", larger)])

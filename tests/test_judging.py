@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from autograder.core.grade_report import GradeReport, Status
+from autograder.core.grade_report import FIGURES, GradeReport, Note, Status
 from autograder.pipeline import grade
 from autograder.pipeline.grader import open_grader
+from autograder.pipeline.judgement import Judgement
 from tests import tiny_course
 
 ENDING = '''
@@ -91,3 +92,11 @@ GRADERS_OWN = {
 @pytest.mark.parametrize("name", GRADERS_OWN)
 def test_a_hidden_grader_that_fails_by_itself_is_no_fault_of_a_student(course: Path, name: str) -> None:
     assert judged(course, GRADERS_OWN[name], seconds=12 if "hangs" in name else 60).is_internal
+
+
+def test_what_the_graders_note_belongs_to_its_notebook() -> None:
+    """Feedback shows each notebook's own notes."""
+    found = Judgement()
+    answer = {"checks": [], "notes": ["weights were found in a folder"], "flags": [], "facts": {}}
+    found.add("04_modern_cnn", {**answer, **{name: [] for name in FIGURES}})
+    assert found.notes == [Note("weights were found in a folder", notebook="04_modern_cnn")]

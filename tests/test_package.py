@@ -56,7 +56,7 @@ def test_a_plan_covers_the_worker_and_nothing_else() -> None:
 def test_the_proof_covers_the_rooms_that_judge() -> None:
     rooms = names("graders/*.py", "graphs/*.py", "graphs/analysis/*.py")
     rooms |= names("judging/*.py", "judging/datasets/*.py", "judging/flags/*.py")
-    assert names(*proof.JUDGING) == {*rooms, *names("worker/*.py"), "core/grade_report.py"}
+    assert names(*proof.JUDGING) == {*rooms, *names("worker/*.py"), "core/grade_report.py", "core/weights_file.py"}
 
 
 def test_the_engine_is_all_python_of_the_package() -> None:

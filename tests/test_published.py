@@ -61,6 +61,8 @@ ACTIVE = [
     "sub/model.safetensors",
 ]
 TENSORS = (2).to_bytes(8, "little") + b"{}"
+HEADER = b'{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+OTHER_TENSORS = len(HEADER).to_bytes(8, "little") + HEADER + b"x"
 
 
 def add_checkpoint(root: Path) -> None:
@@ -204,6 +206,24 @@ def test_a_page_under_the_name_of_weights_stays_out(course: Path) -> None:
     (submitted / "submission_secret.txt").write_text(PAGE)
     assert nbgrader(course, "autograde", tiny_course.ASSIGNMENT).returncode == 0
     assert files_in(course, "autograded", "eve") == GRADED - {"model.safetensors"}
+
+
+def test_the_weights_that_are_graded_are_there_under_a_declared_name(course: Path) -> None:
+    submitted = hand_in(course, "eve")
+    (submitted / "model.safetensors").unlink()
+    (submitted / "runs").mkdir()
+    (submitted / "runs" / "Best (1).html").write_bytes(TENSORS)
+    assert nbgrader(course, "autograde", tiny_course.ASSIGNMENT).returncode == 0
+    assert files_in(course, "autograded", "eve") == GRADED
+    graded = course / "autograded" / "eve" / tiny_course.ASSIGNMENT
+    assert (graded / "model.safetensors").read_bytes() == TENSORS
+    report = load_report(course, tiny_course.ASSIGNMENT, "eve")
+    assert report is not None
+    assert report.facts["checkpoint"].startswith("runs/Best (1).html, 10 bytes")
+    assert "runs/Best (1).html" not in {file.name for file in report.files}
+    (submitted / "last.safetensors").write_bytes(OTHER_TENSORS)
+    assert nbgrader(course, "autograde", tiny_course.ASSIGNMENT).returncode == 0
+    assert files_in(course, "autograded", "eve") == GRADED - {"model.safetensors"}  # it is not clear which counts
 
 
 def test_feedback_holds_pages_only_and_old_folders_are_cleaned(course: Path) -> None:

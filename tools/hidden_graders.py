@@ -6,6 +6,7 @@ decoder of evidence, the graders, the runner.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import linecache
@@ -13,7 +14,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -30,9 +31,11 @@ from safetensors.torch import load_file, save_file
 from autograder.core.config import Exercise, Limits, load_course
 from autograder.core.files import Submitted
 from autograder.core.grade_report import CheckResult, Status
+from autograder.core.weights_file import WeightsContent
 from autograder.graphs.runner import Runner
 from autograder.handin.submission import read_released, source_of
 from autograder.handin.unanswered import unanswered
+from autograder.handin.weights import HEAD, form_of
 from autograder.jail import Isolation, start
 from autograder.jail.stream import Frame
 from autograder.judging import datasets, hidden_tests, offline_images
@@ -197,7 +200,10 @@ def lost(results: Mapping[str, CheckResult]) -> dict[str, str]:
 
 
 def submitted(path: Path) -> Submitted:
-    return Submitted(path, "0" * 64, path.stat().st_size)
+    """A file as the graders get to see it; what it may hold is told by its first bytes, as with a submission's."""
+    content, size = path.read_bytes(), path.stat().st_size
+    digest, form = hashlib.sha256(content).hexdigest(), form_of(content[:HEAD], size)
+    return Submitted(path, digest, size, WeightsContent(form, digest) if form else None)
 
 
 # Answers to a whole notebook
@@ -250,7 +256,9 @@ def hand_in(ran: Ran, weights: str, folder: Path) -> dict[str, Any]:
     `weights` names what is handed in: "own" (the network as it is initialised; the test set then has as labels what it
     predicts itself, in plain PyTorch), "reference", "partial" (trained too briefly), "offline set" (the reference
     trained on the built-in set), "untrained", "another architecture", "not finite", "half precision", "compiled" (with
-    the prefix that torch.compile adds), "cut off", "renamed", "pickled model", "with optimiser", or "none".
+    the prefix that torch.compile adds), "cut off", "in a folder" (and under another name), "best and last" (two files
+    that differ), "pickled model", "with optimiser" (in a dict, as PyTorch's tutorial saves), "with average" (beside
+    others in a dict), "averaged" (as torch's AveragedModel saves), or "none".
     """
     converted: bytes | Problem | None = None
     path = folder / "modern_cnn.safetensors"
@@ -259,21 +267,25 @@ def hand_in(ran: Ran, weights: str, folder: Path) -> dict[str, Any]:
         model = ran.namespace["ModernCNN"]().eval()
         _save(model.state_dict(), path)
         test_set = _labelled_by(model, ran.namespace.get("test_transform"))
-    elif weights in ("pickled model", "with optimiser", "another architecture"):
+    elif weights in ("pickled model", "with optimiser", "with average", "averaged", "another architecture"):
         path = folder / "modern_cnn.pt"
         _save_pickle(ran, weights, path)
         converted = _converted(path)
     elif weights == "untrained":
         _save(ran.namespace["ModernCNN"]().state_dict(), path)
-    elif weights == "renamed":
-        path = folder / "best_model.safetensors"
-        _save(_reference(), path)
+    elif weights == "in a folder":
+        (folder / "checkpoints").mkdir()
+        _save(_reference(), folder / "checkpoints" / "best_model.safetensors")
+    elif weights == "best and last":
+        _save(_reference(), folder / "best_model.safetensors")
+        _save(_others(), folder / "last_model.safetensors")
     elif weights == "cut off":
         shipped = _shipped("reference").read_bytes()
         path.write_bytes(shipped[: len(shipped) // 2])
     elif weights != "none":
         _save(_changed_weights(weights), path, _shipped(weights))
-    files = {path.name: submitted(path)} if path.exists() else {}
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    files = {path.relative_to(folder).as_posix(): submitted(path) for path in paths}
     return {"files": files, "converted": converted, "test_set": test_set}
 
 
@@ -286,6 +298,11 @@ def _shipped(weights: str) -> Path:
 def _reference() -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = load_file(_shipped("reference"))
     return found
+
+
+def _others() -> dict[str, torch.Tensor]:
+    """The reference's, changed a little."""
+    return {name: value * 1.01 if value.is_floating_point() else value for name, value in _reference().items()}
 
 
 def _changed_weights(weights: str) -> dict[str, torch.Tensor]:
@@ -314,10 +331,20 @@ def _save_pickle(ran: Ran, weights: str, path: Path) -> None:
     if weights == "another architecture":
         path.write_bytes((SAMPLES / "different_style" / "checkpoints" / data_name() / path.name).read_bytes())
         return
-    if weights == "with optimiser":
-        torch.save({"model": _reference(), "epoch": 8, "loss": 0.5}, path)
+    if weights in SAVED_DICTS:
+        torch.save(SAVED_DICTS[weights](), path)
         return
     torch.save(torch.nn.Sequential(torch.nn.Linear(1, 1)), path)  # a class of torch's: one made by exec has no module
+
+
+SAVED_DICTS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "with optimiser": lambda: {"epoch": 8, "model_state_dict": _reference(), "optimizer_state_dict": {}, "loss": 0.5},
+    "with average": lambda: {"model": _reference(), "ema": _others(), "epoch": 8},
+    "averaged": lambda: {
+        **{f"module.{name}": value for name, value in _reference().items()},
+        "n_averaged": torch.tensor(5),
+    },
+}
 
 
 def _converted(path: Path) -> bytes | Problem:

@@ -8,10 +8,13 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from autograder.core.weights_file import WeightsContent
 
 HANDED_IN = ("quarantine", "intake")
 PART_SECONDS = 86_400  # a file that has been in the making for a day was left by a process that was killed
@@ -92,8 +95,19 @@ def remove_parts(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Submitted:
-    """A file of the submission as it was handed in, hashed before anything ran; `path` is a staged copy."""
+    """A file of the submission as it was handed in, hashed before anything ran; `path` is a staged copy. `weights` says
+    what it holds where that may be trained weights."""
 
     path: Path
     sha256: str
     size: int
+    weights: WeightsContent | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "path": str(self.path)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Submitted:
+        """What `to_json` gave."""
+        weights = data["weights"] and WeightsContent(**data["weights"])
+        return cls(Path(data["path"]), data["sha256"], data["size"], weights)

@@ -152,7 +152,8 @@ class TransformProbe:
 
 @dataclass(frozen=True)
 class CheckpointProbe:
-    """The file with trained weights that is handed in: `<stem>.safetensors` or `<stem>.pt` (a state dict).
+    """The file with trained weights that is handed in: `<stem>.safetensors` or `<stem>.pt` (a state dict). Where
+    neither is there, another file may count (weights_file.choose_weights).
 
     `holdout` is the place of a private data set, relative to the course's folder: a data set in the forms of the test
     set (a folder test/<class>/, a zip of one, a cifar-10-batches-py folder), of any number of images from 500 on, that

@@ -15,20 +15,19 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from autograder.core.files import open_file
+from autograder.core.weights_file import PACKED, SAFETENSORS, TORCH
 from autograder.handin.quarantine import TIMESTAMP, handed_in_at
-from autograder.handin.submission import own_files, walk
+from autograder.handin.walk import walk
+from autograder.handin.weights import HEAD, form_of
 
 SECRET, MOST_SECRET = "submission_secret.txt", 1000
 FORMS = ("feedback.md", "feedback.json")  # what `autograder feedback` writes beside the pages
-MOST_HEADER = 100_000_000  # bytes of a safetensors header, as its own library has it
-# A zip, as torch.save writes it, or, as before 1.6, a pickle of protocol 2 to 5. No browser takes them for a page.
-SAVED = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
 
 
 def keep_files_out(converter: Any) -> None:
@@ -46,20 +45,20 @@ def keep_files_out(converter: Any) -> None:
 
 
 def fill_autograded(
-    folder: Path, submitted: Path, overlay: Path, weights: Sequence[str], released: Collection[str]
+    folder: Path, submitted: Path, own: Mapping[str, Path], weights: Mapping[str, Path], released: Collection[str]
 ) -> None:
     """Take out of a graded folder what does not belong there (as earlier graders left it), and put in the weights and
-    the time that were handed in. `released` are the notebooks' names, `overlay` has the course's own files."""
-    own = own_files(overlay, weights)
+    the time that were handed in. `released` are the notebooks' names, `own` the course's own files, and `weights` the
+    files that are graded as such, by the name that each gets."""
 
     def belongs(name: str) -> bool:
         if name.endswith(".ipynb"):
             return name.removesuffix(".ipynb") in released
-        return name in own and filecmp.cmp(folder / name, overlay / name, shallow=False)
+        return name in own and filecmp.cmp(folder / name, own[name], shallow=False)
 
     _tidy(folder, belongs)
-    for name in weights:
-        file = _opened(submitted / name)
+    for name, path in weights.items():
+        file = _opened(path)
         if file is not None:
             with file:
                 if is_checkpoint(name, file):
@@ -76,14 +75,9 @@ def fill_feedback(folder: Path, autograded: Path) -> None:
 
 def is_checkpoint(name: str, file: BinaryIO) -> bool:
     """Whether a file begins as its name says: as tensors of safetensors, or as `torch.save` writes."""
-    size, head = os.fstat(file.fileno()).st_size, file.read(9)
+    form = form_of(file.read(HEAD), os.fstat(file.fileno()).st_size)
     file.seek(0)
-    if not name.endswith(".safetensors"):
-        return head.startswith(SAVED)
-    length = int.from_bytes(head[:8], "little")
-    # Its first bytes are a number, which could be written so that they read as a tag; none of the library's can, since
-    # it fills up headers to eights.
-    return head[8:] == b"{" and 2 <= length <= min(size - 8, MOST_HEADER) and not head.startswith(b"<")
+    return form == SAFETENSORS if name.endswith(".safetensors") else form in (TORCH, PACKED)
 
 
 def _opened(path: Path) -> BinaryIO | None:

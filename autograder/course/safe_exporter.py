@@ -41,6 +41,7 @@ from autograder.course.lock import CourseBusy, CourseLock, lock_course
 from autograder.course.markup import SafeMarkup, safe_markdown
 from autograder.course.nbgrader_steps import GradeInJail, RecordSubmission, WriteScores, is_last, quarantine_place
 from autograder.course.published import fill_autograded, keep_files_out
+from autograder.handin.staging import own_paths
 from autograder.handin.submission import (
     Surroundings,
     UnreadableNotebook,
@@ -253,7 +254,8 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         grader, course = self.grader, self.parent.coursedir
         folder = Path(course.format_path(course.autograded_directory, student, grader.assignment_name))
         released = {path.stem for path in grader.release.glob("*.ipynb")}
-        fill_autograded(folder, submitted, grader.overlay, checkpoint_names(grader.assignment), released)
+        own = own_paths(grader.overlay, checkpoint_names(grader.assignment))
+        fill_autograded(folder, submitted, own, grade.weights_in(grader, submitted), released)
 
     def _end_of(self, notebook: str, text: str, student: str) -> bool:
         """After a notebook's last step, when nbgrader only writes its text: whether it was the submission's last."""

@@ -104,11 +104,12 @@ def bound_checkpoint(graded: CheckContext, graph: ModelGraph, tensors: bytes) ->
         raise TypeError("grader_config.py declares no checkpoint")
     try:
         checkpoint = read_checkpoint(probe.stem, graded.files, graded.converted, probe.most_mib)
-        bound = fit_checkpoint(graph, tensors, checkpoint)
+        graded.notes.extend(checkpoint.notes)
+        fitted = fit_checkpoint(graph, tensors, checkpoint)
     except CheckpointProblem as problem:
         raise CheckEnded(problem.status, str(problem)) from problem
-    graded.notes.extend(checkpoint.notes)
-    return checkpoint, bound
+    graded.notes.extend(fitted.notes)
+    return checkpoint, fitted.tensors
 
 
 def evaluate(

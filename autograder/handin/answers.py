@@ -11,6 +11,7 @@ from autograder.core.config import Assignment
 from autograder.core.files import digest_of
 from autograder.core.grade_report import AnswerCell
 from autograder.core.text import printable
+from autograder.core.weights_file import choose_weights, exact_names
 from autograder.handin.cells import is_solution
 from autograder.handin.submission import Submission, grade_id_of, is_test_cell, read_released, source_of
 
@@ -97,9 +98,14 @@ def _plain(source: str) -> str:
 
 
 def _files(submission: Submission, assignment: Assignment, notebook: str) -> list[str]:
-    stems = {e.checkpoint.stem: e.notebook for e in assignment.exercises if e.checkpoint is not None}
+    owners: dict[str, str] = {}
+    for exercise in assignment.exercises:
+        if exercise.checkpoint is not None:
+            stem = exercise.checkpoint.stem
+            own = (*exact_names(stem), choose_weights(stem, submission.files).name)
+            owners |= dict.fromkeys(own, exercise.notebook)
     return [
         f"{name}:{file.sha256}"
         for name, file in sorted(submission.files.items())
-        if stems.get(name.rsplit(".", 1)[0], notebook) == notebook
+        if owners.get(name, notebook) == notebook
     ]

@@ -77,7 +77,7 @@ class Reading:
         """What `to_json` gave."""
         files = data["files"]
         about = [Note.from_json(note) for note in files["notes"]]
-        found = FoundFiles([FoundFile(**file) for file in files["files"]], about, files["visible"])
+        found = FoundFiles([FoundFile.from_json(file) for file in files["files"]], about, files["visible"])
         repairs = {name: [Note.from_json(note) for note in notes] for name, notes in data["repairs"].items()}
         finding = FoundNotebooks(**data["finding"])
         return cls(finding, data["notebooks"], repairs, data["unreadable"], found, data["instead"])

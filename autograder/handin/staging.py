@@ -9,31 +9,41 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from autograder.core.config import Limits
-from autograder.core.files import open_file
+from autograder.core.files import Submitted, open_file
 from autograder.core.grade_report import Note
 from autograder.core.remarks import few_notes, in_words
 from autograder.core.text import clean_name
+from autograder.core.weights_file import PACKED, WeightsContent
 from autograder.handin.finder import MOST_ENTRIES
 from autograder.handin.own_modules import names_given_back
 from autograder.handin.quarantine import Refusal, Surroundings, bytes_on_disk, hides_module, left_out, parents, refused
 from autograder.handin.walk import is_notebook_name, walk
+from autograder.handin.weights import HEAD, digest_of_tensors, form_of
 
 CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A regular file of a submission: its `name` there, the name under which notebooks see it, its content's digest."""
+    """A regular file of a submission: its `name` there, the name under which notebooks see it, its content's digest,
+    and what it holds where that may be weights."""
 
     name: str
     shown: str
     sha256: str
     size: int
+    weights: WeightsContent | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FoundFile:
+        """Rebuild a file from its `dataclasses.asdict` form."""
+        return cls(**{**data, "weights": data["weights"] and WeightsContent(**data["weights"])})
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,12 @@ class StagedFile:
     path: Path
     sha256: str
     size: int
+    weights: WeightsContent | None = None
+
+    @property
+    def submitted(self) -> Submitted:
+        """The same for those who judge."""
+        return Submitted(self.path, self.sha256, self.size, self.weights)
 
 
 @dataclass(frozen=True)
@@ -70,9 +86,9 @@ def find_files(
 
     What lies in one of the folders `beside` (a checkpoint in a folder that was handed in together with its notebook)
     gets the name that it has there, unless another file has it. What a system or a browser gave another name gets back
-    the one by which the notebooks' `code` asks for it. Of the course's own files, which are laid over it,
-    `weights` are left out: whoever tried the source notebooks left some there. `why_not` is asked before each file is
-    read, and gives the reason where it is not to be.
+    the one by which the notebooks' `code` asks for it. Of the course's own files, which are laid over it, `weights`
+    (the names that the assignment asks for) are left out: whoever tried the source notebooks left some there. `why_not`
+    is asked before each file is read, and gives the reason where it is not to be.
     """
     own = own_files(overlay, weights)
     around = Surroundings(own=own, own_bytes=sum(map(bytes_on_disk, own.values())))
@@ -81,6 +97,7 @@ def find_files(
     found = {name: entry for name, entry in entries if not is_notebook_name(name) and name not in problems}
     taken = _Taken(own, set(found))
     files: list[FoundFile] = []
+    stems = {name.rpartition(".")[0] for name in weights}
     for name, entry in found.items():
         shown = _shown_name(name, beside)
         shown = shown if taken.has_room(shown) else name
@@ -88,7 +105,9 @@ def find_files(
             problems[name] = Refusal(reason)
             continue
         try:
-            files.append(FoundFile(name, shown, _digest(folder / name, entry.st_size), entry.st_size))
+            file = FoundFile(name, shown, _digest(folder / name, entry.st_size), entry.st_size)
+            form = _form(folder / name, entry.st_size) if stems and shown not in own else ""
+            files.append(replace(file, weights=WeightsContent(form, file.sha256) if form else None))
         except _UnreadableFile as error:
             problems[name] = Refusal(f"cannot be read ({error})")
             continue
@@ -98,6 +117,7 @@ def find_files(
     for name in own:
         assert overlay is not None
         digests[name] = _digest(overlay / name, own[name])
+    files = _weighed(folder, files, any_name=len(stems) == 1, why_not=why_not)
     return FoundFiles(files, [*left_out(problems, "left out"), *few_notes(notes)], _digest_of(digests))
 
 
@@ -133,6 +153,32 @@ def _code_in(folder: Path, file: FoundFile | None) -> str:
         return ""
 
 
+def _form(path: Path, size: int) -> str:
+    with _opened(path) as descriptor:
+        return form_of(os.pread(descriptor, HEAD, 0), size)
+
+
+def _weighed(
+    folder: Path, files: Sequence[FoundFile], *, any_name: bool, why_not: Callable[[str], str]
+) -> list[FoundFile]:
+    """The files, with what decides between those that may be weights: whether their names matter, and which hold the
+    same tensors. To find that out is spared where there is nothing to decide."""
+    several = sum(file.weights is not None and file.weights.form != PACKED for file in files) > 1
+    found = []
+    for file in files:
+        content = file.weights
+        if content is not None and content.form != PACKED and several and not why_not(file.name):
+            content = replace(content, tensors=_digest_of_tensors(folder, file, content.form) or content.tensors)
+        found.append(replace(file, weights=content and replace(content, any_name=any_name)))
+    return found
+
+
+def _digest_of_tensors(folder: Path, file: FoundFile, form: str) -> str:
+    with suppress(OSError), open_file(folder / file.name) as opened:
+        return digest_of_tensors(opened, form, file.size)
+    return ""
+
+
 def copy_files(found: FoundFiles, folder: Path, target: Path, own: Mapping[str, Path]) -> dict[str, StagedFile]:
     """Copy what was found, world-readable, to `target`, and the course's own files over it; the submission's by name.
 
@@ -142,7 +188,7 @@ def copy_files(found: FoundFiles, folder: Path, target: Path, own: Mapping[str, 
     files = {}
     for file in found.files:
         _copy(folder / file.name, target / file.shown, file.size)
-        files[file.shown] = StagedFile(file.shown, target / file.shown, file.sha256, file.size)
+        files[file.shown] = StagedFile(file.shown, target / file.shown, file.sha256, file.size, file.weights)
     for name, path in own.items():
         _copy(path, target / name, path.stat().st_size)
     for place in [target, *(p for p in target.rglob("*") if p.is_dir())]:

@@ -118,7 +118,9 @@ def read_in_place(
     """The same without copies, where nothing is run: the paths of its files are those in the folder."""
     reading = look_into(folder, release, limits, overlay=overlay, weights=weights)
     found = reading.files.files
-    files = {file.shown: StagedFile(file.shown, folder / file.name, file.sha256, file.size) for file in found}
+    files = {
+        file.shown: StagedFile(file.shown, folder / file.name, file.sha256, file.size, file.weights) for file in found
+    }
     return submission_of(student, reading, files, release)
 
 

@@ -87,7 +87,7 @@ class Job:
             )
             for name, n in record["notebooks"].items()
         }
-        files = {name: Submitted(Path(f["path"]), f["sha256"], f["size"]) for name, f in record["files"].items()}
+        files = {name: Submitted.from_json(file) for name, file in record["files"].items()}
         converted = record["converted"]
         if isinstance(converted, dict):
             converted = _problem(converted)
@@ -211,7 +211,7 @@ def work_record(work: Work) -> dict[str, Any]:
             }
             for name, n in work.notebooks.items()
         },
-        "files": {name: {"path": str(f.path), "sha256": f.sha256, "size": f.size} for name, f in work.files.items()},
+        "files": {name: file.to_json() for name, file in work.files.items()},
         "converted": _problem_record(converted) if isinstance(converted, Problem) else converted and str(converted),
         "only": work.only,
         "runner_seconds": work.runner_seconds,

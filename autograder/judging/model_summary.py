@@ -18,6 +18,7 @@ from PIL import Image
 from autograder.core.grade_report import Curve, Evaluation, Layer, Mistake, Model
 from autograder.core.source_lines import decode_line
 from autograder.core.strict_json import BadJson, count_values, parse_json
+from autograder.core.weights_file import choose_weights
 from autograder.graphs.analysis import (
     BatchNorm,
     Convolution,
@@ -337,10 +338,11 @@ def as_png(image: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
 def describe_curves(graded: CheckContext) -> list[Curve]:
     """The learning curve in the metadata of the checkpoint that was handed in, whether its weights fit or not.
 
-    A `.pt` file has no metadata.
+    A file of `torch.save` has no metadata.
     """
     probe = graded.exercise.checkpoint
-    file = graded.files.get(f"{probe.stem}.safetensors") if probe else None
+    choice = choose_weights(probe.stem, graded.files) if probe else None
+    file = graded.files.get(choice.name) if choice and choice.is_safetensors else None
     if probe is None or file is None or file.size > probe.most_mib * 2**20:
         return []
     try:

@@ -17,7 +17,14 @@ from autograder.core.package import digest_of_code
 
 FILE = "proof.json"
 # What decides how a design is judged: whole rooms, so that no new module is forgotten.
-JUDGING = ("core/grade_report.py", "graders/*.py", "graphs/**/*.py", "judging/**/*.py", "worker/*.py")
+JUDGING = (
+    "core/grade_report.py",
+    "core/weights_file.py",
+    "graders/*.py",
+    "graphs/**/*.py",
+    "judging/**/*.py",
+    "worker/*.py",
+)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from autograder.pipeline.grader import Grader
 from autograder.pipeline.jail_run import run_plan
 from autograder.pipeline.judge import GradingFault, GradingProcess
 from autograder.pipeline.judgement import CollectedRun, judge_run
-from autograder.pipeline.plan import Plan, checkpoint_names, make_plan
+from autograder.pipeline.plan import Plan, checkpoint_names, graded_weights, make_plan
 from autograder.pipeline.report import failed_report, is_settled, make_report, of_student, was_killed
 
 
@@ -94,6 +94,13 @@ def submission_key(grader: Grader, folder: Path) -> str:
 def look(grader: Grader, folder: Path) -> Reading:
     """What a submission holds; remembered while neither it nor the release changes."""
     return look_into(folder, grader.release, grader.course.limits, **_beside(grader))
+
+
+def weights_in(grader: Grader, folder: Path) -> dict[str, Path]:
+    """The files of a submission that are graded as weights, by the names that such files are to have."""
+    files = {file.shown: file for file in look(grader, folder).files.files}
+    chosen = graded_weights(grader.assignment, files)
+    return {weights.asked_for: folder / files[weights.name].name for weights in chosen}
 
 
 def _beside(grader: Grader) -> dict[str, Any]:

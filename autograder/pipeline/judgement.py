@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from autograder.core.config import Exercise
-from autograder.core.files import Submitted
 from autograder.core.grade_report import FIGURES, CheckResult, Flag, Note, Status
 from autograder.handin.submission import Submission
 from autograder.jail import encode_frames
@@ -117,7 +116,7 @@ def _hand_over(grader: Grader, run: CollectedRun, folder: Path) -> Work:
         message = missing or (end.message if end else "the notebook was not run") or "no evidence arrived"
         probes = run.plan.probes.get(name, [])
         notebooks[name] = NotebookWork(probes, path, Problem(status, message), run.plan.unanswered.get(name, []))
-    files = {name: Submitted(file.path, file.sha256, file.size) for name, file in submission.files.items()}
+    files = {name: file.submitted for name, file in submission.files.items()}
     converted = jail.checkpoint
     if isinstance(converted, bytes):
         (folder / "converted.safetensors").write_bytes(converted)

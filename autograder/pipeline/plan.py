@@ -12,9 +12,9 @@ from autograder.core.config import Assignment, Exercise, Limits
 from autograder.core.files import digest_of
 from autograder.core.package import package_files
 from autograder.core.probes import Drawn, ModuleProbe, TransformProbe, draw_all
+from autograder.core.weights_file import MaybeWeights, WeightsChoice, choose_weights, exact_names
 from autograder.handin.cells import COPY_OF, source_of
 from autograder.handin.repair import defined_names
-from autograder.handin.staging import StagedFile
 from autograder.handin.submission import Notebook, Submission, grade_id_of, is_run, read_released
 from autograder.handin.unanswered import unanswered
 from autograder.judging.probe_images import probe_image
@@ -25,7 +25,8 @@ class Plan:
     """`notebooks` go to the launcher as they are; `probes` are theirs by name; `keys` identify what each of them leaves
     of this very run, `unanswered` the names asked for that are as in the release.
 
-    `checkpoint` is the name of a `.pt` file that has to be converted in the jail, `checkpoint_key` identifies that.
+    `checkpoint` is the name of a file with weights that is no safetensors file and has to be converted in the jail,
+    `checkpoint_key` identifies that.
     """
 
     notebooks: list[dict[str, Any]]
@@ -63,8 +64,8 @@ def make_plan(assignment: Assignment, submission: Submission, limits: Limits, se
             "outputs": limits.outputs,
         }
         notebooks.append(planned)
-    checkpoint = checkpoint_file(assignment, submission)
-    convert = checkpoint.name if checkpoint is not None and checkpoint.name.endswith(".pt") else None
+    chosen = graded_weights(assignment, submission.files)
+    convert = next((weights.name for weights in chosen if not weights.is_safetensors), None)
     # With everything else that runs in the same jail, since any of it can write records in another notebook's name:
     # what one submission's code does to a notebook or a conversion, it does to its own only, even where a second
     # student hands in the same notebook or file. Kept by the notebook alone, a forged failure would await its author.
@@ -161,12 +162,14 @@ def _plan_samples(probe: TransformProbe, secret: bytes, name: str) -> Iterator[d
 
 
 def checkpoint_names(assignment: Assignment) -> list[str]:
-    """The names under which weights may be handed in, safetensors first: they are graded where both forms are there."""
-    stems = [exercise.checkpoint.stem for exercise in assignment.exercises if exercise.checkpoint is not None]
-    return [f"{stem}{suffix}" for stem in stems for suffix in (".safetensors", ".pt")]
+    """The names under which weights are asked for, safetensors first."""
+    return [name for stem in _stems(assignment) for name in exact_names(stem)]
 
 
-def checkpoint_file(assignment: Assignment, submission: Submission) -> StagedFile | None:
-    """The checkpoint that is graded."""
-    found = (submission.files.get(name) for name in checkpoint_names(assignment))
-    return next((file for file in found if file is not None), None)
+def graded_weights(assignment: Assignment, files: Mapping[str, MaybeWeights]) -> list[WeightsChoice]:
+    """The files with weights that are graded, of all files by the names under which notebooks see them."""
+    return [choice for stem in _stems(assignment) if (choice := choose_weights(stem, files)).name]
+
+
+def _stems(assignment: Assignment) -> list[str]:
+    return [exercise.checkpoint.stem for exercise in assignment.exercises if exercise.checkpoint is not None]

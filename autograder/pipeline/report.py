@@ -18,7 +18,7 @@ from autograder.core.grade_report import (
     Status,
     figures_from,
 )
-from autograder.core.text import clean_text
+from autograder.core.text import clean_name, clean_text
 from autograder.handin.answers import answer_cells, answers_of
 from autograder.handin.cells import ADDED, grade_id_of
 from autograder.handin.hidden_data import notebook_flags
@@ -31,7 +31,7 @@ from autograder.judging.proof import describe_graders
 from autograder.pipeline.grader import Grader
 from autograder.pipeline.jail_run import FLEETING, JailRun
 from autograder.pipeline.judgement import CollectedRun, Judgement
-from autograder.pipeline.plan import checkpoint_file, checkpoint_names
+from autograder.pipeline.plan import checkpoint_names, graded_weights
 from autograder.pipeline.shown_outputs import bound_outputs
 
 MOST_CODE = 160  # characters of a student's line in a message
@@ -78,7 +78,8 @@ def of_student(grader: Grader, report: GradeReport, submission: Submission, note
         answers=answers_of(submission, grader.release, grader.assignment),
         sources=answer_cells(submission, grader.release),
     )
-    return with_other_files(report, submission.files, checkpoint_names(grader.assignment))
+    chosen = [weights.name for weights in graded_weights(grader.assignment, submission.files)]
+    return with_other_files(report, submission.files, [*checkpoint_names(grader.assignment), *chosen])
 
 
 def is_settled(report: GradeReport) -> bool:
@@ -142,7 +143,7 @@ def _placed(check: CheckResult, submission: Submission) -> CheckResult:
 
 
 def _facts(grader: Grader, submission: Submission) -> dict[str, str]:
-    checkpoint = checkpoint_file(grader.assignment, submission)
+    chosen = graded_weights(grader.assignment, submission.files)
     facts = {
         "engine": __version__,
         "isolation": grader.isolation.describe(),
@@ -151,6 +152,7 @@ def _facts(grader: Grader, submission: Submission) -> dict[str, str]:
     }
     if wants_gpu(grader.course.device):
         facts["gpu"] = "the NVIDIA devices were bound into the runner's jail (never into the notebooks')"
-    if checkpoint is not None:
-        facts["checkpoint"] = f"{checkpoint.name}, {checkpoint.size:,} bytes, sha256 {checkpoint.sha256}"
+    if chosen:
+        file = submission.files[chosen[0].name]
+        facts["checkpoint"] = f"{clean_name(file.name)}, {file.size:,} bytes, sha256 {file.sha256}"
     return facts

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from autograder.core.config import Exercise
-from autograder.core.files import Submitted
 from autograder.core.grade_report import Evaluation, GradeReport, Layer, Model
+from autograder.core.text import clean_name
+from autograder.core.weights_file import choose_weights
 from autograder.core.wording import status_words
 from autograder.graphs.model_graph import ModelGraph
 from autograder.handin.staging import StagedFile
@@ -192,13 +193,10 @@ def _samples(samples: Samples) -> Iterator[str]:
 def _checkpoint(seen: EvidenceQuery) -> Iterator[str]:
     probe = seen.exercise.checkpoint
     assert probe is not None
-    names = (f"{probe.stem}.safetensors", f"{probe.stem}.pt")
-    yield from (
-        f"{name}: {seen.files[name].size:,} bytes, sha256 {seen.files[name].sha256}"
-        for name in names
-        if name in seen.files
-    )
-    files = {name: Submitted(file.path, file.sha256, file.size) for name, file in seen.files.items()}
+    chosen = choose_weights(probe.stem, seen.files).name
+    if chosen:
+        yield f"{clean_name(chosen)}: {seen.files[chosen].size:,} bytes, sha256 {seen.files[chosen].sha256}"
+    files = {name: file.submitted for name, file in seen.files.items()}
     try:
         checkpoint = read_checkpoint(probe.stem, files, seen.converted, probe.most_mib)
     except CheckpointProblem as problem:

@@ -157,7 +157,7 @@ def _load_model(graded: CheckContext, checkpoint: Any) -> tuple[Evaluate, int]:
         raise TypeError("the configuration declares no checkpoint")
     network = networks(graded, probe.module)[0]
     graph = network.graph(False, network.size)
-    handle = graded.runner.load(graph, fit_checkpoint(graph, network.build.tensors, checkpoint))
+    handle = graded.runner.load(graph, fit_checkpoint(graph, network.build.tensors, checkpoint).tensors)
     normalisation = _normalisation(graded, probe.transform)
 
     def logits(images: Images, batch_size: int) -> Any:

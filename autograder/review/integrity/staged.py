@@ -63,7 +63,7 @@ class StagedSubmission:
 
     @property
     def files(self) -> dict[str, Submitted]:
-        return {name: Submitted(f.path, f.sha256, f.size) for name, f in self.submission.files.items()}
+        return {name: file.submitted for name, file in self.submission.files.items()}
 
     @cached_property
     def frames(self) -> list[Frame]:

@@ -125,7 +125,7 @@ def _look_at(
 def _reduced(handed: StagedSubmission, checkpoint: Checkpoint) -> Weights:
     file = handed.submission.files[checkpoint.name].sha256
     told = told_of(checkpoint.metadata)
-    return reduce_weights(handed.student, checkpoint.name, file, checkpoint.tensors, handed.initial, told)
+    return reduce_weights(handed.student, checkpoint.label, file, checkpoint.tensors, handed.initial, told)
 
 
 def told_of(metadata: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autograder.judging.weight_names import name_tensors
 from autograder.review.integrity.signals import SignalEvidence
 
 Array = NDArray[Any]
@@ -70,8 +71,9 @@ def reduce_weights(
     initial: Mapping[str, Array] | None = None,
     told: str = "",
 ) -> Weights:
-    """What is compared of a checkpoint's tensors. `initial` has those of the untrained network, by the same names;
+    """What is compared of a checkpoint's tensors. `initial` has those of the untrained network, by the network's names;
     `told` is what the file says of its own training."""
+    arrays = _of_network(arrays, initial) if initial else arrays
     chosen = _largest(arrays)
     samples: dict[Shape, list[Floats]] = defaultdict(list)
     changes: dict[Shape, list[Floats]] = defaultdict(list)
@@ -99,6 +101,13 @@ def reduce_weights(
         initial=float(np.mean(shares)) if known else None,
         told=told,
     )
+
+
+def _of_network(arrays: Mapping[str, Array], initial: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The tensors that are graded, under the network's names: neither a prefix nor other tensors in the file hide a
+    copy. All of them where the file is not of this network."""
+    named = name_tensors({name: array.shape for name, array in initial.items()}, arrays)
+    return arrays if named.missing or named.rivals else named.tensors
 
 
 def _largest(arrays: Mapping[str, Array]) -> list[str]:
