@@ -1,0 +1,2 @@
+# title = "Weights of an averaged model: a prefix, and a counter"
+# weights = "averaged"

@@ -1,0 +1,2 @@
+# title = "Weights under another name, in a folder"
+# weights = "in a folder"
