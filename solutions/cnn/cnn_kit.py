@@ -185,8 +185,7 @@ def load_cifar10(root: str | os.PathLike[str] | None = None, *, allow_offline: b
     Raises KitError where there is no CIFAR-10, and where `root` or CIFAR10_ROOT is given and holds none.
     """
     if _while_grading() and not _while_checking():
-        print("While grading, a few images of the offline set stand in for CIFAR-10.")
-        return _dataset("built-in offline set (stand-in while grading)", CLASSES, _offline_arrays(500, 100))
+        return _stand_in()
     if _is_set("CNN_KIT_DATA", "offline"):
         return offline_dataset("CNN_KIT_DATA=offline")
     asked = os.environ.get("CIFAR10_ROOT") if root is None else os.fspath(root)
@@ -205,6 +204,32 @@ def load_cifar10(root: str | os.PathLike[str] | None = None, *, allow_offline: b
             "CNN_KIT_DATA=offline takes drawn images instead, for a rehearsal: weights trained on them earn nothing."
         ) from error
     return _read_dataset(Path("data"))
+
+
+# Of CIFAR-10's training images, in 0..1, over all pixels of a channel.
+CHANNEL_MEAN, CHANNEL_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+def _stand_in() -> Dataset:
+    """A few drawn images with CIFAR-10's mean and standard deviation in each channel, so that a normalisation which a
+    notebook computes from the data is the one that its weights were trained with."""
+    print("While grading, a few drawn images with its mean and standard deviation stand in for CIFAR-10.")
+    os.environ["AUTOGRADER_STAND_IN"] = "1"  # the grader says so to student and staff
+    data = _dataset("stand-in for CIFAR-10 while grading", CLASSES, _offline_arrays(500, 100))
+    parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
+    fitted = {name: Split(_with_channel_statistics(part.images), part.labels) for name, part in parts.items()}
+    return replace(data, **fitted)
+
+
+def _with_channel_statistics(images: torch.Tensor) -> torch.Tensor:
+    """Images (N, 3, 32, 32) uint8, brightened and stretched to CHANNEL_MEAN and CHANNEL_STD, to 0.001 of the range."""
+    pixels = images.double() / 255
+    wanted_mean, wanted_std = (torch.tensor(v).double().view(3, 1, 1) for v in (CHANNEL_MEAN, CHANNEL_STD))
+    fitted = pixels
+    for _ in range(30):  # what is cut off at 0 and 1 takes some away each time
+        mean, std = fitted.mean((0, 2, 3), keepdim=True)[0], fitted.std((0, 2, 3), keepdim=True)[0]
+        fitted = ((fitted - mean) * wanted_std / std + wanted_mean).clamp(0, 1)
+    return (fitted * 255).round().to(torch.uint8)
 
 
 def _read_dataset(path: Path) -> Dataset:
