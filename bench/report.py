@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autograder.core.config import load_course
-from autograder.core.grade_report import Note
+from autograder.core.notes import Note
 from autograder.course.folder import open_course
 from autograder.course.report_store import load_reports, save_report
 from autograder.review.staff_report.page_names import STUDENTS

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from autograder.core.grade_report import CellRun, CheckResult, GradeReport, Note, NotebookRun, NoteKind, Status
+from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status
+from autograder.core.notes import Note, NoteKind
 from autograder.core.rows import Mark
 
 HOSTILE = "<script>document.title='taken over'</script><img src=x onerror=\"document.title='taken over'\">"

@@ -36,7 +36,8 @@ from nbgrader.api import Gradebook
 from numpy.typing import NDArray
 
 from autograder.core.config import Limits
-from autograder.core.grade_report import GradeReport, Note, Status
+from autograder.core.grade_report import GradeReport, Status
+from autograder.core.notes import Note
 from autograder.course import report_store
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner import Runner

@@ -16,7 +16,8 @@ from nbgrader.api import Gradebook
 
 from autograder.core.config import Feedback, load_course
 from autograder.core.config_values import ConfigError
-from autograder.core.grade_report import Evaluation, Flag, GradeReport, Mistake, Model, Note
+from autograder.core.grade_report import Evaluation, Flag, GradeReport, Mistake, Model
+from autograder.core.notes import Note
 from autograder.core.rows import Row, Standing
 from autograder.course import report_store
 from autograder.course.gradebook import read_marks

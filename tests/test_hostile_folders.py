@@ -15,7 +15,7 @@ import pytest
 
 from autograder.core.config import Limits
 from autograder.core.files import remove_parts
-from autograder.core.grade_report import Note, NoteKind
+from autograder.core.notes import Note, NoteKind
 from autograder.core.remarks import MOST_REMARKS
 from autograder.handin.finder import find_notebooks
 from autograder.handin.quarantine import MOST_FILES, Surroundings, quarantine, read_list

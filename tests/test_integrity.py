@@ -23,7 +23,8 @@ from safetensors.numpy import load_file, save_file
 from autograder.cli.integrity import integrity_command
 from autograder.core.config import load_course
 from autograder.core.grade_report import KINDS as FLAGS
-from autograder.core.grade_report import Flag, Note, NotebookRun, Status
+from autograder.core.grade_report import Flag, NotebookRun, Status
+from autograder.core.notes import Note
 from autograder.course.report_store import save_report
 from autograder.handin.quarantine import quarantine
 from autograder.judging import datasets

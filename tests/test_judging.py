@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from autograder.core.grade_report import FIGURES, GradeReport, Note, Status
+from autograder.core.grade_report import FIGURES, GradeReport, Status
+from autograder.core.notes import Note
 from autograder.pipeline import grade
 from autograder.pipeline.grader import open_grader
 from autograder.pipeline.judgement import Judgement

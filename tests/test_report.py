@@ -12,7 +12,8 @@ from urllib.parse import unquote
 import pytest
 from example_reports import HOSTILE, broken, check, everyone, failing, hostile, marks_for, report, undecided
 
-from autograder.core.grade_report import AnswerCell, CellRun, Flag, Layer, ManualMark, Model, Note, NotebookRun, Status
+from autograder.core.grade_report import AnswerCell, CellRun, Flag, Layer, ManualMark, Model, NotebookRun, Status
+from autograder.core.notes import Note
 from autograder.core.rows import Mark, Row, Standing, rows_of
 from autograder.core.text import readable
 from autograder.review.staff_report.page_names import STUDENT_PAGE, student_page

@@ -27,18 +27,8 @@ from nbgrader.api import Gradebook
 from safetensors.numpy import save
 
 from autograder.core.config import load_course
-from autograder.core.grade_report import (
-    CellRun,
-    CheckResult,
-    Curve,
-    Evaluation,
-    Flag,
-    GradeReport,
-    Model,
-    Note,
-    NoteKind,
-    Status,
-)
+from autograder.core.grade_report import CellRun, CheckResult, Curve, Evaluation, Flag, GradeReport, Model, Status
+from autograder.core.notes import Note, NoteKind
 from autograder.course import report_store, upkeep
 from autograder.course.batch import grade_batch, open_course_grader
 from autograder.course.folder import open_course

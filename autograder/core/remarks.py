@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from autograder.core.grade_report import Note
+from autograder.core.notes import Note
 
 MOST_REMARKS = 20
 MOST_REMARK = 500  # characters of one

@@ -18,8 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from autograder.core.config_values import ConfigError
 from autograder.core.errors import SetupError
 from autograder.core.files import remove_parts
-from autograder.core.grade_report import GradeReport, Note, Status
+from autograder.core.grade_report import GradeReport, Status
 from autograder.core.machine_faults import disk_problem, reason_of
+from autograder.core.notes import Note
 from autograder.core.rows import Marks
 from autograder.core.scratch import remove_abandoned, scratch_folder
 from autograder.course import upkeep

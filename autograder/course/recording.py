@@ -25,7 +25,8 @@ from nbgrader import utils
 from nbgrader.api import Gradebook, MissingEntry
 
 from autograder.core.files import write_atomically
-from autograder.core.grade_report import GradeReport, Note, NoteKind
+from autograder.core.grade_report import GradeReport
+from autograder.core.notes import Note, NoteKind
 from autograder.core.rows import Mark, Row
 from autograder.course import manual_marks, mark_changes
 from autograder.course.extensions import Extension, extend, load_extensions

@@ -28,8 +28,9 @@ from traitlets.utils.importstring import import_item
 from autograder.core.config_values import ConfigError
 from autograder.core.errors import SetupError
 from autograder.core.files import remove_parts
-from autograder.core.grade_report import GradeReport, Note
+from autograder.core.grade_report import GradeReport
 from autograder.core.machine_faults import reason_of, stops_a_run
+from autograder.core.notes import Note
 from autograder.core.remarks import few_notes, in_words
 from autograder.core.rows import Marks
 from autograder.core.scratch import remove_abandoned

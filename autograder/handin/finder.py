@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from autograder.core.grade_report import Note
+from autograder.core.notes import Note
 from autograder.core.remarks import clipped, few_notes, in_words
 from autograder.core.text import clean_name, did_you_mean
 from autograder.handin.cells import grade_id_of

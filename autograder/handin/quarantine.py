@@ -20,7 +20,7 @@ from pathlib import Path
 
 from autograder.core.config import Limits
 from autograder.core.files import open_file
-from autograder.core.grade_report import Note, NoteKind
+from autograder.core.notes import Note, NoteKind
 from autograder.core.remarks import few_notes
 from autograder.core.text import clean_name
 from autograder.core.times import parse_timestamp

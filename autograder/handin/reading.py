@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from autograder.core.config import Limits
-from autograder.core.grade_report import Note, NoteKind
 from autograder.core.limited import Bounds, TooMuch, run_limited
+from autograder.core.notes import Note, NoteKind
 from autograder.core.remarks import clipped, few_notes
 from autograder.core.text import clean_name
 from autograder.handin.finder import (

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from autograder.core.grade_report import Note, NoteKind
+from autograder.core.notes import Note, NoteKind
 from autograder.core.text import clean_text
 from autograder.handin.cells import (
     ADDED,

@@ -16,7 +16,7 @@ from typing import Any
 
 from autograder.core.config import Limits
 from autograder.core.files import Submitted, open_file
-from autograder.core.grade_report import Note
+from autograder.core.notes import Note
 from autograder.core.remarks import few_notes, in_words
 from autograder.core.text import clean_name
 from autograder.core.weights_file import PACKED, WeightsContent

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autograder.core.config import Limits
-from autograder.core.grade_report import Note
+from autograder.core.notes import Note
 from autograder.handin.cells import grade_id_of, is_run, is_test_cell, source_of, test_cells
 from autograder.handin.finder import FoundNotebooks, find_notebooks
 from autograder.handin.notebook_file import (

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from autograder.core.files import digest_of
-from autograder.core.grade_report import GradeReport, Note
+from autograder.core.grade_report import GradeReport
+from autograder.core.notes import Note
 from autograder.core.scratch import scratch_folder
 from autograder.handin.submission import Reading, Submission, look_into, read_in_place, read_submission
 from autograder.jail import SandboxFault

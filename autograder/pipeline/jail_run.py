@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from autograder.core.config import Limits
-from autograder.core.grade_report import CellRun, Note, NotebookRun, Status
+from autograder.core.grade_report import CellRun, NotebookRun, Status
+from autograder.core.notes import Note
 from autograder.core.source_lines import LINES_PER_CELL
 from autograder.core.text import clean_text
 from autograder.jail import Frame, FrameParser, Isolation, SandboxFault, StreamProblem, StreamSet, start

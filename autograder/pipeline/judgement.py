@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from autograder.core.config import Exercise
-from autograder.core.grade_report import FIGURES, CheckResult, Flag, Note, Status
+from autograder.core.grade_report import FIGURES, CheckResult, Flag, Status
+from autograder.core.notes import Note
 from autograder.handin.submission import Submission
 from autograder.jail import encode_frames
 from autograder.judging.evidence import Problem

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from autograder.core.config import Limits
 from autograder.core.errors import SetupError
-from autograder.core.grade_report import GradeReport, Note
+from autograder.core.grade_report import GradeReport
 from autograder.core.machine_faults import reason_of, stops_a_run
+from autograder.core.notes import Note
 from autograder.core.text import clean_name
 from autograder.handin.submission import notebook_in, stage
 from autograder.pipeline.grade import grade_submission

@@ -8,16 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autograder import __version__
-from autograder.core.grade_report import (
-    CellRun,
-    CheckResult,
-    GradeReport,
-    Note,
-    NotebookRun,
-    NoteKind,
-    Status,
-    figures_from,
-)
+from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status, figures_from
+from autograder.core.notes import Note, NoteKind
 from autograder.core.text import clean_name, clean_text
 from autograder.handin.answers import answer_cells, answers_of
 from autograder.handin.cells import ADDED, grade_id_of

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from autograder.core.grade_report import KINDS as FLAGS
-from autograder.core.grade_report import GradeReport, NoteKind, Status
+from autograder.core.grade_report import GradeReport, Status
+from autograder.core.notes import NoteKind
 from autograder.core.text import clean_text
 from autograder.core.wording import status_words
 from autograder.review.integrity.signals import Sign
