@@ -449,10 +449,10 @@ def test_a_conversion_that_dies_is_a_failure_with_its_reason(
     """The file is made anew for each run: a process that reads it may die in any way."""
     worker = tmp_path / "package" / "worker"
     shutil.copytree(package_file("worker"), worker, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (worker / "checkpoint.py").read_text()
-    (worker / "checkpoint.py").write_text(
-        text.replace("    try:\n        loaded", "    import os\n    os.abort()\n    try:\n        loaded", 1)
-    )
+    text, line = (worker / "checkpoint.py").read_text(), "            loaded = torch.load("
+    assert line in text
+    dying = f"            import os\n            os.abort()\n{line}"
+    (worker / "checkpoint.py").write_text(text.replace(line, dying, 1))
     for place in (tmp_path / "package", worker):
         place.chmod(0o755)
     monkeypatch.setattr("autograder.jail.bubblewrap.package_file", lambda name: tmp_path / "package" / name)
