@@ -21,8 +21,11 @@ from autograder.graphs.analysis import (
     convolutions,
     detached,
     dropouts,
+    halved_times,
     head,
     linears,
+    map_sizes,
+    overwritten,
     parameter_count,
     residual_additions,
 )
@@ -30,7 +33,19 @@ from autograder.graphs.analysis.flow import TooTangled
 from autograder.graphs.model_graph import GraphRefused
 from autograder.graphs.state import WeightsDoNotFit, bind_tensors, check_tensors, state_differences
 from autograder.graphs.wire import MAX_NODES, graph_from_wire, graph_to_wire
-from tests.graph_models import DEEPER, WIDTHS, Functional, conv, conv_norm, export, four_blocks, pooled_head, reference
+from tests.graph_models import (
+    DEEPER,
+    WIDTHS,
+    Functional,
+    Gate,
+    Residual,
+    conv,
+    conv_norm,
+    export,
+    four_blocks,
+    pooled_head,
+    reference,
+)
 
 
 @pytest.fixture(scope="module")
@@ -319,6 +334,70 @@ def test_global_pooling_is_found_however_written(name: str) -> None:
     assert end.classifiers[0].is_trainable
 
 
+SMALL: dict[str, Callable[[int, int], nn.Module]] = {
+    "strides": lambda i, o: conv_norm(i, o, 2),
+    "residual blocks": lambda i, o: Residual(i, o, 2),
+    "pooling in front": lambda i, o: nn.Sequential(nn.MaxPool2d(2), conv_norm(i, o)),
+    "pooling behind": lambda i, o: nn.Sequential(conv_norm(i, o), nn.MaxPool2d(2)),
+    "branches": lambda i, o: Functional(
+        lambda m, x: torch.cat([m.a(x), m.b(F.max_pool2d(x, 2))], 1), a=conv_norm(i, o // 2, 2), b=conv(i, o // 2, 1)
+    ),
+    "a gate": lambda i, o: nn.Sequential(conv_norm(i, o, 2), Gate(o)),
+    "separable": lambda i, o: nn.Sequential(conv(i, i, 3, 2, groups=i), conv(i, o, 1), nn.BatchNorm2d(o), nn.ReLU()),
+}
+WIDE = [(3, 16), (16, 32), (32, 64), (64, 128), (128, 256), (256, 256)]
+ENDS: dict[str, tuple[Head, str | None]] = {
+    "mean": (lambda m, x: m.l(x.mean((2, 3))), "average"),
+    "means that keep": (lambda m, x: m.l(x.mean(2, keepdim=True).mean(3, keepdim=True).flatten(1)), "average"),
+    "adaptive": (lambda m, x: m.l(F.adaptive_avg_pool2d(x, 1).flatten(1)), "average"),
+    "flattened map": (lambda m, x: m.l(x.flatten(2).mean(2)), "average"),
+    "divided map": (lambda m, x: m.l(x.view(*x.shape[:2], -1).sum(-1) / x[0, 0].numel()), "average"),
+    "channels last": (lambda m, x: m.l(x.permute(0, 2, 3, 1).mean((1, 2))), "average"),
+    "channels moved": (lambda m, x: m.l(x.movedim(1, -1).flatten(1, 2).mean(1)), "average"),
+    "scores first": (lambda m, x: F.adaptive_avg_pool2d(m.c(x), 1).flatten(1), "average"),
+    "scores last": (lambda m, x: m.c(x.mean((2, 3), keepdim=True)).flatten(1), "average"),
+    "activation in front": (lambda m, x: m.l(F.relu(F.dropout(x, 0.2, m.training)).mean((-2, -1))), "average"),
+    "maximum": (lambda m, x: m.l(x.amax((2, 3))), "max"),
+    "adaptive maximum": (lambda m, x: m.l(F.adaptive_max_pool2d(x, 1).flatten(1)), "max"),
+    "einsum": (lambda m, x: torch.einsum("nchw,kc->nk", x, m.l.weight), "other"),
+    "flattened": (lambda m, x: m.l(x.flatten(1)), None),
+    "squeezed": (lambda m, x: m.l(x.squeeze(-1).squeeze(-1)), None),
+    "one pixel": (lambda m, x: m.l(x[:, :, 0, 0]), None),
+    "mean over the channels": (lambda m, x: m.l((x * x.mean(1, keepdim=True)).flatten(1)), None),
+}
+
+
+FEW_ENDS = ["adaptive", "channels last", "flattened"]
+
+
+@pytest.mark.parametrize(
+    ("small", "end"), [*(("residual blocks", end) for end in ENDS), *((small, e) for small in SMALL for e in FEW_ENDS)]
+)
+def test_maps_of_one_pixel_are_no_pooling(small: str, end: str) -> None:
+    """Five or six halvings make 1×1 of 32×32: only what reduces maps of any size pools them."""
+    function, kind = ENDS[end]
+    times = 5 if small.startswith("pooling") or small == "branches" else 6  # they do not take a map of one pixel
+    body = [SMALL[small](i, o) for i, o in [*WIDE[: times - 1], (WIDE[times - 1][0], 256)]]
+    parts = {"l": nn.Linear(256, 10), "c": nn.Conv2d(256, 10, 1)}
+    exported = export(nn.Sequential(*body, Functional(function, **parts)))
+    found = head(exported.graph, exported.shapes)
+    assert found.global_pooling == kind
+    assert len(found.classifiers) == 1
+    assert (found.feature_shape or ())[1:] == (256, 1, 1)
+    assert map_sizes(exported.graph, exported.shapes)[-2:] == ((2, 2), (1, 1))
+
+
+def test_blocks_are_counted_down_to_one_pixel() -> None:
+    module = nn.Sequential(*[Residual(i, o, 2) for i, o in WIDE[:5]], pooled_head(256))
+    exported = export(module)
+    sizes = map_sizes(exported.graph, exported.shapes)
+    assert sizes == ((32, 32), (16, 16), (8, 8), (4, 4), (2, 2), (1, 1))
+    assert halved_times(sizes) == 5
+    found = blocks(exported.graph, exported.shapes, (16, 32, 64, 128, 256))
+    assert [block.out_channels for block in found] == [16, 32, 64, 128, 256]
+    assert all(block.halves for block in found)
+
+
 @pytest.mark.parametrize("pool", [nn.Identity(), nn.AdaptiveAvgPool2d(2)], ids=["none", "to 2×2"])
 def test_flattened_height_and_width_are_no_global_pooling(pool: nn.Module) -> None:
     module = four_blocks(lambda i, o: conv_norm(i, o, 2), nn.Sequential(pool, nn.Flatten(), nn.Linear(1024, 10)))
@@ -550,3 +629,43 @@ def test_many_random_numbers_over_many_copies_are_checked_in_no_time() -> None:
 def test_emptiness_of_terabytes_is_refused() -> None:
     with pytest.raises(GraphRefused, match="more than"):
         graph_from_wire(bare([["parameter", "w", "float32", [0, 2**24, 2**24], "t0"]], []))
+
+
+# Writes in place
+
+
+def plus_one(value: Tensor) -> Tensor:
+    value += 1
+    return value
+
+
+WRITES: dict[str, tuple[Head, bool]] = {
+    "behind a ReLU": (lambda m, x: plus_one(F.relu(m.c(x))), True),
+    "behind an in-place ReLU": (lambda m, x: plus_one(F.relu(m.c(x), inplace=True)), True),
+    "behind a sigmoid": (lambda m, x: torch.sigmoid(m.c(x)).mul_(2), True),
+    "into a part": (lambda m, x: plus_one(F.relu(m.c(x))[:, :4]), True),
+    "into what a convolution saw": (lambda m, x: (lambda y: m.d(y) + plus_one(y))(m.c(x)), True),
+    "into what a norm saw": (lambda m, x: (lambda y: m.n(y) + y.mul_(3))(m.c(x)), True),
+    "into what was pooled": (lambda m, x: (lambda y: F.avg_pool2d(y, 2).mean() + plus_one(y))(m.c(x)), True),
+    "behind a convolution": (lambda m, x: plus_one(m.c(x)), False),
+    "behind a norm": (lambda m, x: F.relu_(m.n(m.c(x))), False),
+    "behind a sum": (lambda m, x: plus_one(m.c(x) + m.c(x)), False),
+    "in front of what needs it": (lambda m, x: m.d(plus_one(m.c(x))), False),
+    "into what an average saw": (lambda m, x: (lambda y: y.mean((2, 3), keepdim=True) + plus_one(y))(m.c(x)), False),
+    "an activation of its own": (lambda m, x: F.silu(m.c(x), inplace=True), False),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_that_takes_the_gradient_away_is_found_where_torch_refuses(name: str) -> None:
+    function, is_refused = WRITES[name]
+    module = Functional(function, c=conv(3, 8), d=conv(8, 8), n=nn.BatchNorm2d(8))
+    exported = export(module, size=8, training=True)
+    found = overwritten(exported.graph)
+    assert (found is not None) == is_refused
+    loss = module.train()(torch.zeros(4, 3, 8, 8)).sum()
+    if is_refused:
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+    else:
+        loss.backward()

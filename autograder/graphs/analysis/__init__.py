@@ -4,7 +4,7 @@ Everything is decided on the graph of values, not on names or classes, so that a
 same. `shapes` is `GraphShapes.shapes` from the runner: one shape per node, None where a value is no single tensor.
 """
 
-from autograder.graphs.analysis.blocks import Block, blocks
+from autograder.graphs.analysis.blocks import Block, blocks, halved_times, map_sizes
 from autograder.graphs.analysis.heads import Head, head
 from autograder.graphs.analysis.layers import (
     BatchNorm,
@@ -20,6 +20,7 @@ from autograder.graphs.analysis.layers import (
     stored_numbers,
 )
 from autograder.graphs.analysis.sums import Addition, additions, residual_additions
+from autograder.graphs.analysis.writes import overwritten
 
 __all__ = [
     "Addition",
@@ -35,8 +36,11 @@ __all__ = [
     "convolutions",
     "detached",
     "dropouts",
+    "halved_times",
     "head",
     "linears",
+    "map_sizes",
+    "overwritten",
     "parameter_count",
     "residual_additions",
     "stored_numbers",

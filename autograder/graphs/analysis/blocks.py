@@ -6,7 +6,9 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from autograder.graphs.analysis.extent import extents
 from autograder.graphs.analysis.flow import (
     POOLS,
     REDUCTIONS,
@@ -65,30 +67,49 @@ class Cutter:
         path = data_path(graph)
         on_path = set(path)
         trunk = trunk_of(graph, path)
-        # Those on 1×1 maps are linear layers: gates (squeeze and excitation) and heads.
-        on_maps = [c for c in convolutions(graph, shapes) if math.prod(c.input_shape[2:]) > 1]
-        self.convolutions = [c for c in on_maps if c.node in on_path]
+        self.extents = extents(graph, shapes)
+        self.reduced = [extent.is_reduced for extent in self.extents]
+        self.is_reduced = any(self.reduced[i] for i in trunk)
+        self.convolutions = [c for c in convolutions(graph, shapes) if c.node in on_path and self.is_on_maps(c)]
         self.norms = [n for n in batch_norms(graph, shapes) if n.node in on_path]
-        self.features = self.feature_points([i for i in trunk if len(shapes[i] or ()) == 4])
+        self.features = self.feature_points(trunk)
         self.points = _thin(self.features, shapes)
         # Counts up to and including each point: what lies between two points is a difference.
         self.conv_counts = [bisect_right([c.node for c in self.convolutions], p) for p in self.points]
         self.norm_counts = [bisect_right([n.node for n in self.norms], p) for p in self.points]
 
-    def feature_points(self, maps: list[int]) -> list[int]:
+    def is_on_maps(self, convolution: Convolution) -> bool:
+        """Whether a convolution looks at a map: one of more than a pixel, or one that has become so small.
+
+        Those on what is left of reduced maps are linear layers: gates (squeeze and excitation) and heads.
+        """
+        if math.prod(convolution.input_shape[2:]) > 1:
+            return True
+        # Where nothing on the trunk reduces maps of any size, a 1×1 kernel may be a head behind a pooling over all.
+        is_small = self.is_reduced or set(convolution.kernel) != {1}
+        return is_small and not self.reduced[convolution.data]
+
+    def feature_points(self, trunk: Sequence[int]) -> list[int]:
         """The trunk's feature maps, without what the head does to them."""
         classes = (self.shapes[self.graph.output] or (0,))[-1]
         last = max((c.node for c in self.convolutions if not makes_scores(c, classes)), default=-1)
         scores = {c.node for c in self.convolutions if makes_scores(c, classes) and c.node > last}
         points: list[int] = []
-        for i in maps:
+        for i in trunk:
             if i in scores or (i > last and self.is_global_pooling(i, points)):
                 break
-            points.append(i)
+            # Maps with their channels last are on the way from one to the next, or to the head.
+            if len(self.shapes[i] or ()) == 4 and self.extents[i].axes in ((), (2, 3)):
+                points.append(i)
         return points
 
-    def is_global_pooling(self, index: int, points: list[int]) -> bool:
-        """Whether a node belongs to the head: it averages whole maps, in one step or as the first of two."""
+    def is_global_pooling(self, index: int, points: Sequence[int]) -> bool:
+        """Whether a node belongs to the head: it averages whole maps, in one step or as the first of two.
+
+        Where no step does so for images of any size, it is a pooling that covers the map as it is.
+        """
+        if self.is_reduced or len(self.shapes[index] or ()) != 4:
+            return self.reduced[index]
         operation, shape = self.graph.nodes[index].operation, self.shapes[index] or ()
         before = (self.shapes[points[-1]] if points else None) or ()
         if operation in REDUCTIONS and 1 in shape[2:]:
@@ -97,8 +118,14 @@ class Cutter:
             return False
         if operation.startswith("aten.max_pool") and halvings(before, shape) == (1, 1):
             return False  # a block's own 2×2 pooling may arrive at 1×1 too
-        # Several poolings side by side meet in a node that is none itself.
-        return operation in POOLS or math.prod(before[2:]) > 1
+        # Several poolings side by side meet in a node that is none itself; so do the branches of a block.
+        is_met = math.prod(before[2:]) > 1 and not self.is_convolved(points[-1], index)
+        return operation in POOLS or is_met
+
+    def is_convolved(self, start: int, end: int) -> bool:
+        """Whether it is convolutions that made 1×1 of a map between two points: strides of a block."""
+        inside = (c for c in self.convolutions if start < c.node <= end)
+        return any(c.output_shape[2:] == (1, 1) != c.input_shape[2:] for c in inside)
 
     def cut(self) -> tuple[Block, ...]:
         """The best blocks."""
@@ -154,6 +181,18 @@ class Cutter:
         inside = tuple(c for c in self.convolutions if low < c.node <= high)
         norms = tuple(n for n in self.norms if low < n.node <= high)
         return Block(self.shapes[low] or (), self.shapes[high] or (), inside, norms, inside[0].line if inside else 0)
+
+
+def map_sizes(graph: ModelGraph, shapes: Shapes) -> tuple[Shape, ...]:
+    """Height and width of the trunk's feature maps, from the image to the last one, each as often as they change."""
+    points = Cutter(graph, shapes, ()).features
+    sizes = [(shapes[i] or ())[2:] for i in [graph.input, *points]]
+    return tuple(size for before, size in zip([(), *sizes], sizes, strict=False) if size != before)
+
+
+def halved_times(sizes: Sequence[Shape]) -> int:
+    """How often height is divided by two on the way through maps of these sizes."""
+    return sum(_halvings(before[0], after[0]) for before, after in pairwise(sizes))
 
 
 def makes_scores(convolution: Convolution, classes: int) -> bool:

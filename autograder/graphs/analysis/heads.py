@@ -62,12 +62,15 @@ def head(graph: ModelGraph, shapes: Shapes) -> Head:
         return Head(None, None, -1, 0, None, 0, (), (), None, 0)
     last = features[-1]
     between = [i for i in path if i > last]
-    vector = next((t for t in trunk if t > last and is_vector(shapes[t])), graph.output)
+    vectors = [t for t in trunk if t > last and is_vector(shapes[t])]
+    # On 1×1 maps everything looks like a vector; the first one that is left of reduced maps is.
+    vector = next((t for t in vectors if cutter.reduced[t]), next(iter(vectors), graph.output))
     layers = _classifiers(graph, shapes, path, last)
     steps, on_maps = [i for i in between if i <= vector], sum(1 << c.node for c in cutter.convolutions)
     kind, pooling = _pooling_kind(graph, steps, on_maps, shapes[last], shapes[vector])
     flattened, flatten_line = None, 0
-    if kind is None and math.prod(shapes[last] or ()) == math.prod(shapes[vector] or ()):
+    same_batch = (shapes[last] or ())[:1] == (shapes[vector] or ())[:1]
+    if kind is None and same_batch and math.prod(shapes[last] or ()) == math.prod(shapes[vector] or ()):
         flattened, flatten_line = math.prod((shapes[last] or ())[1:]), _line_of(graph, between, vector)
     final = layers[-1].node if layers else graph.output
     start = _last_spatial_convolution(graph, shapes, path, layers)
