@@ -17,6 +17,7 @@ from autograder.graphs.model_graph import GraphRefused, ModelGraph
 from autograder.graphs.tensor_file import BadTensors, load_arrays
 from autograder.graphs.wire import graph_from_wire
 from autograder.jail.stream import Frame
+from autograder.judging.signatures import Called, Signature, explanations, read_signature
 
 MOST_SHOWN_RANK = 8  # sizes of a transform's output that are looked at
 MOST_SAMPLE_BYTES = 1 << 20  # of one output of a transform, as in worker/collect.py
@@ -34,7 +35,8 @@ class Problem:
     """Why a piece of evidence is missing: the status a check gets, and the student's cell and line where known.
 
     `type` names the exception, `raised` the one that a module's forward raised. `cause` and `detail` are the worker's
-    words for what judging/causes.py has sentences for.
+    words for what judging/causes.py has sentences for. `returned` says
+    what forward gave in place of one tensor, in the words of RETURNED.
     """
 
     status: Status
@@ -45,6 +47,7 @@ class Problem:
     raised: str = ""
     cause: str = ""
     detail: str = ""
+    returned: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,12 @@ Result = Value | Problem
 
 @dataclass(frozen=True)
 class CallEvidence:
-    """One call of a student's function: the arguments (the grader's own) and what came back."""
+    """One call of a student's function: the arguments (the grader's own) and what came back. `drawn`: the arguments
+    come from the course's secret."""
 
     arguments: Mapping[str, Any]
     result: Result
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,12 +118,14 @@ class Samples:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything a notebook left: by name, and for calls by group, builds by index, samples by image."""
+    """Everything a notebook left: by name, and for calls by group, builds by index, samples by image. `signatures` are
+    those of what is called, where they are known."""
 
     answers: Mapping[str, Result] = field(default_factory=dict)
     calls: Mapping[str, Mapping[str, Sequence[CallEvidence]]] = field(default_factory=dict)
     modules: Mapping[str, Sequence[Build]] = field(default_factory=dict)
     samples: Mapping[str, Mapping[str, Samples]] = field(default_factory=dict)
+    signatures: Mapping[str, Signature] = field(default_factory=dict)
 
 
 def decode_evidence(
@@ -140,6 +147,7 @@ def decode_evidence(
     samples: dict[str, dict[str, Samples]] = {}
     chosen = _choose(frames, {probe_key(probe) for probe in probes})
     cells = _ended_cells(frames)
+    signatures = _signatures(frames, {probe["name"] for probe in probes})
     for probe in probes:
         kind, name = probe["kind"], probe["name"]
         frame = chosen.get(probe_key(probe))
@@ -154,7 +162,15 @@ def decode_evidence(
             modules.setdefault(name, []).append(found)
         else:
             samples.setdefault(name, {})[probe["group"]] = found
-    return Evidence(answers, calls, modules, samples)
+    for name, groups in calls.items():
+        explained = iter(_explained(name, [call for made in groups.values() for call in made], signatures.get(name)))
+        calls[name] = {
+            group: [replace(call, result=next(explained)) for call in made] for group, made in groups.items()
+        }
+    for name, builds in modules.items():
+        problems = _explained(name, builds, signatures.get(name))
+        modules[name] = [replace(build, problem=problem) for build, problem in zip(builds, problems, strict=True)]
+    return Evidence(answers, calls, modules, samples, signatures)
 
 
 def _decode(probe: Mapping[str, Any], frame: Frame | None, fallback: Problem) -> Any:
@@ -197,7 +213,7 @@ def wordless(found: Any, name: str, cells: Mapping[int, Mapping[str, Any]]) -> A
     `cells` are the records of the cells that ended early, by their numbers: those ran before.
     """
     if isinstance(found, list):
-        return [replace(call, result=_without_words(call.result, name, cells)) for call in found]
+        return [replace(call, result=_without_words(call.result, name, cells), drawn=True) for call in found]
     graphs = {key: _without_words(graph, name, cells) for key, graph in found.graphs.items()}
     problem = found.problem and _without_words(found.problem, name, cells)
     return replace(found, graphs=graphs, problem=problem, drawn=True)
@@ -242,6 +258,35 @@ def _ended_cells(frames: Sequence[Frame]) -> dict[int, Mapping[str, Any]]:
     return {_integer(cell.get("index")): cell for cell in cells if clean_text(cell.get("message"))}
 
 
+# Calls that do not fit
+
+
+def _explained(name: str, made: Sequence[CallEvidence | Build], signature: Signature | None) -> list[Any]:
+    """What came of each call or build, a TypeError with the parameter that is missing, as far as names tell it."""
+    outcomes = [call.result if isinstance(call, CallEvidence) else call.problem for call in made]
+    failed = [isinstance(found, Problem) and found.type == "TypeError" for found in outcomes]
+    calls = [Called(list(call.arguments), misfit, call.drawn) for call, misfit in zip(made, failed, strict=True)]
+    cell, line = divmod(signature.line, LINES_PER_CELL) if signature else (0, 0)
+    return [
+        replace(found, message=message, cell=found.cell or cell, line=found.line or line)
+        if isinstance(found, Problem) and message
+        else found
+        for found, message in zip(outcomes, explanations(name, calls, signature), strict=True)
+    ]
+
+
+def _signatures(frames: Sequence[Frame], names: Collection[str]) -> dict[str, Signature]:
+    """The first signature of each name: what comes after a notebook knows what it is asked is not kept."""
+    found: dict[str, Signature] = {}
+    for header in (frame.header for frame in frames):
+        name = header.get("name")
+        if header.get("kind") == "signature" and isinstance(name, str) and name in names and name not in found:
+            signature = read_signature(header)
+            if signature is not None:
+                found[name] = signature
+    return found
+
+
 Key = tuple[str, str, str, int]
 
 
@@ -280,7 +325,7 @@ def decode_problem(record: object) -> Problem:
     allowed = ("FAILED", "ERROR", "TIMEOUT", "OUT_OF_MEMORY", "OUTPUT_LIMIT", "CRASHED", "UNSUPPORTED")
     status = record.get("status") if record.get("status") in allowed else "ERROR"
     line = max(_integer(record.get("line", 0)), 0)
-    return Problem(
+    problem = Problem(
         Status(status),
         clean_text(record.get("message")),
         clean_text(record.get("type"))[:100],
@@ -289,6 +334,28 @@ def decode_problem(record: object) -> Problem:
         cause=clean_text(record.get("cause"))[:20],
         detail=clean_text(record.get("detail"))[:100],
     )
+    return replace(problem, returned=_returned(record.get("returned"), problem))
+
+
+# What forward may return in place of one tensor. The words are closed: a type's own name may hold anything.
+RETURNED = {
+    "dict": "a dict",
+    "tuple": "a tuple",
+    "list": "a list",
+    "none": "None (is the `return` missing?)",
+    "number": "a number",
+    "object": "an object of another class",
+    "": "several values, or none",
+}
+
+
+def _returned(record: object, problem: Problem) -> str:
+    """In words of RETURNED, what forward returned in place of one tensor; nothing where that was not the problem."""
+    if isinstance(record, str) and record:
+        return RETURNED.get(record, RETURNED["object"])
+    # An export that failed although nothing raised: the one other mistake that a module's own code can make there.
+    is_export = problem.status is Status.ERROR and problem.type == "ExportProblem" and not problem.raised
+    return RETURNED[""] if is_export else ""
 
 
 def decode_value(record: object) -> Value:

@@ -19,6 +19,7 @@ from autograder.judging.causes import with_causes
 from autograder.judging.check_language import CheckContext
 from autograder.judging.evidence import Evidence, Problem, decode_evidence
 from autograder.judging.holdout import holdout_place, read_holdout
+from autograder.judging.signatures import notes_on_calls
 
 STAND_IN = (
     "a few images stood in for the training images that the notebook loads: in each channel they have the same mean "
@@ -116,6 +117,7 @@ class Job:
         evidence = with_causes(decode_evidence(notebook.probes, frames, notebook.fallback), notebook.unanswered)
         notes += adapted_notes(evidence)
         converted = self.work.converted
+        notes += notes_on_calls(notebook.probes, evidence.signatures)
         return CheckContext(
             exercise=exercise,
             evidence=evidence,

@@ -247,12 +247,13 @@ def _not_converted(name: str, prepared: Frame, streams: StreamSet) -> Problem:
 
 
 def room_for(notebook: Mapping[str, Any], most: int) -> Room:
-    """What is kept of the records of one run of a notebook: those of its cells, and then those of its probes, within
-    what each may take.
+    """What is kept of the records of one run of a notebook: those of its cells, the signatures of what is called, and
+    then those of its probes, within what each may take.
 
-    Code that knows what a probe asks cannot tell it in what a cell shows: that came before.
+    Code that knows what a probe asks cannot tell it in what a cell shows or a function takes: that came before.
     """
     cells = {cell["index"] for cell in notebook["cells"]}
+    called = {probe["name"] for probe in notebook["probes"] if probe["kind"] in ("call", "build")}
     probes = {probe_key(probe): MOST_PAYLOAD.get(probe["kind"], 0) for probe in notebook["probes"]}
     probing = False
 
@@ -262,8 +263,10 @@ def room_for(notebook: Mapping[str, Any], most: int) -> Room:
             probing = True
             return None
         if not probing:
-            index = header.get("index")
-            return 0 if header.get("kind") == "cell" and type(index) is int and index in cells else None
+            index, name = header.get("index"), header.get("name")
+            is_cell = header.get("kind") == "cell" and type(index) is int and index in cells
+            is_signature = header.get("kind") == "signature" and isinstance(name, str) and name in called
+            return 0 if is_cell or is_signature else None
         payload = probes.get(probe_key(header))
         return None if payload is None else min(payload, most)
 
