@@ -14,6 +14,7 @@ import pytest
 from autograder.core.grade_report import CheckResult, Status
 from autograder.graders import checkpoint_accuracy
 from autograder.graphs.runner import Runner
+from autograder.judging.evidence import Problem, decode_problem
 from autograder.judging.proof import judging_digest, read_proof
 from tools import known_cases
 from tools.hidden_graders import GRADERS, data_name, evidence_of, grade, lost, open_runner, source_cells
@@ -242,3 +243,85 @@ def test_a_decision_on_values_in_evaluation_leaves_every_check_undecided_and_non
     results = grade_answer(DEEPER, runner, FORWARD.format(line="if torch.isnan(x).any():"))
     assert {result.status for result in results.values()} == {Status.UNSUPPORTED}
     assert all("decisions on tensor values" in result.message for result in results.values())
+
+
+# What forward returns in place of one tensor
+
+RETURNING = """
+from collections import namedtuple
+
+Both = namedtuple("Both", "logits features")
+
+
+class DeeperCNN(SimpleCNN):
+    def __init__(self, num_classes=10):
+        super().__init__(num_classes)
+        self.block4 = self.block(128, 256)
+        self.classifier = nn.Linear(256, num_classes)
+    def forward(self, x):
+        x = self.block4(self.block3(self.block2(self.block1(x)))).mean((2, 3))
+        logits = self.classifier(self.dropout(x))
+        {line}
+"""
+NO_TENSOR = "`forward` must return its one result, a tensor, and nothing else; it returns "
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "return {'logits': logits, 'features': x}",
+        "return {'logits': logits}",
+        "return logits, x",
+        "return (logits,)",
+        "return [logits]",
+        "return Both(logits, x)",
+        "return None",
+        "return 3.0",
+    ],
+)
+def test_what_is_no_single_tensor_is_one_mistake_said_once(line: str, runner: Runner) -> None:
+    expect_said_once(grade_answer(DEEPER, runner, RETURNING.format(line=line)))
+
+
+def expect_said_once(results: Mapping[str, CheckResult]) -> None:
+    first, *others = results.values()
+    assert (first.status, first.message.startswith(NO_TENSOR)) == (Status.FAILED, True)
+    assert {result.status for result in others} == {Status.SKIPPED}
+    assert {result.message for result in others} == {"not judged, because `forward` does not return one tensor"}
+
+
+def problem_returning(what: str) -> Problem:
+    """A problem as the worker sends it where forward gives no tensor: its status is not what decides."""
+    return decode_problem({"status": "UNSUPPORTED", "type": "ExportProblem", "returned": what, "line": 700_004})
+
+
+@pytest.mark.parametrize(("what", "words"), [("dict", "a dict"), ("object", "an object of another class")])
+def test_what_forward_returned_is_told_where_the_worker_says_it(what: str, words: str, runner: Runner) -> None:
+    evidence = evidence_of(DEEPER, *given_cells(DEEPER))
+    builds = [
+        replace(b, graphs=dict.fromkeys(b.graphs, problem_returning(what))) for b in evidence.modules["DeeperCNN"]
+    ]
+    results = grade(DEEPER, replace(evidence, modules={"DeeperCNN": builds}), runner)
+    expect_said_once(results)
+    assert results["test_logits"].message == NO_TENSOR + words
+    assert (results["test_logits"].source_cell, results["test_logits"].line) == (7, 4)
+
+
+def test_a_name_that_the_worker_does_not_have_is_no_word_of_ours() -> None:
+    assert problem_returning("Secret42").returned == "an object of another class"
+    assert decode_problem({"status": "ERROR", "type": "ValueError"}).returned == ""
+    assert decode_problem({"status": "ERROR", "type": "ExportProblem", "raised": "ValueError"}).returned == ""
+
+
+def test_what_is_no_tensor_in_training_only_leaves_two_checks_undecided(runner: Runner) -> None:
+    """GoogLeNet's auxiliary classifiers: a valid program, whose loss is its own matter."""
+    evidence = evidence_of(DEEPER, *given_cells(DEEPER))
+    first, *others = evidence.modules["DeeperCNN"]
+    first = replace(first, graphs={**first.graphs, (True, 32): problem_returning("tuple")})
+    found = lost(grade(DEEPER, replace(evidence, modules={"DeeperCNN": [first, *others]}), runner))
+    assert found == {
+        "test_weights_learn": "UNSUPPORTED: in training mode `forward` returns a tuple; the grader can compute a loss of "
+        "one tensor only",
+        "test_raw_logits_and_dropout": "UNSUPPORTED: undecided, because in training mode `forward` does not return one "
+        "tensor",
+    }

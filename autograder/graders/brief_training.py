@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from autograder.graders.networks import Network
+from autograder.graders.networks import Network, differentiating, expect_rows
 from autograder.graphs.model_graph import ModelGraph, Node
 from autograder.graphs.runner import SGD
 from autograder.judging.evidence import EXPORTED_BATCH
@@ -34,10 +34,12 @@ TRAINING_SECONDS = 300
 def train_briefly(network: Network, learning_rate: float) -> tuple[float, float, float]:
     """Loss before, after in training mode (mean of the last three steps), and after in eval mode; inf for NaN."""
     export, runner = network.training, network.runner
+    expect_rows(network)
     count = training_count(network)
     images, labels = network.learnable_images(count), network.labels(count)
     sgd = SGD(STEPS, learning_rate, momentum=0.9)
-    trace = runner.train(export.handle, images, labels, sgd, seconds=TRAINING_SECONDS)
+    with differentiating(network, export):
+        trace = runner.train(export.handle, images, labels, sgd, seconds=TRAINING_SECONDS)
     # Batch norm's running statistics follow slowly, in deep networks for hundreds of steps: steps of length 0, with a
     # momentum of their own, let them settle before eval mode is judged.
     quick = runner.load(with_batch_momentum(export.graph, SETTLING_MOMENTUM), export.tensors)

@@ -13,14 +13,14 @@ from autograder.graders.effects import (
     LEAST_DEPENDENCE,
     everywhere,
 )
-from autograder.graders.networks import DEFAULT_CLASSES, Array, Images, Network, random_state
+from autograder.graders.networks import DEFAULT_CLASSES, Array, Images, Network, expect_rows, random_state
 from autograder.graphs.analysis import (
     Dropout,
     batch_norms,
     dropouts,
     head,
 )
-from autograder.graphs.analysis.flow import NORMS, REDUCTIONS, RESHAPES, carries_data
+from autograder.graphs.analysis.flow import NORMS, REDUCTIONS, RESHAPES, carries_data, data_path, trunk_of
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner_process import RunnerProblem
 from autograder.judging.accuracy import depends_on_others
@@ -47,6 +47,7 @@ def expect_logits(builds: Sequence[Network]) -> None:
                 f"`num_classes` is ignored: {default} logits come out whatever it is. Use it in the last layer",
                 line=max((layer.line for layer in network.head.classifiers[-1:]), default=0),
             )
+        expect_batch_kept(network, found)
         wanted = (network.batch, "num_classes") if network.is_drawn else (network.batch, network.classes)
         shown = f"({', '.join(map(str, wanted))})"
         fail(
@@ -63,6 +64,28 @@ def expect_logits(builds: Sequence[Network]) -> None:
             "the logits hardly depend on the image: another image changes them by less than one part in "
             f"{1 / LEAST_DEPENDENCE:,.0f}. Is something multiplied by a tiny number, or a huge one added?",
         )
+
+
+def expect_batch_kept(network: Network, found: Sequence[int]) -> None:
+    """The logits have one row for each image."""
+    if tuple(found[:1]) == (network.batch,):
+        return
+    rows = "none" if not found else "another number" if network.is_drawn else str(found[0])
+    shape = describe_shape(network, found)
+    fail(
+        f"logits of {network.batch} images: expected {network.batch} rows, one for each image, found {rows} (shape "
+        f"{shape}). Here the first axis stops counting the images; x.flatten(1) and means over (2, 3) keep it",
+        line=line_without_batch(network),
+    )
+
+
+def line_without_batch(network: Network) -> int:
+    """The line of the step from which on no value that all goes through has the images as its first axis."""
+    graph, shapes = network.evaluation.graph, network.evaluation.shapes
+    batch = graph.input_shape[:1]
+    trunk = [i for i in trunk_of(graph, data_path(graph)) if shapes[i] is not None]
+    kept = max((place for place, i in enumerate(trunk) if (shapes[i] or ())[:1] == batch), default=-1)
+    return next((graph.nodes[i].line for i in trunk[kept + 1 :] if graph.nodes[i].line), 0)
 
 
 def describe_shape(network: Network, shape: Sequence[int]) -> str:
@@ -83,6 +106,7 @@ def expect_free_batch(network: Network) -> None:
             f"forward works for {fixed} images at a time only; {WRITTEN_DOWN}",
             line=line_of_fixed_batch(network.evaluation.graph, fixed),
         )
+    expect_rows(network)
     for count, what in ((1, "one image"), (7, "7 images")):
         found = run_or_explain(network, network.images(count), f"a batch of {what}").shape
         if found != (count, network.classes):
@@ -198,6 +222,7 @@ def expect_global_average_pooling(network: Network, other_size: int) -> None:
     """Images of another size pass, because what remains of height and width is averaged before the classifier."""
     other = network.problem_or_graph(False, other_size)
     features = network.head
+    expect_rows(network)
     average = "Average over whatever height and width remain"
     fits, found = False, None
     if not isinstance(other, Problem):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autograder.checks import CheckContext, CheckEnded, fail
 from autograder.core.grade_report import Status
+from autograder.core.source_lines import LINES_PER_CELL
 from autograder.graders.answers import answered, evidence_for
 from autograder.graders.effects import (
     LEAST_DEPENDENCE,
@@ -27,6 +29,7 @@ from autograder.graphs.analysis import (
     Linear,
     convolutions,
     head,
+    overwritten,
 )
 from autograder.graphs.model_graph import GraphRefused, ModelGraph, Node, Ref
 from autograder.graphs.operations import WEIGHT_STARTS
@@ -84,6 +87,7 @@ class Network:
     runner: Runner
     secret: bytes
     size: int  # of the images of the first export
+    told: set[str] = field(default_factory=set)  # what a check of the module has said, which the next need not repeat
     _exports: dict[tuple[bool, int], LoadedGraph] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -111,8 +115,9 @@ class Network:
     @property
     def training(self) -> LoadedGraph:
         """The graph in training mode; it must be the same model."""
+        evaluation = self.graph(False, self.size)  # a network that is none in eval mode, either, has one problem
         export = self.export(training=True)
-        differences = state_differences(self.graph(False, self.size), export.graph)
+        differences = state_differences(evaluation, export.graph)
         if differences:
             fail(f"`{self.name}` has other parameters in training than in evaluation: create all of them in __init__")
         return export
@@ -136,12 +141,32 @@ class Network:
 
     def graph(self, training: bool, size: int) -> ModelGraph:
         """The graph as it came, checked against its tensors. Ends the check where there is none."""
-        graph = answered(self.name, self.problem_or_graph(training, size), drawn=self.is_drawn)
+        found = self.problem_or_graph(training, size)
+        if isinstance(found, Problem) and found.returned:
+            self.refuse_output(found, training)
+        graph = answered(self.name, found, drawn=self.is_drawn)
         try:
             check_tensors(graph, self.build.tensors)
         except GraphRefused as error:
             fail(UNUSABLE if self.is_drawn else str(error), line=error.line)
         return graph
+
+    def refuse_output(self, problem: Problem, training: bool) -> NoReturn:
+        """End the check because forward does not return one tensor. The first check says so, the others refer to it.
+
+        Where it is so in training mode only, as with GoogLeNet's auxiliary classifiers, the program is valid, and a
+        person decides.
+        """
+        mode = "in training mode " if training else ""
+        status, short = (Status.UNSUPPORTED, "undecided") if training else (Status.SKIPPED, "not judged")
+        if mode in self.told:
+            raise CheckEnded(status, f"{short}, because {mode}`forward` does not return one tensor")
+        self.told.add(mode)
+        message = f"`forward` must return its one result, a tensor, and nothing else; it returns {problem.returned}"
+        if training:
+            message = f"{mode}`forward` returns {problem.returned}; the grader can compute a loss of one tensor only"
+        line = problem.cell * LINES_PER_CELL + problem.line
+        raise CheckEnded(Status.UNSUPPORTED if training else Status.FAILED, message, line)
 
     def problem_or_graph(self, training: bool, size: int) -> ModelGraph | Problem:
         """What came for one export."""
@@ -238,6 +263,30 @@ class Network:
         return head(self.evaluation.graph, self.evaluation.shapes)
 
 
+def expect_rows(network: Network) -> None:
+    """End the check where the logits have not one row for each image: the check of the logits says so."""
+    if network.logits(network.images(network.batch)).shape[:1] != (network.batch,):
+        raise CheckEnded(Status.SKIPPED, "not judged, because the logits have not one row for each image")
+
+
+@contextmanager
+def differentiating(network: Network, export: LoadedGraph) -> Iterator[None]:
+    """Say which line takes away what the gradient needs, where that is why no gradient can be computed."""
+    try:
+        yield
+    except RunnerProblem as problem:
+        # What fails on the way forward has a line; on the way back, nothing else than such a write can.
+        write = overwritten(export.graph) if problem.status == "ERROR" and not problem.line else None
+        if write is None:
+            raise
+        fail(
+            f"the loss of `{network.name}` has no gradient: here a value is overwritten in place (+=, mul_, "
+            "inplace=True) that the gradient of an earlier step still needs. Make a new value: x = x + y, or leave "
+            "inplace out",
+            line=write.line,
+        )
+
+
 def random_state(secret: bytes, words: str) -> np.random.RandomState:
     """Draws that depend on the course's secret and the words only (HMAC-SHA256)."""
     return np.random.RandomState(np.frombuffer(hmac.new(secret, words.encode(), hashlib.sha256).digest(), "<u4"))
@@ -248,7 +297,8 @@ def networks(graded: CheckContext, name: str) -> list[Network]:
     if name not in graded.networks:
         size = next(probe.image_sizes[0] for probe in graded.exercise.modules if probe.name == name)
         builds = evidence_for(graded.evidence.modules, name)
-        graded.networks[name] = [Network(name, build, graded.runner, graded.secret, size) for build in builds]
+        told: set[str] = set()
+        graded.networks[name] = [Network(name, b, graded.runner, graded.secret, size, told) for b in builds]
     found: list[Network] = graded.networks[name]
     return found
 

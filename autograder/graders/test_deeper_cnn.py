@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from autograder.checks import CheckContext, expect, fail, points
@@ -18,7 +20,7 @@ from autograder.graders.expectations import (
 )
 from autograder.graders.networks import Network, expect_alive, networks
 from autograder.graders.weights import expect_learning_weights
-from autograder.graphs.analysis import Block, blocks
+from autograder.graphs.analysis import Block, blocks, halved_times, map_sizes
 
 CELL = "deeper-cnn-tests"
 CHANNELS = (32, 64, 128, 256)
@@ -44,6 +46,18 @@ def trunk_blocks(network: Network) -> tuple[Block, ...]:
     return found
 
 
+def channels_of(found: Sequence[Block]) -> tuple[int, ...]:
+    """The channels with which blocks end."""
+    return tuple(block.out_channels for block in found)
+
+
+def counted_blocks(network: Network) -> tuple[Block, ...]:
+    """The trunk divided into as many blocks as it halves height and width, whatever is asked for."""
+    graph, shapes = network.evaluation.graph, network.evaluation.shapes
+    times = halved_times(map_sizes(graph, shapes))
+    return blocks(graph, shapes, (*CHANNELS[:times], *[0] * (times - len(CHANNELS))))
+
+
 @points(3, cell=CELL, hint="The last layer is nn.Linear(256, num_classes), and its output is returned.")
 def test_logits(builds: list[Network]) -> None:
     """Gives logits (N, num_classes), for any num_classes"""
@@ -67,12 +81,16 @@ def test_weights_learn(deeper_cnn: Network) -> None:
 def test_four_blocks(deeper_cnn: Network) -> None:
     """Four blocks, which end with 32, 64, 128 and 256 channels"""
     found = trunk_blocks(deeper_cnn)
-    channels = tuple(block.out_channels for block in found)
-    expect(
-        channels == CHANNELS,
-        f"channels at the ends of the blocks: expected 32 → 64 → 128 → 256, found {' → '.join(map(str, channels))}",
-        line=next((b.line for b, wanted in zip(found, CHANNELS, strict=False) if b.out_channels != wanted), 0),
-    )
+    if channels_of(found) != CHANNELS:
+        counted = counted_blocks(deeper_cnn)
+        is_four = len(counted) == len(CHANNELS)
+        shown = found if is_four else counted
+        many = f" ({len(counted)} block{'s' * (len(counted) != 1)} that halve height and width, 4 are asked for)"
+        fail(
+            "channels at the ends of the blocks: expected 32 → 64 → 128 → 256, found "
+            f"{' → '.join(map(str, channels_of(shown))) or 'none'}{'' if is_four else many}",
+            line=next((b.line for b, asked in zip(shown, CHANNELS, strict=False) if b.out_channels != asked), 0),
+        )
     for number, block in enumerate(found, 1):
         convolved = deeper_cnn.effects.effective([(c, everywhere(c.node)) for c in block.convolutions], 1)
         expect(bool(convolved), f"the convolutions of block {number} have no effect on the logits", line=block.line)
@@ -99,6 +117,8 @@ def test_batch_norm(deeper_cnn: Network) -> None:
 @points(2, cell=CELL, hint="nn.MaxPool2d(2) once in a block, or one convolution with stride 2; padding keeps the rest.")
 def test_blocks_halve(deeper_cnn: Network) -> None:
     """Each block halves height and width"""
+    if channels_of(trunk_blocks(deeper_cnn)) != CHANNELS:
+        expect_four_halvings(deeper_cnn)  # other blocks than the asked ones: where they end is not known
     for number, block in enumerate(trunk_blocks(deeper_cnn), 1):
         before, after = block.input_shape[2:], block.output_shape[2:]
         expect(
@@ -107,19 +127,27 @@ def test_blocks_halve(deeper_cnn: Network) -> None:
             "each block, by pooling or a stride of 2",
             line=block.line,
         )
-    expect_2x2_maps(deeper_cnn)
+    expect_four_halvings(deeper_cnn)
 
 
-def expect_2x2_maps(network: Network) -> None:
-    """A 32×32 image ends as 2×2: neither cut off at the border nor halved a fifth time."""
-    sides = (network.head.feature_shape or (0, 0, 0, 0))[2:]
-    if sides == (2, 2):
+def expect_four_halvings(network: Network) -> None:
+    """A 32×32 image ends as 2×2: neither cut off at the border nor halved more or less than four times."""
+    sizes = map_sizes(network.evaluation.graph, network.evaluation.shapes)
+    if sizes[-1] == (2, 2):
         return
-    found = f"a 32×32 image must become 16×16, 8×8, 4×4 and 2×2, but {sides[0]}×{sides[1]} is left in the end"
+    asked = "a 32×32 image must be halved 4 times, to 16×16, 8×8, 4×4 and 2×2"
     for layer in network.convolutions:
         if layer.stride == (1, 1) and layer.output_shape[2:] < layer.input_shape[2:]:
-            fail(f"{found}: a 3×3 convolution needs padding=1 to keep height and width", line=layer.line)
-    fail(f"{found}: some block halves twice. Pool, or convolve with stride 2, but not both")
+            left = "×".join(map(str, sizes[-1]))
+            remedy = "a 3×3 convolution needs padding=1 to keep height and width"
+            fail(f"{asked}, but {left} is left in the end: {remedy}", line=layer.line)
+    times, way = halved_times(sizes), " → ".join("×".join(map(str, size)) for size in sizes)
+    why = (
+        "some block halves twice, or there is one too many. Pool, or convolve with stride 2, but not both"
+        if times > len(CHANNELS)
+        else "a block is missing, or one does not halve. Pool once in each block, or convolve once with stride 2"
+    )
+    fail(f"{asked}; yours is halved {times} time{'s' * (times != 1)}, {way}: {why}")
 
 
 @points(2, cell=CELL, hint="x.mean(dim=(2, 3)) or nn.AdaptiveAvgPool2d(1), then one nn.Linear(256, num_classes).")

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from autograder.checks import expect, fail
 from autograder.graders.effects import awake, other_parameters, root_mean_square
-from autograder.graders.networks import Network, layer_kind
+from autograder.graders.networks import Network, differentiating, expect_rows, layer_kind
 from autograder.graphs.analysis import Convolution, Linear, detached, linears
 from autograder.graphs.analysis.flow import COPIES, RESHAPES
 from autograder.graphs.model_graph import ModelGraph
@@ -31,6 +31,8 @@ def expect_learning_weights(network: Network, *, loss: str = "cross_entropy") ->
         expect_registered(layer)
     expect_computed_weights(network, layers)
     export = network.training
+    if loss == "cross_entropy":
+        expect_rows(network)
     expect_gradients(network, export, loss)
 
 
@@ -129,7 +131,8 @@ def relative_gradients(network: Network, export: LoadedGraph, loss: str) -> dict
     count = export.graph.batch or EXPORTED_BATCH
     tensors = awake(export.graph, export.tensors)
     handle = network.runner.load(export.graph, tensors)
-    found = network.runner.gradients(handle, network.images(count), network.labels(count), loss=loss)
+    with differentiating(network, export):
+        found = network.runner.gradients(handle, network.images(count), network.labels(count), loss=loss)
     network.runner.release(handle)
     arrays = safetensors.numpy.load(tensors)
     kernels = [t for t in export.graph.tensors if t.kind == "parameter" and len(t.shape) >= 2 and t.numel]

@@ -215,9 +215,11 @@ def judge(result: CheckResult, error: BaseException) -> CheckResult:
         )
     if isinstance(error, RunnerProblem):
         status = Status.FAILED if error.status == "REFUSED" else Status(error.status)
-        return replace(result, status=status, message=clean_text(str(error)))
+        cell, line = divmod(error.line, LINES_PER_CELL)
+        return replace(result, status=status, message=clean_text(str(error)), source_cell=cell, line=line)
     if isinstance(error, GraphRefused):
-        return replace(result, status=Status.FAILED, message=clean_text(str(error)))
+        cell, line = divmod(error.line, LINES_PER_CELL)
+        return replace(result, status=Status.FAILED, message=clean_text(str(error)), source_cell=cell, line=line)
     if isinstance(error, (MemoryError, RecursionError)):
         message = "judging this takes more memory than there is for it"
         return replace(result, status=Status.OUT_OF_MEMORY, message=message, hint="")
