@@ -28,7 +28,7 @@ from safetensors.numpy import save
 from autograder.core.config import Assignment, Limits, load_course
 from autograder.core.config_values import ConfigError
 from autograder.core.files import Submitted
-from autograder.core.grade_report import Note, Status
+from autograder.core.grade_report import Status
 from autograder.graphs.analysis import (
     additions,
     batch_norms,
@@ -572,7 +572,7 @@ def examine_graded(case: tuple[str, bytes], runner: Runner) -> str:
     evidence = decode_evidence(plan().probes[name], frames, end)
     exercise = assignment().exercise(name)
     assert exercise is not None
-    notes: list[Note] = []
+    notes: list[str] = []
     graded = CheckContext(exercise, evidence, runner, {}, None, few_images, SECRET, notes)
     results = run_graders(Path(assignment().graders) / exercise.grader, graded)
     runner.forget()

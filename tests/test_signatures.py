@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autograder.core.config import load_course
-from autograder.core.grade_report import Note, Status
+from autograder.core.grade_report import Status
 from autograder.jail import Frame, Isolation, encode_frames
 from autograder.judging.datasets import Source
 from autograder.judging.evidence import Problem, decode_evidence
@@ -30,6 +29,7 @@ from autograder.judging.signatures import (
 from autograder.pipeline.jail_run import room_for
 from autograder.pipeline.judgement import FIGURES, Judgement
 from autograder.pipeline.plan import plan_probes
+from autograder.worker.collect import describe_signature
 from tools.hidden_graders import ASSIGNMENT, ROOT, SECRET, collected, exercise, run_answers
 
 SIZE = ["input_size", "kernel_size", "stride", "padding", "dilation"]
@@ -40,13 +40,7 @@ BUILDS = [CHANNELS, [*CHANNELS, "kernel_size", "stride", "padding"]]
 
 def record_of(function: Callable[..., Any], name: str = "f", line: int = 0) -> dict[str, Any]:
     """The record of a signature, as it leaves the jail before anything is asked."""
-    parameters = inspect.signature(function).parameters.values()
-    return {
-        "kind": "signature",
-        "name": name,
-        "parameters": [[p.name, p.kind.name, p.default is p.empty] for p in parameters],
-        "line": line,
-    }
+    return {"kind": "signature", "name": name, **describe_signature(function, lambda filename, first: line)}
 
 
 def signature_of(function: Callable[..., Any]) -> Signature:
@@ -215,7 +209,8 @@ def test_the_message_of_a_drawn_build_names_the_missing_parameters_and_the_line(
     namespace = dict(run_answers(notebook, {"depthwise-separable-solution": SEPARABLE}, only=set()).namespace)
     probes = [p for p in plan_probes(exercise(notebook), SECRET, ASSIGNMENT) if p["name"] == name]
     record = record_of(namespace[name], name, line=500_003)
-    frames = [Frame(record, b""), *collected(namespace, probes)]
+    sent = [frame for frame in collected(namespace, probes) if frame.header["kind"] != "signature"]
+    frames = [Frame(record, b""), *sent]
     first, *others = decode_evidence(probes, frames, Problem(Status.CRASHED, "")).modules[name]
     assert first.problem is None
     for build in others:
@@ -247,12 +242,10 @@ def test_the_note_reaches_the_report_of_its_notebook(tmp_path: Path) -> None:
     course = load_course(ROOT)
     job = Job(ROOT, course, course.assignment(ASSIGNMENT), Isolation("none"), Source("offline"), SECRET)
     job = replace(job, work=Work({notebook: NotebookWork(probes, stored, Problem(Status.CRASHED, ""))}))
-    told: list[Note] = []
-    graded = job.graded(exercise(notebook), None, told, [])
-    graded.note("something else")
-    answer = json.loads(json.dumps({"notes": [asdict(note) for note in told]}))
+    told: list[str] = []
+    job.graded(exercise(notebook), None, told, [])
     judgement = Judgement()
-    judgement.add({"checks": [], "flags": [], "facts": {}, **{name: [] for name in FIGURES}, **answer})
-    first, other = judgement.notes
-    assert str(first).startswith(f"{notebook}: `conv_output_size` was called by position, in the order (input_size, ")
-    assert other == Note("something else", notebook=notebook)
+    judgement.add(notebook, {"checks": [], "notes": told, "flags": [], "facts": {}, **{name: [] for name in FIGURES}})
+    (note,) = judgement.notes
+    assert note.notebook == notebook
+    assert note.text.startswith("`conv_output_size` was called by position, in the order (input_size, ")

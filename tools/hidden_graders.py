@@ -154,8 +154,10 @@ def collected(namespace: dict[str, Any], probes: Sequence[Mapping[str, Any]]) ->
         frames.append(Frame(json.loads(json.dumps({"run": 1, **header})), payload))
 
     collector = collect.Collector(namespace, send, no_limit, StepTimeout, locate, lambda filename: True, [])
-    for probe in probes:
-        collector.collect(dict(probe), 60)
+    asked = [dict(probe) for probe in probes]
+    collector.send_signatures(asked, 60)
+    for probe in asked:
+        collector.collect(probe, 60)
     return frames
 
 

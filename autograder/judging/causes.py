@@ -115,4 +115,5 @@ def with_causes(evidence: Evidence, unanswered: Collection[str] = ()) -> Evidenc
         {name: {group: calls(name, each) for group, each in own.items()} for name, own in evidence.calls.items()},
         {name: [build(name, each) for each in own] for name, own in evidence.modules.items()},
         {name: {kind: samples(name, each) for kind, each in own.items()} for name, own in evidence.samples.items()},
+        evidence.signatures,
     )

@@ -26,6 +26,7 @@ from autograder.worker.slices import MAGICS, only_what_defines
 
 HERE = os.path.dirname(__file__) + os.sep
 MOST_FRAMES = 5000
+SIGNATURES = "signatures"  # the step between the cells and the probes
 LINES_PER_CELL = 100_000  # a source line travels as one integer: cell * LINES_PER_CELL + line
 
 
@@ -239,8 +240,11 @@ def run_notebook(
         send({"kind": "cell", **ended})
         if ended["status"] != "PASSED":
             unfinished.append({**cell, **ended, "outputs": []})
-    send({"kind": "probes"})  # cells that show something after they know what is asked are not believed
     collector = collect.Collector(shell.user_ns, send, time_limit, StepTimeout, locate, is_students, unfinished)
+    if SIGNATURES not in skipped:
+        announce(SIGNATURES, notebook["probe_seconds"])
+        collector.send_signatures(notebook["probes"], notebook["probe_seconds"])
+    send({"kind": "probes"})  # cells that show something after they know what is asked are not believed
     for probe in notebook["probes"]:
         if probe["step"] in skipped:
             send({**collect.identity(probe), "problem": skipped[probe["step"]]})

@@ -7,7 +7,7 @@ import inspect
 import os
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -82,6 +82,19 @@ class Collector:
             header, payload = {"problem": self.describe(error)}, b""
         self.send({**identity(probe), **header}, payload)
 
+    def send_signatures(self, probes: Sequence[dict[str, Any]], seconds: float) -> None:
+        """Send what the functions and classes that probes call take, as far as they have a signature.
+
+        It is for before the notebook knows what it is asked: so it can say nothing about that.
+        """
+        for name in dict.fromkeys(probe["name"] for probe in probes if probe["kind"] in ("call", "build")):
+            try:
+                with self.time_limit(seconds):
+                    record = describe_signature(self.namespace.get(name), self.locate)
+            except BaseException:  # whatever student code raises; a call will show what matters of it
+                continue
+            self.send({"kind": "signature", "name": name, **record})
+
     def find(self, name: str) -> Any:
         if name not in self.namespace:
             if cell := first_cause(name, self.unfinished):
@@ -113,7 +126,8 @@ class Collector:
             status = "OUT_OF_MEMORY" if memory else "ERROR"
         kind = UNFINISHED if isinstance(error, Unfinished) else name_of(type(error))
         raised = name_of(error.raised) if isinstance(error, ExportProblem) and error.raised else ""
-        return {"status": status, "type": kind, "message": text, "line": line, "raised": raised, **cause}
+        returned = {"returned": error.returned} if isinstance(error, ExportProblem) and error.returned else {}
+        return {"status": status, "type": kind, "message": text, "line": line, "raised": raised, **returned, **cause}
 
     def gather_answer(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         return {"value": encode_value(self.find(probe["name"]))}, b""
@@ -245,6 +259,15 @@ def call_flexibly(function: Any, arguments: dict[str, Any]) -> Any:
     except ValueError:  # a callable without a signature
         pass
     return function(**arguments)
+
+
+def describe_signature(function: Any, locate: Callable[[str, int], int]) -> dict[str, Any]:
+    """The parameters of a function or class as [name, kind, is required], and the line of its definition, 0 where it is
+    not the student's. Raises TypeError or ValueError for what has no signature."""
+    parameters = inspect.signature(function).parameters.values()
+    body = inspect.unwrap(getattr(function, "__init__", function) if isinstance(function, type) else function)
+    line = locate(body.__code__.co_filename, body.__code__.co_firstlineno) if inspect.isfunction(body) else 0
+    return {"parameters": [[p.name, p.kind.name, p.default is p.empty] for p in parameters], "line": line}
 
 
 def encode_value(value: Any) -> dict[str, Any]:

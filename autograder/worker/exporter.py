@@ -112,6 +112,7 @@ class ExportProblem(Exception):
     "unsupported" where the code may be right but the graph cannot hold it. `line` is encoded as in the graph, 0 where
     unknown; `raised` is what `forward` raised, if it did. `cause` is "values", "data" or "random" where forward cannot
     be traced because it looks at a tensor's values, takes its `.data`, or draws from Python's or NumPy's random.
+    `returned` is "dict", "tuple", "list", "none", "number" or "object" where forward gave that in place of one tensor.
     """
 
     def __init__(
@@ -122,12 +123,14 @@ class ExportProblem(Exception):
         *,
         raised: type[BaseException] | None = None,
         cause: str = "",
+        returned: str = "",
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.line = line
         self.raised = raised
         self.cause = cause
+        self.returned = returned
 
 
 class TensorPool:
@@ -366,7 +369,8 @@ class _Encoder:
         outputs = self._emit(self.program.graph_module, environment, region=0)
         if len(outputs) != 1 or not self._returns_one_tensor():
             kind = "unsupported" if self.training else "error"
-            raise ExportProblem(kind, "forward must return one tensor (the logits), not several values or none")
+            message = "forward must return one tensor (the logits), not several values or none"
+            raise ExportProblem(kind, message, returned=self._returned())
         self.nodes.append(["output", outputs[0]])
         return {
             "version": 1,
@@ -383,6 +387,14 @@ class _Encoder:
         outputs = self.program.graph_signature.output_specs
         tree = self.program.call_spec.out_spec
         return len(outputs) == 1 and type(outputs[0].arg).__name__ == "TensorArgument" and bool(tree.is_leaf())
+
+    def _returned(self) -> str:
+        """What forward gave in place of one tensor, as in ExportProblem."""
+        tree = self.program.call_spec.out_spec
+        if not tree.is_leaf():
+            return next((kind.__name__ for kind in (dict, list, tuple) if issubclass(tree.type, kind)), "object")
+        value = getattr(self.program.graph_signature.output_specs[0].arg, "value", None)
+        return "none" if value is None else "number" if isinstance(value, (int, float)) else "object"
 
     def _placeholder(self, node: Any, spec: Any) -> int:
         kind = spec.kind.name
