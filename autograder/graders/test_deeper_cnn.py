@@ -54,7 +54,7 @@ def channels_of(found: Sequence[Block]) -> tuple[int, ...]:
 def counted_blocks(network: Network) -> tuple[Block, ...]:
     """The trunk divided into as many blocks as it halves height and width, whatever is asked for."""
     graph, shapes = network.evaluation.graph, network.evaluation.shapes
-    times = halved_times(map_sizes(graph, shapes))
+    times = max(halved_times(map_sizes(graph, shapes)), 0)
     return blocks(graph, shapes, (*CHANNELS[:times], *[0] * (times - len(CHANNELS))))
 
 

@@ -8,7 +8,7 @@ by name: `mean(dim=(2, 3))`, an adaptive pooling to 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autograder.graphs.analysis.flow import REDUCTIONS, RESHAPES, Shape, Shapes, carries_data, names
 from autograder.graphs.model_graph import ModelGraph, Node, Value
@@ -44,7 +44,9 @@ def extents(graph: ModelGraph, shapes: Shapes) -> tuple[Extent, ...]:
         if node.kind == "input":
             found.append(Extent(_spatial(shapes[node.index])))
         elif carries[node.index] and node.kind == "call":
-            found.append(_extent(node, [i for i in node.inputs if carries[i]], found, shapes))
+            extent, shape = _extent(node, [i for i in node.inputs if carries[i]], found, shapes), shapes[node.index]
+            is_known = shape is None or all(axis < len(shape) for axis in extent.axes)
+            found.append(extent if is_known else replace(extent, axes=()))
         else:
             found.append(Extent())
     return tuple(found)
@@ -111,6 +113,8 @@ def _einsum(node: Node, place: int, axes: Axes) -> tuple[Axes, bool]:
 
 def _reordered(node: Node, axes: Axes, rank: int) -> Axes:
     """Where axes are after a permutation."""
+    if not axes:
+        return ()
     chosen = [_places(value, rank) for value in node.args[1:]]
     order = list(range(rank))
     if node.operation in _SWAPS:
@@ -118,11 +122,11 @@ def _reordered(node: Node, axes: Axes, rank: int) -> Axes:
         order[one], order[other] = order[other], order[one]
     elif node.operation in _MOVES:
         order = [axis for axis in order if axis not in chosen[0]]
-        for target, source in sorted(zip(chosen[1], chosen[0], strict=True)):
+        for target, source in sorted(zip(chosen[1], chosen[0], strict=False)):
             order.insert(target, source)
     else:
         order = chosen[0]
-    return tuple(order.index(axis) for axis in axes)
+    return tuple(order.index(axis) for axis in axes if axis in order)
 
 
 def _reshaped(axes: Axes, before: Shape, after: Shape) -> Axes:
