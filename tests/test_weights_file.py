@@ -119,6 +119,10 @@ SEVERAL = {
     ],
     "fewer folders": [("b.safetensors", tensors, OWN), ("a/a.safetensors", tensors, OWN)],
     "no optimiser's state": [("model.pt", saved, OWN), ("optimizer.pt", saved, OTHER), ("scheduler.pt", saved, OTHER)],
+    "what the kit keeps of a training": [
+        ("kit_training/ModernCNN-best.safetensors", tensors, OWN),
+        ("kit_training/ModernCNN-state.pt", saved, OTHER),
+    ],
     "no half of a download": [("net.pth", saved, OWN), ("net2.safetensors.part", tensors, OTHER)],
     "nothing in hidden folders": [
         ("best.pt", saved, OWN),
@@ -169,7 +173,10 @@ def test_of_many_files_the_first_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointProblem, match=r"40 other files .*`out/epoch_00.pt`.*epoch_02.pt` and 37 more\)"):
         read_staged(tmp_path, tmp_path.parent / "staged")
     saved(tmp_path / "modern_cnn.pt")
-    assert len(choice(tmp_path).ignored) == 40
+    assert choice(tmp_path).ignored == ()  # they are no rivals of the exact name
+    saved(tmp_path / "modern_cnn (1).pt", OTHER)
+    saved(tmp_path / "modern_cnn (2).pt")
+    assert choice(tmp_path).ignored == ("modern_cnn (1).pt",)  # the other one holds the same
 
 
 def read_staged(folder: Path, target: Path, converted: bytes | None = None):

@@ -21,7 +21,8 @@ COPY = re.compile(
 UNFINISHED = (".part", ".crdownload", ".download", ".tmp")
 # What training tools save beside the weights, to go on training with.
 NO_WEIGHTS = re.compile(
-    r"optimi[sz]er|(?<![a-z])opt(?:im)?(?![a-z])|sched|scaler|rng_state|random_states|training_args", re.IGNORECASE
+    r"optimi[sz]er|(?<![a-z])opt(?:im)?(?![a-z])|sched|scaler|rng_state|random_states|training_args|-state$",
+    re.IGNORECASE,
 )
 
 
@@ -50,8 +51,8 @@ class WeightsChoice:
     """Which file counts as the weights called `stem`.
 
     `name` is "" where none does; then `rivals` are files that hold different weights, of which none is better than the
-    others. `ignored` are files with other weights than those that count. What is not `is_safetensors` is read in the
-    jail only.
+    others. `ignored` are files with other weights than those that count: all, or those that are called so, too, where
+    the name is exact. What is not `is_safetensors` is read in the jail only.
     """
 
     stem: str
@@ -86,7 +87,7 @@ def choose_weights(stem: str, files: Mapping[str, MaybeWeights]) -> WeightsChoic
     3. the files that begin as weights do and are called `<stem>`: with any suffix, in capitals, in any folder, or as a
        copy of that name (`<stem> (1).pth`);
     4. all other files that begin as weights do;
-    5. those that 3 and 4 leave out: named as the state of an optimiser, or as half a download.
+    5. those that 3 and 4 leave out: named as the state of an optimiser or a training, or as half a download.
 
     Of several in 3, 4 or 5, a file beside one of the same name that is safetensors is left out, as in 1 and 2. The
     others must hold the same tensors; then safetensors come before files of torch.save, fewer folders before more, and
@@ -96,7 +97,7 @@ def choose_weights(stem: str, files: Mapping[str, MaybeWeights]) -> WeightsChoic
     known = {name: content for name, file in files.items() if (content := _candidate(name, file))}
     if exact:
         chosen, content = exact[0], files[exact[0]].weights
-        others = {*exact[1:], *_different(known, content)} - {chosen}
+        others = {*exact[1:], *(name for name in _different(known, content) if is_called(name, stem))} - {chosen}
         form = content.form if content else ""
         is_plain = form == SAFETENSORS or (not form and chosen.endswith(".safetensors"))
         return WeightsChoice(stem, chosen, is_plain, ignored=tuple(sorted(others)))
