@@ -252,6 +252,16 @@ def test_what_is_no_notebook_gets_no_points_and_a_word_on_what_to_hand_in(
     assert len(marks["eve"]) == len(marks["ada"])
 
 
+def test_the_command_for_one_notebook_names_what_is_none(course: Path, tmp_path: Path) -> None:
+    place = tmp_path / "mine"
+    place.mkdir()
+    (place / "01_sums.py").write_text("total = 50")
+    result = tiny_course.run("check", place / "01_sums.py", "--course", course)
+    assert result.exit_code == 0
+    told = "01_sums.ipynb was not handed in; `01_sums.py` is a Python script, not a notebook: hand in the notebook"
+    assert told in " ".join(result.output.split())
+
+
 def test_a_module_that_canvas_gave_a_number_is_imported(course: Path) -> None:
     place = course / "submitted" / "eve" / ASSIGNMENT
     (place / "01_sums.ipynb").write_text(json.dumps(tiny_course.sums("from own import total", "Why?")))

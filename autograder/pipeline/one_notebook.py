@@ -13,7 +13,8 @@ from autograder.core.grade_report import GradeReport
 from autograder.core.machine_faults import reason_of, stops_a_run
 from autograder.core.notes import Note
 from autograder.core.text import clean_name
-from autograder.handin.submission import notebook_in, stage
+from autograder.handin.file_kinds import kind_of_name
+from autograder.handin.submission import is_notebook_name, notebook_in, stage
 from autograder.pipeline.grade import grade_submission
 from autograder.pipeline.grader import Grader
 
@@ -30,7 +31,8 @@ def grade_notebook(grader: Grader, path: Path) -> GradeReport:
                 raise
             remedy = "put the notebook, and what belongs to it, into a folder of its own"
             raise SetupError(f"the files beside {clean_name(path.name)}: {reason_of(error)}; {remedy}") from error
-        shutil.copyfile(path, folder / f"{name}.ipynb")
+        if is_notebook_name(path.name) or kind_of_name(path.name) is None or name != path.stem:
+            shutil.copyfile(path, folder / f"{name}.ipynb")  # else it stays what it is, and is named
         if name != path.stem:
             notes.append(Note(f"{path.name} was graded as {name}.ipynb, which its cells say it is"))
         report = grade_submission(grader, "you", folder, notes)
