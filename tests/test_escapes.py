@@ -362,6 +362,6 @@ def test_code_that_does_not_run_as_it_reads_is_told(tmp_path: Path) -> None:
     for name, total in (("task", "total = 50  # \u2066not\u2069 \u202e05"), ("twin", "total = 50  # שלום 👩‍🔬")):
         (tmp_path / f"{name}.ipynb").write_text(json.dumps(tiny_course.sums(total, "\u202ewhy")))
     _, notes = load_notebook(tmp_path / "task.ipynb", tmp_path / "twin.ipynb")
-    assert notes[-1].startswith("its code holds signs that change the direction of text (U+202E, U+2066, U+2069)")
+    assert notes[-1].text.startswith("its code holds signs that change the direction of text (U+202E, U+2066, U+2069)")
     _, notes = load_notebook(tmp_path / "twin.ipynb", tmp_path / "task.ipynb")
     assert notes == []

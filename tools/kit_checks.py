@@ -71,7 +71,7 @@ TOOLS = (
     "GraphRefused", "GraphShapes", "Loaded", "Network", "NotANormalisation", "Problem", "RunnerProblem", "SEED",
     "Sample", "Samples", "Value", "_loss", "_trainable_copy", "call_flexibly", "channels_seen", "describe_result",
     "estimate", "execute", "expect_alive", "expect_within_budget", "graph_from_wire", "graph_to_wire",
-    "normalisation_of", "probe_image", "whole_number",
+    "name_tensors", "normalisation_of", "probe_image", "read_state_dict", "whole_number",
 )  # fmt: skip
 ROOMS = ("graders", "graphs", "judging", "worker")
 # What the kit has itself, or in another form: the language of checks, the exporter, the table of operations (made from

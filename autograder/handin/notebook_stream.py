@@ -83,6 +83,7 @@ def parse_stream(chunks: Iterator[bytes], most_events: int = MOST_EVENTS) -> lis
         raise DamagedStream([], None, False)  # not one letter
     try:
         parser.close()
+        kept.take(events)  # a number alone is over only where the stream is
     except ijson.JSONError as error:
         raise EndsEarly(*kept.parts()) from error
     return kept.values

@@ -1165,21 +1165,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     path = Path(path)
     if not path.is_file():
         raise KitError(f"{path.name} does not exist: run the training cell, which ends with cnn_kit.save_checkpoint.")
+    if path.suffix != ".safetensors":
+        found, content = _graders().read_state_dict(path)
+        if "problem" in found:
+            raise KitError(f"{found['problem']}.")
+        return _plain_names(load_tensors(content))
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            # weights_only: a .pt file is a pickle, which could run any code when it is loaded.
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+        return _plain_names(load_file(path))
+    except (SafetensorError, OSError) as error:
         raise KitError(f"{path.name} cannot be read ({_first_line(error)}): save it again.") from error
-    except Exception as error:  # pickle.UnpicklingError and whatever else a foreign pickle makes of itself
-        raise KitError(
-            f"{path.name} holds a pickled object instead of a state dict ({_first_line(error)}). "
-            "Save with cnn_kit.save_checkpoint(model), or torch.save(model.state_dict(), path)."
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise KitError(f"{path.name} is no state dict: save with cnn_kit.save_checkpoint(model).")
+
+
+def _plain_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {_plain_name(name): value for name, value in state.items()}
 
 
@@ -1189,7 +1186,37 @@ def _plain_name(name: str) -> str:
 
 
 def _find_checkpoint(folder: Path) -> Path | None:
-    return next((folder / name for name in CHECKPOINTS if (folder / name).is_file()), None)
+    """The file that the grader takes for the trained weights: one of the two names, else the only other one."""
+    exact = next((folder / name for name in CHECKPOINTS if (folder / name).is_file()), None)
+    others = [] if exact else _other_weights(folder)
+    return exact or (others[0] if len(others) == 1 else None)
+
+
+def _other_weights(folder: Path) -> list[Path]:
+    """Files below a folder that by their suffix hold weights; of one that was saved in both forms the safetensors."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NO_WEIGHTS)
+        files = [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+        found += [file for file in files if file.suffix.lower() in _WEIGHTS_SUFFIXES]
+    safe = {file.with_suffix("") for file in found if file.suffix == ".safetensors"}
+    return [file for file in found if file.suffix == ".safetensors" or file.with_suffix("") not in safe]
+
+
+_WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
+_NO_WEIGHTS = ("data", TRAINING_FOLDER, "__pycache__", "__MACOSX")  # data sets, and what the kit itself keeps
+
+
+def _no_checkpoint(folder: Path) -> str:
+    """Why there is none, and what to do."""
+    others = [file.relative_to(folder).as_posix() for file in _other_weights(folder)]
+    if others:
+        return (
+            f"{_few(others)} may all be the weights of ModernCNN, and the grader takes one file only: call the right "
+            f"one {CHECKPOINTS[0] if others[0].endswith('.safetensors') else CHECKPOINTS[1]}"
+        )
+    first = "run the training cell of 04_modern_cnn.ipynb first"
+    return f"no {' or '.join(CHECKPOINTS)} in {folder.resolve()} yet: {first}"
 
 
 def _budget_problems(numbers: int | None, macs: int | None, checkpoint_bytes: int | None) -> list[str]:
@@ -1932,7 +1959,7 @@ def _(names: Any) -> str:
     """The checkpoint is there, within its budget, and fits ModernCNN"""
     path = _find_checkpoint(Path.cwd())
     if path is None:
-        raise NotAnswered(f"no {' or '.join(CHECKPOINTS)} in this folder yet: run the training cell")
+        raise NotAnswered(_no_checkpoint(Path.cwd()))
     _require_fit(_build(names), path)
     return f"{path.name}, {path.stat().st_size / 2**20:.1f} MiB. {_history(path)}".strip()
 
@@ -2011,16 +2038,20 @@ def _require_fit(model: nn.Module, path: Path) -> nn.Module:
             f"{path.name}: the weights of `{broken[0]}` are NaN or infinite, so training had diverged: train again "
             "with a lower learning rate"
         )
+    own = model.state_dict()
+    shapes = {name: tuple(value.shape) for name, value in own.items()}
+    shared = {name: str(value.data_ptr()) for name, value in own.items()}
+    found = _graders().name_tensors(shapes, {name: value.numpy() for name, value in state.items()}, shared)
+    if found.rivals:
+        raise CheckFailed(f"{path.name} holds several networks ({_few(found.rivals)}): save the one that is to count")
+    if found.missing:
+        parts = [f"missing {_few(found.missing)}"] + [f"unexpected {_few(found.unused)}"] * bool(found.unused)
+        raise CheckFailed(_misfit(path, "; ".join(parts)))
     try:
-        found = model.load_state_dict(state, strict=False)
+        model.load_state_dict({name: torch.tensor(array) for name, array in found.tensors.items()}, strict=False)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:2]]
         raise CheckFailed(_misfit(path, " ".join(lines))) from error
-    missing = [name for name in found.missing_keys if not name.endswith("num_batches_tracked")]
-    if missing or found.unexpected_keys:
-        parts = [f"missing {_few(missing)}"] * bool(missing)
-        parts += [f"unexpected {_few(found.unexpected_keys)}"] * bool(found.unexpected_keys)
-        raise CheckFailed(_misfit(path, "; ".join(parts)))
     return model
 
 
@@ -2349,8 +2380,7 @@ def _pack_command(folder: Path, needs_checkpoint: bool) -> int:
         checkpoint = None
     if checkpoint is None and needs_checkpoint:
         raise KitError(
-            f"no {' or '.join(CHECKPOINTS)} in {folder.resolve()}: run the training cell of 04_modern_cnn.ipynb first "
-            "(or hand in without accuracy points: pack --without-checkpoint)"
+            f"{_no_checkpoint(folder)} (or hand in without accuracy points: pack --without-checkpoint)"
         )
     beside = _Beside(folder)
     for name in notebooks:
@@ -2359,7 +2389,7 @@ def _pack_command(folder: Path, needs_checkpoint: bool) -> int:
     files = {name: folder / name for name in notebooks} | beside.files
     if checkpoint is not None:
         _check_budgets(folder, checkpoint)
-        files[checkpoint.name] = checkpoint
+        files[checkpoint.relative_to(folder).as_posix()] = checkpoint
     target = folder / SUBMISSION
     contents = {name: file.read_bytes() for name, file in files.items()}
     _write_zip(target, {**contents, RECEIPT: _receipt(contents)})
@@ -3060,8 +3090,10 @@ _TOOLS = {
     "expect_within_budget": "_kit_graders_checkpoint_accuracy",
     "graph_from_wire": "_kit_graphs_wire",
     "graph_to_wire": "_kit_graphs_wire",
+    "name_tensors": "_kit_judging_weight_names",
     "normalisation_of": "_kit_graders_checkpoint_accuracy",
     "probe_image": "_kit_judging_probe_images",
+    "read_state_dict": "_kit_worker_checkpoint",
     "whole_number": "_kit_graders_answers",
 }  # what the kit itself uses of the programs below, and of which
 
@@ -3077,6 +3109,15 @@ COARSE = tuple(f"coarse_{number}" for number in range(1, OF_EACH_TEXTURE + 1))
 
 TEXTURES = (*FINE, *COARSE)  # they differ in nothing but how fine their detail is
 """,
+    "_kit_core_remarks": r'''
+from __future__ import annotations
+
+MOST_REMARK = 500  # characters of one
+
+def clipped(text: str, most: int = MOST_REMARK) -> str:
+    """The text, cut where it is longer than anybody reads."""
+    return text if len(text) <= most else f"{text[:most]} …"
+''',
     "_kit_core_source_lines": r"""
 from __future__ import annotations
 
@@ -3094,7 +3135,8 @@ class Problem:
     """Why a piece of evidence is missing: the status a check gets, and the student's cell and line where known.
 
     `type` names the exception, `raised` the one that a module's forward raised. `cause` and `detail` are the worker's
-    words for what judging/causes.py has sentences for.
+    words for what judging/causes.py has sentences for. `returned` says
+    what forward gave in place of one tensor, in the words of RETURNED.
     """
 
     status: Status
@@ -3105,6 +3147,7 @@ class Problem:
     raised: str = ""
     cause: str = ""
     detail: str = ""
+    returned: str = ""
 
 @dataclass(frozen=True)
 class Value:
@@ -3119,10 +3162,12 @@ class Value:
 
 @dataclass(frozen=True)
 class CallEvidence:
-    """One call of a student's function: the arguments (the grader's own) and what came back."""
+    """One call of a student's function: the arguments (the grader's own) and what came back. `drawn`: the arguments
+    come from the course's secret."""
 
     arguments: Mapping[str, Any]
     result: Result
+    drawn: bool = False
 
 @dataclass(frozen=True)
 class Build:
@@ -3204,6 +3249,7 @@ from _kit import CheckEnded
 from _kit import Status
 from _kit import answered
 from _kit import expect
+from _kit import fail
 from _kit_core_probes import COARSE
 from _kit_core_probes import FINE
 from _kit_graders_answers import evidence_for
@@ -3282,6 +3328,36 @@ def separation(fine: Sequence[float], coarse: Sequence[float]) -> float:
     pairs = np.subtract.outer(fine, coarse)
     return float(np.mean(pairs > 0) + np.mean(pairs == 0) / 2)
 
+# Of draws, by channel. Jitter, erasing and posterising move the range of some, another Normalize that of all. Over 8
+# secrets, the least share of 11 designs is 0.50 (jitter), of 48 other augmentations 0.34 (strong jitter and greyscale),
+# but 0.06 where every draw is blurred strongly; with another mean or deviation of one channel the most is 0.12.
+LEAST_ALIKE = 1 / 4
+
+COLOURS = ("red", "green", "blue")
+
+def expect_alike(training: Sequence[Array], testing: Array) -> None:
+    """In every channel, enough draws of the training transform have the range that the testing transform gives."""
+    drawn, wanted = [value_ranges(array) for array in training], value_ranges(testing)
+    if any(len(ranges) != len(wanted) for ranges in drawn):  # greyscale: another check says so
+        drawn, wanted = [[value_range(array)] for array in training], [value_range(testing)]
+    found = [
+        channel
+        for channel, testing_range in enumerate(wanted)
+        if np.mean([are_alike(ranges[channel], testing_range) for ranges in drawn]) < LEAST_ALIKE
+    ]
+    if not found:
+        return
+    low, high = np.median([ranges[found[0]] for ranges in drawn], axis=0)
+    lowest, highest = wanted[found[0]]
+    where = ""
+    if len(found) < len(wanted):
+        where = f"in the {' and the '.join(COLOURS[c] for c in found)} channel{'s' * (len(found) > 1)} "
+    fail(
+        f"{where}values run from about {low:.2f} to {high:.2f} in training and from {lowest:.2f} to {highest:.2f} in "
+        "testing, so the network would be tested on images unlike those that it learned from: "
+        + why_not_alike((low, high), (lowest, highest))
+    )
+
 def why_not_alike(training: Range, testing: Range) -> str:
     """Which of the two transforms is off, and the remedy. The probe image is black and white in parts: 0 and 1."""
     for name, found in ((TRAIN, training), (TEST, testing)):
@@ -3291,6 +3367,10 @@ def why_not_alike(training: Range, testing: Range) -> str:
         if are_alike(found, (0.0, 1.0)):
             return f"`{name}` does not normalise. Give both the same v2.Normalize"
     return "one has another mean or standard deviation. Give both the same v2.Normalize"
+
+def value_ranges(array: Array) -> list[Range]:
+    """The range of each colour channel, or that of everything where there are not three."""
+    return [value_range(channel) for channel in array] if len(array) == len(COLOURS) else [value_range(array)]
 
 def value_range(array: Array) -> Range:
     """The 5 % and 95 % quantiles: a tenth of the probe image is black and a tenth white in each channel."""
@@ -4426,8 +4506,136 @@ def with_batch_statistics(graph: ModelGraph) -> ModelGraph:
 
     return replace(graph, nodes=tuple(map(changed, graph.nodes)))
 ''',
+    "_kit_graphs_analysis_extent": r'''
+from __future__ import annotations
+from _kit_graphs_analysis_flow import REDUCTIONS
+from _kit_graphs_analysis_flow import RESHAPES
+from _kit_graphs_analysis_flow import carries_data
+from _kit_graphs_analysis_flow import names
+from _kit_graphs_operations import CONVOLUTIONS
+from _kit_graphs_operations import EINSUM
+from dataclasses import dataclass
+from dataclasses import replace
+
+_ADAPTIVE = names(
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d "
+    "adaptive_max_pool3d"
+)
+
+_DIMENSIONS = dict.fromkeys(names("linalg_vector_norm norm.ScalarOpt_dim"), 2)  # the place of the axes, if not 1
+
+_SWAPS, _MOVES = (
+    names("transpose.int swapaxes swapdims"),
+    names("movedim.int movedim.intlist moveaxis.int moveaxis.intlist"),
+)
+
+_ORDERS = _SWAPS | _MOVES | names("permute")
+
+@dataclass(frozen=True)
+class Extent:
+    """What became of height and width in a value: their axes, none where they are gone or cannot be told; and whether
+    it is computed only from values in which one of them was reduced, whatever the image's size."""
+
+    axes: Axes = ()
+    is_reduced: bool = False
+
+def extents(graph: ModelGraph, shapes: Shapes) -> tuple[Extent, ...]:
+    """The extent of each node's value. `graph` and `shapes` are as they are read (`without_in_place_writes`)."""
+    carries = carries_data(graph)
+    found: list[Extent] = []
+    for node in graph.nodes:
+        if node.kind == "input":
+            found.append(Extent(_spatial(shapes[node.index])))
+        elif carries[node.index] and node.kind == "call":
+            extent, shape = _extent(node, [i for i in node.inputs if carries[i]], found, shapes), shapes[node.index]
+            is_known = shape is None or all(axis < len(shape) for axis in extent.axes)
+            found.append(extent if is_known else replace(extent, axes=()))
+        else:
+            found.append(Extent())
+    return tuple(found)
+
+def _spatial(shape: Shape | None) -> Axes:
+    """All axes behind images and channels."""
+    return tuple(range(2, len(shape or ())))
+
+def _extent(node: Node, data: Sequence[int], found: Sequence[Extent], shapes: Shapes) -> Extent:
+    after = shapes[node.index]
+    is_reduced = all(found[i].is_reduced for i in data)
+    if node.operation in CONVOLUTIONS:
+        return Extent(_spatial(after), is_reduced)
+    # Of `x * gate(x)` the axes are those of x: of the first value of the same rank.
+    place = next((i for i in data if len(shapes[i] or ()) == len(after or ()) and found[i].axes), data[0])
+    before, axes = shapes[place] or after or (), found[place].axes
+    after = after or before  # several results, of which each has the axes of what was divided
+    if node.operation in REDUCTIONS:
+        gone = set(_reduced_axes(node, len(before))) & set(axes)
+        return Extent(_without(axes, gone, keeps=len(after) == len(before)), is_reduced or bool(gone))
+    if node.operation in _ADAPTIVE:
+        sizes = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
+        pooled = range(len(before) - len(sizes), len(before))
+        gone = {axis for axis, size in zip(pooled, sizes, strict=True) if size == 1}
+        return Extent(axes, is_reduced or not gone.isdisjoint(axes))
+    if node.operation == EINSUM:
+        left, is_summed = _einsum(node, place, axes)
+        return Extent(left, is_reduced or (is_summed and len(after) < len(before)))
+    if node.operation in _ORDERS:
+        return Extent(_reordered(node, axes, len(before)), is_reduced)
+    if node.operation in RESHAPES:
+        return Extent(_reshaped(axes, before, after), is_reduced)
+    return Extent(axes if len(after) == len(before) else (), is_reduced)
+
+def _reduced_axes(node: Node, rank: int) -> list[int]:
+    """The axes that a reduction takes away, 0 or above; none where it takes all, images included."""
+    value = node.args[_DIMENSIONS.get(node.operation, 1)] if len(node.args) > 1 else None
+    return _places(value, rank)
+
+def _places(value: Value, rank: int) -> list[int]:
+    """Axes as a call names them, one or several, negative or not, as 0 or above."""
+    chosen = value if isinstance(value, tuple) else (value,)
+    return [axis % rank for axis in chosen if isinstance(axis, int)] if rank else []
+
+def _without(axes: Axes, gone: set[int], *, keeps: bool) -> Axes:
+    """What is left of axes, numbered anew unless a reduction keeps those that it takes away, as axes of size 1."""
+    return tuple(axis - (0 if keeps else sum(other < axis for other in gone)) for axis in axes if axis not in gone)
+
+def _einsum(node: Node, place: int, axes: Axes) -> tuple[Axes, bool]:
+    """Where the axes of one factor stand in an einsum's result, and whether one of them is summed up."""
+    if not isinstance(node.args[0], str) or "." in node.args[0]:
+        return (), False
+    inputs, _, output = node.args[0].replace(" ", "").partition("->")
+    letters = dict(zip(node.inputs, inputs.split(","), strict=False)).get(place, "")
+    own = [letters[axis] for axis in axes if axis < len(letters)]
+    return tuple(output.index(letter) for letter in own if letter in output), any(x not in output for x in own)
+
+def _reordered(node: Node, axes: Axes, rank: int) -> Axes:
+    """Where axes are after a permutation."""
+    if not axes:
+        return ()
+    chosen = [_places(value, rank) for value in node.args[1:]]
+    order = list(range(rank))
+    if node.operation in _SWAPS:
+        one, other = chosen[0][0], chosen[1][0]
+        order[one], order[other] = order[other], order[one]
+    elif node.operation in _MOVES:
+        order = [axis for axis in order if axis not in chosen[0]]
+        for target, source in sorted(zip(chosen[1], chosen[0], strict=False)):
+            order.insert(target, source)
+    else:
+        order = chosen[0]
+    return tuple(order.index(axis) for axis in axes if axis in order)
+
+def _reshaped(axes: Axes, before: Shape, after: Shape) -> Axes:
+    """Where axes are after a reshape that leaves images and channels as they are; nothing where it does not."""
+    if not axes or before == after:
+        return axes
+    low, high = axes[0], axes[-1] + 1
+    spread = len(after) - len(before) + high - low  # axes that height and width have become: merged, or divided
+    around = before[:low] + before[high:]
+    return tuple(range(low, low + spread)) if after[:low] + after[low + spread :] == around else ()
+''',
     "_kit_graphs_analysis_blocks": r'''
 from __future__ import annotations
+from _kit_graphs_analysis_extent import extents
 from _kit_graphs_analysis_flow import POOLS
 from _kit_graphs_analysis_flow import REDUCTIONS
 from _kit_graphs_analysis_flow import data_path
@@ -4438,6 +4646,7 @@ from _kit_graphs_analysis_layers import convolutions
 from _kit_graphs_operations import CONVOLUTIONS
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 import math
 
 _MOST_POINTS = 400  # of the trunk, between which blocks are cut
@@ -4482,30 +4691,49 @@ class Cutter:
         path = data_path(graph)
         on_path = set(path)
         trunk = trunk_of(graph, path)
-        # Those on 1×1 maps are linear layers: gates (squeeze and excitation) and heads.
-        on_maps = [c for c in convolutions(graph, shapes) if math.prod(c.input_shape[2:]) > 1]
-        self.convolutions = [c for c in on_maps if c.node in on_path]
+        self.extents = extents(graph, shapes)
+        self.reduced = [extent.is_reduced for extent in self.extents]
+        self.is_reduced = any(self.reduced[i] for i in trunk)
+        self.convolutions = [c for c in convolutions(graph, shapes) if c.node in on_path and self.is_on_maps(c)]
         self.norms = [n for n in batch_norms(graph, shapes) if n.node in on_path]
-        self.features = self.feature_points([i for i in trunk if len(shapes[i] or ()) == 4])
+        self.features = self.feature_points(trunk)
         self.points = _thin(self.features, shapes)
         # Counts up to and including each point: what lies between two points is a difference.
         self.conv_counts = [bisect_right([c.node for c in self.convolutions], p) for p in self.points]
         self.norm_counts = [bisect_right([n.node for n in self.norms], p) for p in self.points]
 
-    def feature_points(self, maps: list[int]) -> list[int]:
+    def is_on_maps(self, convolution: Convolution) -> bool:
+        """Whether a convolution looks at a map: one of more than a pixel, or one that has become so small.
+
+        Those on what is left of reduced maps are linear layers: gates (squeeze and excitation) and heads.
+        """
+        if math.prod(convolution.input_shape[2:]) > 1:
+            return True
+        # Where nothing on the trunk reduces maps of any size, a 1×1 kernel may be a head behind a pooling over all.
+        is_small = self.is_reduced or set(convolution.kernel) != {1}
+        return is_small and not self.reduced[convolution.data]
+
+    def feature_points(self, trunk: Sequence[int]) -> list[int]:
         """The trunk's feature maps, without what the head does to them."""
         classes = (self.shapes[self.graph.output] or (0,))[-1]
         last = max((c.node for c in self.convolutions if not makes_scores(c, classes)), default=-1)
         scores = {c.node for c in self.convolutions if makes_scores(c, classes) and c.node > last}
         points: list[int] = []
-        for i in maps:
+        for i in trunk:
             if i in scores or (i > last and self.is_global_pooling(i, points)):
                 break
-            points.append(i)
+            # Maps with their channels last are on the way from one to the next, or to the head.
+            if len(self.shapes[i] or ()) == 4 and self.extents[i].axes in ((), (2, 3)):
+                points.append(i)
         return points
 
-    def is_global_pooling(self, index: int, points: list[int]) -> bool:
-        """Whether a node belongs to the head: it averages whole maps, in one step or as the first of two."""
+    def is_global_pooling(self, index: int, points: Sequence[int]) -> bool:
+        """Whether a node belongs to the head: it averages whole maps, in one step or as the first of two.
+
+        Where no step does so for images of any size, it is a pooling that covers the map as it is.
+        """
+        if self.is_reduced or len(self.shapes[index] or ()) != 4:
+            return self.reduced[index]
         operation, shape = self.graph.nodes[index].operation, self.shapes[index] or ()
         before = (self.shapes[points[-1]] if points else None) or ()
         if operation in REDUCTIONS and 1 in shape[2:]:
@@ -4514,8 +4742,14 @@ class Cutter:
             return False
         if operation.startswith("aten.max_pool") and halvings(before, shape) == (1, 1):
             return False  # a block's own 2×2 pooling may arrive at 1×1 too
-        # Several poolings side by side meet in a node that is none itself.
-        return operation in POOLS or math.prod(before[2:]) > 1
+        # Several poolings side by side meet in a node that is none itself; so do the branches of a block.
+        is_met = math.prod(before[2:]) > 1 and not self.is_convolved(points[-1], index)
+        return operation in POOLS or is_met
+
+    def is_convolved(self, start: int, end: int) -> bool:
+        """Whether it is convolutions that made 1×1 of a map between two points: strides of a block."""
+        inside = (c for c in self.convolutions if start < c.node <= end)
+        return any(c.output_shape[2:] == (1, 1) != c.input_shape[2:] for c in inside)
 
     def cut(self) -> tuple[Block, ...]:
         """The best blocks."""
@@ -4571,6 +4805,16 @@ class Cutter:
         inside = tuple(c for c in self.convolutions if low < c.node <= high)
         norms = tuple(n for n in self.norms if low < n.node <= high)
         return Block(self.shapes[low] or (), self.shapes[high] or (), inside, norms, inside[0].line if inside else 0)
+
+def map_sizes(graph: ModelGraph, shapes: Shapes) -> tuple[Shape, ...]:
+    """Height and width of the trunk's feature maps, from the image to the last one, each as often as they change."""
+    points = Cutter(graph, shapes, ()).features
+    sizes = [(shapes[i] or ())[2:] for i in [graph.input, *points]]
+    return tuple(size for before, size in zip([(), *sizes], sizes, strict=False) if size != before)
+
+def halved_times(sizes: Sequence[Shape]) -> int:
+    """How often height is divided by two on the way through maps of these sizes."""
+    return sum(_halvings(before[0], after[0]) for before, after in pairwise(sizes))
 
 def makes_scores(convolution: Convolution, classes: int) -> bool:
     return convolution.is_pointwise and convolution.out_channels == classes
@@ -4651,12 +4895,15 @@ def head(graph: ModelGraph, shapes: Shapes) -> Head:
         return Head(None, None, -1, 0, None, 0, (), (), None, 0)
     last = features[-1]
     between = [i for i in path if i > last]
-    vector = next((t for t in trunk if t > last and is_vector(shapes[t])), graph.output)
+    vectors = [t for t in trunk if t > last and is_vector(shapes[t])]
+    # On 1×1 maps everything looks like a vector; the first one that is left of reduced maps is.
+    vector = next((t for t in vectors if cutter.reduced[t]), next(iter(vectors), graph.output))
     layers = _classifiers(graph, shapes, path, last)
     steps, on_maps = [i for i in between if i <= vector], sum(1 << c.node for c in cutter.convolutions)
     kind, pooling = _pooling_kind(graph, steps, on_maps, shapes[last], shapes[vector])
     flattened, flatten_line = None, 0
-    if kind is None and math.prod(shapes[last] or ()) == math.prod(shapes[vector] or ()):
+    same_batch = (shapes[last] or ())[:1] == (shapes[vector] or ())[:1]
+    if kind is None and same_batch and math.prod(shapes[last] or ()) == math.prod(shapes[vector] or ()):
         flattened, flatten_line = math.prod((shapes[last] or ())[1:]), _line_of(graph, between, vector)
     final = layers[-1].node if layers else graph.output
     start = _last_spatial_convolution(graph, shapes, path, layers)
@@ -4726,6 +4973,66 @@ def _last_spatial_convolution(
     nodes = set(path) - {layer.node for layer in classifiers}
     return max((c.node for c in convolutions(graph, shapes) if c.node in nodes), default=-1)
 ''',
+    "_kit_graphs_analysis_writes": r'''
+from __future__ import annotations
+from _kit_graphs_analysis_flow import ACTIVATIONS
+from _kit_graphs_analysis_flow import MATRIX_PRODUCTS
+from _kit_graphs_analysis_flow import MAXIMA
+from _kit_graphs_analysis_flow import NORMS
+from _kit_graphs_analysis_flow import POOLS
+from _kit_graphs_analysis_flow import PRODUCTS
+from _kit_graphs_analysis_flow import carries_data
+from _kit_graphs_analysis_flow import names
+from _kit_graphs_model_graph import references
+from _kit_graphs_operations import CONVOLUTIONS
+from _kit_graphs_operations import GETITEM
+from _kit_graphs_operations import OPERATIONS
+
+# What the derivatives of torch/autograd's derivatives.yaml name: "result" or "self".
+_NEEDS_OUTPUT = names(
+    "relu relu_ sigmoid sigmoid_ tanh tanh_ softmax.int log_softmax.int exp exp_ sqrt sqrt_ rsqrt rsqrt_ reciprocal "
+    "reciprocal_ leaky_relu_ elu_ celu_ selu_ logsumexp linalg_vector_norm"
+)
+
+_NEEDS_INPUT = (
+    CONVOLUTIONS
+    | MATRIX_PRODUCTS
+    | MAXIMA
+    | NORMS
+    | POOLS
+    | PRODUCTS
+    | (ACTIVATIONS - _NEEDS_OUTPUT)
+    | names("div.Tensor div_.Tensor pow.Tensor_Scalar square log log_ sin cos var.dim var.correction std.dim")
+)
+
+def overwritten(graph: ModelGraph) -> Node | None:
+    """The first write into a value that an earlier operation keeps for its gradient; None where there is none."""
+    carries = carries_data(graph)
+    memory: list[int] = []  # per node: the node whose memory it shares
+    kept: set[int] = set()
+    for node in graph.nodes:
+        written, shared = _shares(node)
+        memory.append(memory[(written or shared)[0]] if written or shared else node.index)
+        if kept & {memory[i] for i in written}:
+            return node
+        if node.grad and carries[node.index]:
+            kept |= {memory[node.index]} if node.operation in _NEEDS_OUTPUT else set()
+            # What an operation writes into itself, it keeps a copy of.
+            inputs = {memory[i] for i in node.inputs if carries[i] and i not in written}
+            kept |= inputs if node.operation in _NEEDS_INPUT else set()
+    return None
+
+def _shares(node: Node) -> tuple[list[int], list[int]]:
+    """The values that a node writes into, and those that its own value is a view of."""
+    if node.operation == GETITEM:
+        return [], list(node.inputs)
+    written, shared = [], []
+    operation = OPERATIONS.get(node.operation)
+    for kind, value in zip(operation.kinds, node.args, strict=False) if operation else ():
+        written += references(value) if kind[-1] == "!" else []
+        shared += references(value) if kind[-1] == "&" else []
+    return written, shared
+''',
     "_kit_graphs_runner_process": r'''
 from __future__ import annotations
 
@@ -4771,6 +5078,7 @@ from _kit import Status
 from _kit import answered
 from _kit import check_tensors
 from _kit import fail
+from _kit_core_source_lines import LINES_PER_CELL
 from _kit_graders_effects import Effects
 from _kit_graders_effects import LEAST_DEPENDENCE
 from _kit_graders_effects import initialised
@@ -4778,6 +5086,7 @@ from _kit_graders_effects import with_batch_statistics
 from _kit_graphs_analysis_heads import head
 from _kit_graphs_analysis_layers import Linear
 from _kit_graphs_analysis_layers import convolutions
+from _kit_graphs_analysis_writes import overwritten
 from _kit_graphs_model_graph import GraphRefused
 from _kit_graphs_model_graph import Node
 from _kit_graphs_model_graph import Ref
@@ -4786,6 +5095,8 @@ from _kit_graphs_runner import LoadedGraph
 from _kit_graphs_runner_process import RunnerProblem
 from _kit_graphs_state import state_differences
 from _kit_judging_evidence import EXPORTED_BATCH
+from _kit_judging_evidence import Problem
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -4842,6 +5153,7 @@ class Network:
     runner: Runner
     secret: bytes
     size: int  # of the images of the first export
+    told: set[str] = field(default_factory=set)  # what a check of the module has said, which the next need not repeat
     _exports: dict[tuple[bool, int], LoadedGraph] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -4869,8 +5181,9 @@ class Network:
     @property
     def training(self) -> LoadedGraph:
         """The graph in training mode; it must be the same model."""
+        evaluation = self.graph(False, self.size)  # a network that is none in eval mode, either, has one problem
         export = self.export(training=True)
-        differences = state_differences(self.graph(False, self.size), export.graph)
+        differences = state_differences(evaluation, export.graph)
         if differences:
             fail(f"`{self.name}` has other parameters in training than in evaluation: create all of them in __init__")
         return export
@@ -4894,12 +5207,32 @@ class Network:
 
     def graph(self, training: bool, size: int) -> ModelGraph:
         """The graph as it came, checked against its tensors. Ends the check where there is none."""
-        graph = answered(self.name, self.problem_or_graph(training, size), drawn=self.is_drawn)
+        found = self.problem_or_graph(training, size)
+        if isinstance(found, Problem) and found.returned:
+            self.refuse_output(found, training)
+        graph = answered(self.name, found, drawn=self.is_drawn)
         try:
             check_tensors(graph, self.build.tensors)
         except GraphRefused as error:
             fail(UNUSABLE if self.is_drawn else str(error), line=error.line)
         return graph
+
+    def refuse_output(self, problem: Problem, training: bool) -> NoReturn:
+        """End the check because forward does not return one tensor. The first check says so, the others refer to it.
+
+        Where it is so in training mode only, as with GoogLeNet's auxiliary classifiers, the program is valid, and a
+        person decides.
+        """
+        mode = "in training mode " if training else ""
+        status, short = (Status.UNSUPPORTED, "undecided") if training else (Status.SKIPPED, "not judged")
+        if mode in self.told:
+            raise CheckEnded(status, f"{short}, because {mode}`forward` does not return one tensor")
+        self.told.add(mode)
+        message = f"`forward` must return its one result, a tensor, and nothing else; it returns {problem.returned}"
+        if training:
+            message = f"{mode}`forward` returns {problem.returned}; the grader can compute a loss of one tensor only"
+        line = problem.cell * LINES_PER_CELL + problem.line
+        raise CheckEnded(Status.UNSUPPORTED if training else Status.FAILED, message, line)
 
     def problem_or_graph(self, training: bool, size: int) -> ModelGraph | Problem:
         """What came for one export."""
@@ -4995,6 +5328,28 @@ class Network:
         """Everything after the last feature map, from the eval graph."""
         return head(self.evaluation.graph, self.evaluation.shapes)
 
+def expect_rows(network: Network) -> None:
+    """End the check where the logits have not one row for each image: the check of the logits says so."""
+    if network.logits(network.images(network.batch)).shape[:1] != (network.batch,):
+        raise CheckEnded(Status.SKIPPED, "not judged, because the logits have not one row for each image")
+
+@contextmanager
+def differentiating(network: Network, export: LoadedGraph) -> Iterator[None]:
+    """Say which line takes away what the gradient needs, where that is why no gradient can be computed."""
+    try:
+        yield
+    except RunnerProblem as problem:
+        # What fails on the way forward has a line; on the way back, nothing else than such a write can.
+        write = overwritten(export.graph) if problem.status == "ERROR" and not problem.line else None
+        if write is None:
+            raise
+        fail(
+            f"the loss of `{network.name}` has no gradient: here a value is overwritten in place (+=, mul_, "
+            "inplace=True) that the gradient of an earlier step still needs. Make a new value: x = x + y, or leave "
+            "inplace out",
+            line=write.line,
+        )
+
 def random_state(secret: bytes, words: str) -> np.random.RandomState:
     """Draws that depend on the course's secret and the words only (HMAC-SHA256)."""
     return np.random.RandomState(np.frombuffer(hmac.new(secret, words.encode(), hashlib.sha256).digest(), "<u4"))
@@ -5030,6 +5385,7 @@ def up_to(graph: ModelGraph, index: int) -> ModelGraph:
 def expect_alive(network: Network) -> None:
     """End the check where nothing in the network has an effect: the check of the logits says so."""
     if network.is_dead:
+        expect_rows(network)  # of a single row for all images, none differs from another
         why = "hardly depend on the image" if network.effects.is_finite else "are not all finite"
         raise CheckEnded(Status.SKIPPED, f"not judged, because the logits {why}")
 
@@ -5074,11 +5430,14 @@ from _kit_core_source_lines import LINES_PER_CELL
 from _kit_graders_effects import LEAST_DEPENDENCE
 from _kit_graders_effects import everywhere
 from _kit_graders_networks import DEFAULT_CLASSES
+from _kit_graders_networks import expect_rows
 from _kit_graders_networks import random_state
 from _kit_graphs_analysis_flow import NORMS
 from _kit_graphs_analysis_flow import REDUCTIONS
 from _kit_graphs_analysis_flow import RESHAPES
 from _kit_graphs_analysis_flow import carries_data
+from _kit_graphs_analysis_flow import data_path
+from _kit_graphs_analysis_flow import trunk_of
 from _kit_graphs_analysis_heads import head
 from _kit_graphs_analysis_layers import batch_norms
 from _kit_graphs_analysis_layers import dropouts
@@ -5106,6 +5465,7 @@ def expect_logits(builds: Sequence[Network]) -> None:
                 f"`num_classes` is ignored: {default} logits come out whatever it is. Use it in the last layer",
                 line=max((layer.line for layer in network.head.classifiers[-1:]), default=0),
             )
+        expect_batch_kept(network, found)
         wanted = (network.batch, "num_classes") if network.is_drawn else (network.batch, network.classes)
         shown = f"({', '.join(map(str, wanted))})"
         fail(
@@ -5122,6 +5482,26 @@ def expect_logits(builds: Sequence[Network]) -> None:
             "the logits hardly depend on the image: another image changes them by less than one part in "
             f"{1 / LEAST_DEPENDENCE:,.0f}. Is something multiplied by a tiny number, or a huge one added?",
         )
+
+def expect_batch_kept(network: Network, found: Sequence[int]) -> None:
+    """The logits have one row for each image."""
+    if tuple(found[:1]) == (network.batch,):
+        return
+    rows = "none" if not found else "another number" if network.is_drawn else str(found[0])
+    shape = describe_shape(network, found)
+    fail(
+        f"logits of {network.batch} images: expected {network.batch} rows, one for each image, found {rows} (shape "
+        f"{shape}). Here the first axis stops counting the images; x.flatten(1) and means over (2, 3) keep it",
+        line=line_without_batch(network),
+    )
+
+def line_without_batch(network: Network) -> int:
+    """The line of the step from which on no value that all goes through has the images as its first axis."""
+    graph, shapes = network.evaluation.graph, network.evaluation.shapes
+    batch = graph.input_shape[:1]
+    trunk = [i for i in trunk_of(graph, data_path(graph)) if shapes[i] is not None]
+    kept = max((place for place, i in enumerate(trunk) if (shapes[i] or ())[:1] == batch), default=-1)
+    return next((graph.nodes[i].line for i in trunk[kept + 1 :] if graph.nodes[i].line), 0)
 
 def describe_shape(network: Network, shape: Sequence[int]) -> str:
     """A shape; of a network that was built with numbers from the course's secret only what is known anyway, since a
@@ -5140,6 +5520,7 @@ def expect_free_batch(network: Network) -> None:
             f"forward works for {fixed} images at a time only; {WRITTEN_DOWN}",
             line=line_of_fixed_batch(network.evaluation.graph, fixed),
         )
+    expect_rows(network)
     for count, what in ((1, "one image"), (7, "7 images")):
         found = run_or_explain(network, network.images(count), f"a batch of {what}").shape
         if found != (count, network.classes):
@@ -5243,6 +5624,7 @@ def expect_global_average_pooling(network: Network, other_size: int) -> None:
     """Images of another size pass, because what remains of height and width is averaged before the classifier."""
     other = network.problem_or_graph(False, other_size)
     features = network.head
+    expect_rows(network)
     average = "Average over whatever height and width remain"
     fits, found = False, None
     if not isinstance(other, Problem):
@@ -5339,6 +5721,8 @@ from _kit import fail
 from _kit_graders_effects import awake
 from _kit_graders_effects import other_parameters
 from _kit_graders_effects import root_mean_square
+from _kit_graders_networks import differentiating
+from _kit_graders_networks import expect_rows
 from _kit_graders_networks import layer_kind
 from _kit_graphs_analysis_flow import COPIES
 from _kit_graphs_analysis_flow import RESHAPES
@@ -5362,6 +5746,8 @@ def expect_learning_weights(network: Network, *, loss: str = "cross_entropy") ->
         expect_registered(layer)
     expect_computed_weights(network, layers)
     export = network.training
+    if loss == "cross_entropy":
+        expect_rows(network)
     expect_gradients(network, export, loss)
 
 def expect_computed_weights(network: Network, layers: Sequence[Convolution | Linear]) -> None:
@@ -5452,7 +5838,8 @@ def relative_gradients(network: Network, export: LoadedGraph, loss: str) -> dict
     count = export.graph.batch or EXPORTED_BATCH
     tensors = awake(export.graph, export.tensors)
     handle = network.runner.load(export.graph, tensors)
-    found = network.runner.gradients(handle, network.images(count), network.labels(count), loss=loss)
+    with differentiating(network, export):
+        found = network.runner.gradients(handle, network.images(count), network.labels(count), loss=loss)
     network.runner.release(handle)
     arrays = safetensors.numpy.load(tensors)
     kernels = [t for t in export.graph.tensors if t.kind == "parameter" and len(t.shape) >= 2 and t.numel]
@@ -5474,6 +5861,7 @@ def is_used(graph: ModelGraph, name: str) -> bool:
     "_kit_graders_test_deeper_cnn": r'''
 from __future__ import annotations
 from _kit import expect
+from _kit import fail
 from _kit_graders_effects import everywhere
 from _kit_graders_expectations import expect_dropout
 from _kit_graders_expectations import expect_free_batch
@@ -5485,6 +5873,8 @@ from _kit_graders_expectations import expect_separate_images
 from _kit_graders_expectations import other_norms
 from _kit_graders_weights import expect_learning_weights
 from _kit_graphs_analysis_blocks import blocks
+from _kit_graphs_analysis_blocks import halved_times
+from _kit_graphs_analysis_blocks import map_sizes
 
 CHANNELS = (32, 64, 128, 256)
 
@@ -5493,6 +5883,16 @@ def trunk_blocks(network: Network) -> tuple[Block, ...]:
     found = blocks(network.evaluation.graph, network.evaluation.shapes, CHANNELS)
     expect(bool(found), "no convolution found, so there are no blocks")
     return found
+
+def channels_of(found: Sequence[Block]) -> tuple[int, ...]:
+    """The channels with which blocks end."""
+    return tuple(block.out_channels for block in found)
+
+def counted_blocks(network: Network) -> tuple[Block, ...]:
+    """The trunk divided into as many blocks as it halves height and width, whatever is asked for."""
+    graph, shapes = network.evaluation.graph, network.evaluation.shapes
+    times = max(halved_times(map_sizes(graph, shapes)), 0)
+    return blocks(graph, shapes, (*CHANNELS[:times], *[0] * (times - len(CHANNELS))))
 
 def test_logits(builds: list[Network]) -> None:
     """Gives logits (N, num_classes), for any num_classes"""
@@ -5510,12 +5910,16 @@ def test_weights_learn(deeper_cnn: Network) -> None:
 def test_four_blocks(deeper_cnn: Network) -> None:
     """Four blocks, which end with 32, 64, 128 and 256 channels"""
     found = trunk_blocks(deeper_cnn)
-    channels = tuple(block.out_channels for block in found)
-    expect(
-        channels == CHANNELS,
-        f"channels at the ends of the blocks: expected 32 → 64 → 128 → 256, found {' → '.join(map(str, channels))}",
-        line=next((b.line for b, wanted in zip(found, CHANNELS, strict=False) if b.out_channels != wanted), 0),
-    )
+    if channels_of(found) != CHANNELS:
+        counted = counted_blocks(deeper_cnn)
+        is_four = len(counted) == len(CHANNELS)
+        shown = found if is_four else counted
+        many = f" ({len(counted)} block{'s' * (len(counted) != 1)} that halve height and width, 4 are asked for)"
+        fail(
+            "channels at the ends of the blocks: expected 32 → 64 → 128 → 256, found "
+            f"{' → '.join(map(str, channels_of(shown))) or 'none'}{'' if is_four else many}",
+            line=next((b.line for b, asked in zip(shown, CHANNELS, strict=False) if b.out_channels != asked), 0),
+        )
     for number, block in enumerate(found, 1):
         convolved = deeper_cnn.effects.effective([(c, everywhere(c.node)) for c in block.convolutions], 1)
         expect(bool(convolved), f"the convolutions of block {number} have no effect on the logits", line=block.line)
@@ -5984,13 +6388,11 @@ from _kit_graders_expectations import expect_raw_logits
 from _kit_graders_expectations import other_norms
 from _kit_graders_transforms import TEST
 from _kit_graders_transforms import TRAIN
-from _kit_graders_transforms import are_alike
 from _kit_graders_transforms import arrays_of
+from _kit_graders_transforms import expect_alike
 from _kit_graders_transforms import expect_float_images
 from _kit_graders_transforms import expect_image_shows
 from _kit_graders_transforms import transformed
-from _kit_graders_transforms import value_range
-from _kit_graders_transforms import why_not_alike
 from _kit_graders_weights import expect_learning_weights
 from _kit_graphs_analysis_flow import ADDITIONS
 from _kit_graphs_analysis_flow import carries_data
@@ -6107,17 +6509,7 @@ def test_both_normalise_alike(graded: CheckContext) -> None:
     """Both transforms normalise alike"""
     expect_image_shows(graded, TRAIN)
     expect_image_shows(graded, TEST)
-    training = [value_range(array) for array in arrays_of(TRAIN, transformed(graded, TRAIN))]
-    testing = value_range(arrays_of(TEST, transformed(graded, TEST))[0])
-    alike = sum(are_alike(drawn, testing) for drawn in training)
-    low, high = np.median(training, axis=0)
-    # Jitter, erasing and posterising move the range of some draws, a forgotten Normalize that of all.
-    if alike < len(training) / 4:
-        fail(
-            f"values run from about {low:.2f} to {high:.2f} in training and from {testing[0]:.2f} to {testing[1]:.2f} "
-            "in testing, so the network would be tested on images unlike those that it learned from: "
-            + why_not_alike((low, high), testing)
-        )
+    expect_alike(arrays_of(TRAIN, transformed(graded, TRAIN)), arrays_of(TEST, transformed(graded, TEST))[0])
 ''',
     "_kit_graphs_tensor_file": r"""
 from __future__ import annotations
@@ -6593,6 +6985,183 @@ KINDS: dict[str, Callable[[np.random.RandomState], list[_Field]]] = {
 
 KINDS |= dict.fromkeys(FINE, _fine) | dict.fromkeys(COARSE, _coarse)
 ''',
+    "_kit_judging_weight_names": r'''
+from __future__ import annotations
+from _kit_core_remarks import clipped
+from dataclasses import dataclass
+import hashlib
+
+COUNTER = "num_batches_tracked"  # of batch norm: old checkpoints lack it, and evaluation does not use it
+
+MOST_NESTED = 8  # prefixes before one another
+
+MOST_NAMES = 8  # of one weight
+
+MOST_SHOWN = 80  # characters of a name
+
+@dataclass(frozen=True)
+class _Naming:
+    """How names of the file come from those of the network: `prefix` before each, `lacks` missing at the beginning."""
+
+    prefix: str = ""
+    lacks: str = ""
+
+    def name(self, own: str) -> str:
+        return self.prefix + own.removeprefix(self.lacks)
+
+@dataclass(frozen=True)
+class NamedTensors:
+    """A checkpoint's tensors under the network's own names; `prefix` stood before each, `lacks` was missing there.
+
+    `missing` are weights that the file does not have, `unused` its tensors that are no weight of the network. `rivals`
+    are prefixes under each of which the file has the whole network, with other numbers: then nothing is matched.
+    """
+
+    tensors: Mapping[str, Array]
+    prefix: str = ""
+    lacks: str = ""
+    missing: Sequence[str] = ()
+    unused: Sequence[str] = ()
+    rivals: Sequence[str] = ()
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What was done to the names, for a student."""
+        if self.prefix:
+            yield f"the prefix {shown(self.prefix)} before every name was left away"
+        if self.lacks:
+            yield f"{shown(self.lacks)} was put before every name"
+        if len(self.unused) == 1:
+            yield f"{shown(self.unused[0])} was left away: it is no weight of the network"
+        elif self.unused:
+            yield (
+                f"{len(self.unused):,} tensors that are no weights of the network were left away, the first "
+                f"{shown(self.unused[0])}"
+            )
+
+def name_tensors(
+    shapes: Mapping[str, Shape], tensors: Mapping[str, Array], shared: Mapping[str, str] | None = None
+) -> NamedTensors:
+    """Match a file's `tensors` to a network's weights, given by name with their shapes, in the network's order.
+
+    Names as the network has them win. Otherwise one prefix that fits all of them is looked for, and, of several, those
+    under which the shapes fit as well. Names with the same value in `shared` are of one weight, of which some ways to
+    save keep one name only.
+    """
+    index = _Index(shapes, tensors, shared or {})
+    whole = [way for way in index.ways() if index.has_all(way)]
+    fitting = [way for way in whole if index.fits(way)] or whole
+    if not fitting:
+        return index.named(max(index.nearest(), key=index.count))
+    if not index.has_own_names or fitting[0] != _Naming():
+        by_content = {index.content(way): index.named(way).prefix for way in reversed(fitting)}
+        if len(by_content) > 1:
+            return NamedTensors({}, rivals=sorted(by_content.values()))
+    return index.named(fitting[0])
+
+class _Index:
+    """A file's names, looked up by those of the network."""
+
+    def __init__(self, shapes: Mapping[str, Shape], tensors: Mapping[str, Array], shared: Mapping[str, str]) -> None:
+        self.shapes, self.tensors = shapes, tensors
+        self.shared, self.together = shared, dict[str, list[str]]()
+        for own in shapes:
+            self.together.setdefault(shared.get(own, own), []).append(own)
+        self.needed = [name for name in shapes if not name.endswith(COUNTER)]
+        self.plain: dict[str, str] = {}
+        for name in sorted(tensors, reverse=True):  # of several that differ in nothing else, the first by name
+            self.plain[_plain(name)] = name
+
+    @property
+    def has_own_names(self) -> bool:
+        """Whether the file has every weight by the network's own name, letter by letter."""
+        return all(own in self.tensors for own in self.needed)
+
+    def find(self, way: _Naming, own: str) -> str | None:
+        """The name in the file, be it by another name of the same weight."""
+        others = self.together[self.shared.get(own, own)]
+        for name in (own, *others[:MOST_NAMES]):
+            exact = way.name(name)
+            found = exact if exact in self.tensors else self.plain.get(way.name(_plain(name)))
+            if found is not None:
+                return found
+        return None
+
+    def has_all(self, way: _Naming) -> bool:
+        return all(self.find(way, own) is not None for own in self.needed)
+
+    def count(self, way: _Naming) -> int:
+        return sum(self.find(way, own) is not None for own in self.needed)
+
+    def fits(self, way: _Naming) -> bool:
+        found = ((self.find(way, own), self.shapes[own]) for own in self.needed)
+        return all(name is not None and self.tensors[name].shape == shape for name, shape in found)
+
+    def content(self, way: _Naming) -> str:
+        """The same for two ways that find the same numbers."""
+        found = (self.find(way, own) for own in self.needed)
+        return _digest_of([self.tensors[name] for name in found if name is not None])
+
+    def ways(self) -> Iterator[_Naming]:
+        """All that could be meant, by the first weight's name; as it is comes first."""
+        yield _Naming()
+        if not self.needed:
+            return
+        first = _plain(self.needed[0])
+        for lacks in ("", *_shared_prefixes([_plain(name) for name in self.shapes])):
+            end = first.removeprefix(lacks)
+            for name in sorted(self.plain):
+                if (name == end and lacks) or name.endswith(f".{end}"):
+                    yield _Naming(name.removesuffix(end), lacks)
+
+    def nearest(self) -> Iterator[_Naming]:
+        """Where no way finds all: those whose misses are worth being told."""
+        yield _Naming()
+        dotted = [name for name in self.plain if "." in name]
+        yield from (_Naming(prefix) for prefix in _shared_prefixes(dotted))
+
+    def named(self, way: _Naming) -> NamedTensors:
+        found = {own: name for own in self.shapes if (name := self.find(way, own)) is not None}
+        missing = [own for own in self.needed if own not in found]
+        unused = sorted(set(self.tensors) - set(found.values()))
+        tensors = {own: self.tensors[name] for own, name in found.items() if self._is_usable(own, name)}
+        return NamedTensors(tensors, _common_prefix(found, way), way.lacks, missing, unused)
+
+    def _is_usable(self, own: str, name: str) -> bool:
+        """Averaging and casting make a counter a number with decimals; the network's own is as good."""
+        array = self.tensors[name]
+        return not own.endswith(COUNTER) or (array.dtype.kind == "i" and array.shape == self.shapes[own])
+
+def shown(name: str) -> str:
+    """A name in a message."""
+    return f"`{clipped(name, MOST_SHOWN)}`"
+
+def _plain(name: str) -> str:
+    """As the kit saves it: without what torch.compile (of any part of a network) and DataParallel put before names."""
+    return name.replace("_orig_mod.", "").removeprefix("module.")
+
+def _shared_prefixes(names: Sequence[str]) -> list[str]:
+    """The beginnings up to a dot that all names share, the shortest first."""
+    if not names:
+        return []
+    first, last = min(names), max(names)
+    ends = [index + 1 for index, sign in enumerate(first) if sign == "."][:MOST_NESTED]
+    return [first[:end] for end in ends if last.startswith(first[:end])]
+
+def _common_prefix(found: Mapping[str, str], way: _Naming) -> str:
+    """What stands before every name in the file, as the file has it; "" where it is not the same everywhere."""
+    own, name = next(iter(found.items()), ("", ""))
+    prefix = name.removesuffix(own.removeprefix(way.lacks))
+    is_common = all(name == prefix + own.removeprefix(way.lacks) for own, name in found.items())
+    return prefix if is_common else way.prefix
+
+def _digest_of(arrays: Sequence[Array]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+''',
     "_kit_worker_causes": r'''
 from __future__ import annotations
 from _kit import ExportProblem
@@ -6696,6 +7265,136 @@ def _text(error: Any) -> str:
     except Exception:
         return ""
 ''',
+    "_kit_worker_checkpoint": r'''
+from __future__ import annotations
+from pathlib import PosixPath
+from safetensors.torch import save
+import argparse
+import numpy as np
+import re
+import torch
+
+MOST_KEY = 80
+
+MOST_NESTED = 3  # dicts in dicts that are looked into
+
+MODEL = re.compile(r"model|net|state|weight|param|ema|averag|swa|best", re.IGNORECASE)
+
+OPTIMISER = re.compile(r"optim|(?<![a-z])opt(?![a-z])|sched|scaler|rng", re.IGNORECASE)
+
+PART, LEFT_OUT = "part", "left out"  # metadata, as judging/checkpoint.py reads them
+
+# What training code puts beside the weights: an accuracy as a NumPy number, curves, the command line, a folder. None of
+# these runs code of the file's.
+BESIDE_WEIGHTS: list[Any] = [
+    *(np.dtype, np.ndarray, *(kind for kind in vars(np.dtypes).values() if isinstance(kind, type))),
+    *(argparse.Namespace, PosixPath),
+]
+
+_MAKERS: list[Any] = [np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]]
+
+# Under both names: NumPy 2 moved them.
+BESIDE_WEIGHTS += [(make, f"numpy.{room}.multiarray.{make.__name__}") for make in _MAKERS for room in ("core", "_core")]
+
+_REMEDY = "save the weights with cnn_kit.save_checkpoint(model), or torch.save(model.state_dict(), path)"
+
+_DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int8}
+
+_DTYPES |= {torch.int16, torch.int32, torch.int64}
+
+def read_state_dict(path: Path) -> tuple[dict[str, Any], bytes]:
+    """`({"names": …}, safetensors bytes)`, or `({"problem": …}, b"")` with a message for the student.
+
+    The file is only read with `weights_only=True`. Of what training code saves (a dict with the epoch, the optimiser's
+    state and, under some key, a state dict; a state dict with other values among the tensors) only the one state dict
+    leaves; the metadata of the safetensors file say where it stood. Half precision is kept and cast by the reader.
+    """
+    try:
+        # Opened here: by its name alone torch.load would take a file for safetensors.
+        with open(path, "rb") as file, torch.serialization.safe_globals(BESIDE_WEIGHTS):
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        return {"problem": _explain(path, error)}, b""
+    try:
+        return _plain(path, loaded)
+    except Exception as error:  # tensors without data, nested or quantised ones, names that are no text: as torch likes
+        kind = type(error).__name__
+        return {"problem": f"{path.name} holds tensors that cannot be read as plain numbers ({kind}): {_REMEDY}"}, b""
+
+def _plain(path: Path, loaded: Any) -> tuple[dict[str, Any], bytes]:
+    found = _chosen(loaded)
+    if isinstance(found, list):
+        names = f"{len(found)} state dicts that differ ({_few(found)}), and it is not clear which counts"
+        return {"problem": f"{path.name} holds {names}. Choose the one that is to be graded, and {_REMEDY}"}, b""
+    if found is None:
+        kind = type(loaded).__name__
+        inside = f" ({_few(loaded)})" if isinstance(loaded, dict) and loaded else ""
+        return {"problem": f"{path.name} holds a {kind}{inside}, expected a state dict: {_REMEDY}"}, b""
+    part, tensors = found
+    strange = next((name for name, value in tensors.items() if value.dtype not in _DTYPES), None)
+    if strange is not None:
+        kind = str(tensors[strange].dtype).removeprefix("torch.")
+        expected = "expected floating-point numbers, integers or truth values"
+        return {"problem": f"{path.name}: {expected}, found {kind} at {strange[:80]!r}: {_REMEDY}"}, b""
+    others = [] if part else [key for key in loaded if key not in tensors]
+    told = {PART: part[:MOST_KEY]} if part else {LEFT_OUT: _few(others)} if others else {}
+    plain = {name: value.detach().to_dense().contiguous().clone() for name, value in tensors.items()}
+    return {"names": len(plain)}, save(plain, told)
+
+def _chosen(loaded: Any) -> tuple[str, State] | list[str] | None:
+    """The state dict that a file holds, with the keys that lead to it ("" for the file itself).
+
+    Those on the outermost level that has any count; of these, those whose key speaks of a model. Where several that
+    differ are left, all their keys.
+    """
+    own = _tensors_of(loaded)
+    if any("." in name for name in own):
+        return "", own
+    level = [("", loaded)]
+    for _ in range(MOST_NESTED):
+        level = [entry for above, value in level for entry in _entries(above, value)]
+        states = {key: state for key, value in level if _is_state(state := _tensors_of(value))}
+        states = {key: state for key, state in states.items() if MODEL.search(key)} or states
+        if states:
+            key, state = next(iter(states.items()))
+            same = all(_are_equal(state, other) for other in states.values())
+            return (key, state) if same else list(states)
+    return ("", own) if own else None
+
+def _entries(above: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What stands in a dict or list, with the keys that lead there; nothing of an optimiser's."""
+    if isinstance(value, dict) and "param_groups" in value:
+        return
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, inner in pairs:
+        if isinstance(inner, (dict, list, tuple)) and not OPTIMISER.search(str(key)):
+            yield f"{above}.{key}".lstrip("."), inner
+
+def _tensors_of(value: Any) -> State:
+    if not isinstance(value, dict):
+        return {}
+    return {name: inner for name, inner in value.items() if isinstance(name, str) and isinstance(inner, torch.Tensor)}
+
+def _is_state(tensors: State) -> bool:
+    """Whether these can be a network's: tensors of measurements have no kernels and no matrices."""
+    return any(tensor.ndim >= 2 for tensor in tensors.values())
+
+def _are_equal(one: State, other: State) -> bool:
+    alike = one.keys() == other.keys() and all(tensor.dtype == other[name].dtype for name, tensor in one.items())
+    return one is other or (alike and all(torch.equal(tensor, other[name]) for name, tensor in one.items()))
+
+def _few(names: Iterable[object]) -> str:
+    """The first names, and how many more there are."""
+    listed = [f"`{str(name)[:MOST_KEY]}`" for name in names]
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3:,} more" if len(listed) > 3 else "")
+
+def _explain(path: Path, error: Exception) -> str:
+    text = str(error)
+    if "weights_only" in text.lower() or "Unsupported global" in text or "unpickl" in text.lower():
+        found = "holds a whole pickled model (or other objects), expected a state dict of tensors only"
+        return f"{path.name} {found}: {_REMEDY}"
+    return f"{path.name} cannot be read as a checkpoint ({type(error).__name__}): {_REMEDY}"
+''',
     "_kit_worker_collect": r'''
 from __future__ import annotations
 from PIL import Image
@@ -6775,6 +7474,19 @@ class Collector:
             header, payload = {"problem": self.describe(error)}, b""
         self.send({**identity(probe), **header}, payload)
 
+    def send_signatures(self, probes: Sequence[dict[str, Any]], seconds: float) -> None:
+        """Send what the functions and classes that probes call take, as far as they have a signature.
+
+        It is for before the notebook knows what it is asked: so it can say nothing about that.
+        """
+        for name in dict.fromkeys(probe["name"] for probe in probes if probe["kind"] in ("call", "build")):
+            try:
+                with self.time_limit(seconds):
+                    record = describe_signature(self.namespace.get(name), self.locate)
+            except BaseException:  # whatever student code raises; a call will show what matters of it
+                continue
+            self.send({"kind": "signature", "name": name, **record})
+
     def find(self, name: str) -> Any:
         if name not in self.namespace:
             if cell := first_cause(name, self.unfinished):
@@ -6806,7 +7518,8 @@ class Collector:
             status = "OUT_OF_MEMORY" if memory else "ERROR"
         kind = UNFINISHED if isinstance(error, Unfinished) else name_of(type(error))
         raised = name_of(error.raised) if isinstance(error, ExportProblem) and error.raised else ""
-        return {"status": status, "type": kind, "message": text, "line": line, "raised": raised, **cause}
+        returned = {"returned": error.returned} if isinstance(error, ExportProblem) and error.returned else {}
+        return {"status": status, "type": kind, "message": text, "line": line, "raised": raised, **returned, **cause}
 
     def gather_answer(self, probe: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         return {"value": encode_value(self.find(probe["name"]))}, b""
@@ -6931,6 +7644,14 @@ def call_flexibly(function: Any, arguments: dict[str, Any]) -> Any:
     except ValueError:  # a callable without a signature
         pass
     return function(**arguments)
+
+def describe_signature(function: Any, locate: Callable[[str, int], int]) -> dict[str, Any]:
+    """The parameters of a function or class as [name, kind, is required], and the line of its definition, 0 where it is
+    not the student's. Raises TypeError or ValueError for what has no signature."""
+    parameters = inspect.signature(function).parameters.values()
+    body = inspect.unwrap(getattr(function, "__init__", function) if isinstance(function, type) else function)
+    line = locate(body.__code__.co_filename, body.__code__.co_firstlineno) if inspect.isfunction(body) else 0
+    return {"parameters": [[p.name, p.kind.name, p.default is p.empty] for p in parameters], "line": line}
 
 def encode_value(value: Any) -> dict[str, Any]:
     """A plain value with its kind and origin; anything else only by the name of its type."""
@@ -7794,6 +8515,7 @@ class ExportProblem(Exception):
     "unsupported" where the code may be right but the graph cannot hold it. `line` is encoded as in the graph, 0 where
     unknown; `raised` is what `forward` raised, if it did. `cause` is "values", "data" or "random" where forward cannot
     be traced because it looks at a tensor's values, takes its `.data`, or draws from Python's or NumPy's random.
+    `returned` is "dict", "tuple", "list", "none", "number" or "object" where forward gave that in place of one tensor.
     """
 
     def __init__(
@@ -7804,12 +8526,14 @@ class ExportProblem(Exception):
         *,
         raised: type[BaseException] | None = None,
         cause: str = "",
+        returned: str = "",
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.line = line
         self.raised = raised
         self.cause = cause
+        self.returned = returned
 
 
 class TensorPool:
@@ -8048,7 +8772,8 @@ class _Encoder:
         outputs = self._emit(self.program.graph_module, environment, region=0)
         if len(outputs) != 1 or not self._returns_one_tensor():
             kind = "unsupported" if self.training else "error"
-            raise ExportProblem(kind, "forward must return one tensor (the logits), not several values or none")
+            message = "forward must return one tensor (the logits), not several values or none"
+            raise ExportProblem(kind, message, returned=self._returned())
         self.nodes.append(["output", outputs[0]])
         return {
             "version": 1,
@@ -8065,6 +8790,14 @@ class _Encoder:
         outputs = self.program.graph_signature.output_specs
         tree = self.program.call_spec.out_spec
         return len(outputs) == 1 and type(outputs[0].arg).__name__ == "TensorArgument" and bool(tree.is_leaf())
+
+    def _returned(self) -> str:
+        """What forward gave in place of one tensor, as in ExportProblem."""
+        tree = self.program.call_spec.out_spec
+        if not tree.is_leaf():
+            return next((kind.__name__ for kind in (dict, list, tuple) if issubclass(tree.type, kind)), "object")
+        value = getattr(self.program.graph_signature.output_specs[0].arg, "value", None)
+        return "none" if value is None else "number" if isinstance(value, (int, float)) else "object"
 
     def _placeholder(self, node: Any, spec: Any) -> int:
         kind = spec.kind.name
