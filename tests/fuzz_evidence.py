@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 from hypothesis import strategies as st
 
-from autograder.core.files import Submitted
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import Status
 from autograder.graphs.operations import OPERATIONS, TEXTS
 from autograder.graphs.runner import Runner
@@ -404,7 +404,7 @@ def examine_evidence(case: Strange, runner: Runner) -> str:
         if case.checkpoint is not None:
             path = Path(folder) / "modern_cnn.safetensors"
             path.write_bytes(case.checkpoint)
-            files[path.name] = Submitted(path, "0" * 64, len(case.checkpoint))
+            files[path.name] = StagedFile(path.name, path, "0" * 64, len(case.checkpoint))
         graded = CheckContext(exercise, evidence, runner, files, None, few_images, SECRET, [])
         results = run_graders(Path(assignment().graders) / exercise.grader, graded)
         shown = [*map(asdict, describe_models(graded)), *map(asdict, describe_curves(graded))]

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from autograder.core.config import Limits
 from autograder.handin.collect import IntakeError, Options, SubmissionPlace, UploadState, collect
 from autograder.handin.quarantine import MOST_FILES, Surroundings, quarantine
-from autograder.handin.submission import own_files, read_submission
+from autograder.handin.submission import CourseFiles, read_submission
 from autograder.handin.walk import walk
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -238,13 +238,13 @@ def examine_folder(case: Folder) -> str:
         for entry in case.entries:
             with suppress(OSError, ValueError):
                 _lay_entry(entry, folder, Path(scratch) / "gradebook.db")
-        own = own_files(SOURCE)
+        own = CourseFiles(SOURCE).sizes()
         around = Surroundings(own, [path.stem for path in RELEASE.glob("*.ipynb")], [Path(scratch) / "gradebook.db"])
         notes = quarantine(folder, Path(scratch) / "quarantine", Limits(), around)
         for name, found in walk(folder):
             assert stat.S_ISREG(found.st_mode), name
             assert found.st_nlink == 1 or not (folder / name).samefile(Path(scratch) / "gradebook.db")
-        submission = read_submission("mallory", folder, target, RELEASE, Limits(), overlay=SOURCE)
+        submission = read_submission("mallory", folder, target, RELEASE, Limits(), CourseFiles(SOURCE))
         assert "03_depthwise_separable" in submission.notebooks, submission.unreadable
         for note in [*map(str, notes), *map(str, submission.notes), *submission.unreadable.values()]:
             assert note.isprintable(), note

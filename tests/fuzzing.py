@@ -27,7 +27,7 @@ from safetensors.numpy import save
 
 from autograder.core.config import Assignment, Limits, load_course
 from autograder.core.config_values import ConfigError
-from autograder.core.files import Submitted
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import Status
 from autograder.graphs.analysis import (
     additions,
@@ -54,11 +54,12 @@ from autograder.jail import Frame, FrameReader, StreamProblem, decode_frames, en
 from autograder.judging.check_language import CheckContext
 from autograder.judging.checkpoint import CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.judging.datasets import Dataset
-from autograder.judging.evidence import Evidence, Problem, decode_evidence
+from autograder.judging.evidence import Evidence, decode_evidence
 from autograder.judging.flags.library import library_flags
 from autograder.judging.flags.lookups import lookup_flags
 from autograder.judging.hidden_tests import run_graders
 from autograder.judging.normalisation import NotANormalisation, recover_normalisation
+from autograder.judging.problems import Problem
 from autograder.pipeline.grader import check_points
 from autograder.pipeline.jail_run import FROM_INSIDE, _is_settled, notebook_run
 from autograder.pipeline.plan import Plan, make_plan, plan_probes
@@ -451,7 +452,7 @@ def fit(graph: ModelGraph, tensors: bytes) -> None:
         with TemporaryDirectory() as folder, suppress(CheckpointProblem):
             path = Path(folder) / "w.safetensors"
             path.write_bytes(blob)
-            checkpoint = read_checkpoint("w", {path.name: Submitted(path, "", len(blob))}, None, 64)
+            checkpoint = read_checkpoint("w", {path.name: StagedFile(path.name, path, "", len(blob))}, None, 64)
             fit_checkpoint(graph, tensors, checkpoint)
 
 

@@ -16,7 +16,8 @@ from autograder.core.grade_report import CheckResult, Status
 from autograder.graphs.model_graph import ModelGraph
 from autograder.handin.unanswered import unanswered
 from autograder.judging.causes import ELSEWHERE, SAID, reason, told, with_causes
-from autograder.judging.evidence import Build, CallEvidence, Evidence, Problem, Value
+from autograder.judging.evidence import Build, CallEvidence, Evidence, Value
+from autograder.judging.problems import Problem
 from autograder.pipeline.report import said_once
 from autograder.worker import causes
 from autograder.worker.causes import cause_of, line_of, newer_syntax

@@ -17,11 +17,11 @@ from autograder.graphs.wire import graph_from_wire
 from autograder.judging import offline_images
 from autograder.judging.checkpoint import CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.judging.datasets import Dataset
-from autograder.judging.evidence import Problem
+from autograder.judging.problems import Problem
 from autograder.judging.weight_names import name_tensors
 from autograder.worker.checkpoint import read_state_dict
 from autograder.worker.exporter import TensorPool, export_graph
-from tools.hidden_graders import IMPORTS, evidence_of, given, grade_check, open_runner, submitted
+from tools.hidden_graders import IMPORTS, evidence_of, given, grade_check, open_runner, staged
 
 MODERN = "04_modern_cnn"
 STEM = "modern_cnn"
@@ -53,7 +53,7 @@ def exported():
 
 
 def read(path: Path, most_mib: float = 64.0, converted: bytes | Problem | None = None):
-    return read_checkpoint(STEM, {path.name: submitted(path)}, converted, most_mib)
+    return read_checkpoint(STEM, {path.name: staged(path)}, converted, most_mib)
 
 
 def fitted(exported, path: Path, converted: bytes | None = None) -> dict[str, np.ndarray]:
@@ -299,7 +299,7 @@ def test_safetensors_win_over_a_pt_file(exported, tmp_path):
     path = tmp_path / "modern_cnn.safetensors"
     save_file(exported[2], path)
     (tmp_path / "modern_cnn.pt").write_bytes(b"")
-    files = {p.name: submitted(p) for p in tmp_path.iterdir()}
+    files = {p.name: staged(p) for p in tmp_path.iterdir()}
     found = read_checkpoint(STEM, files, None, 64)
     assert found.name == "modern_cnn.safetensors"
     assert found.notes == ("`modern_cnn.pt` was ignored: `modern_cnn.safetensors` is there too",)
@@ -430,7 +430,7 @@ def trained(cells):
 def grade_accuracy(evidence, runner, path, images, labels, name="CIFAR-10", **changed):
     test_set = Dataset(name, tuple("abcdefghij"), images, labels, "test", "0" * 64)
     notes = []
-    files = {path.name: submitted(path)} if path.exists() else {}
+    files = {path.name: staged(path)} if path.exists() else {}
     fields = {"files": files, "test_set": lambda: test_set, "notes": notes, **changed}
     return grade_check(MODERN, "test_accuracy", evidence, runner, **fields), notes
 

@@ -36,17 +36,18 @@ from nbgrader.api import Gradebook
 from numpy.typing import NDArray
 
 from autograder.core.config import Limits
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import GradeReport, Status
 from autograder.core.notes import Note
 from autograder.course import report_store
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner import Runner
-from autograder.handin.staging import StagedFile
 from autograder.jail import find_isolation, start
 from autograder.judging import datasets
 from autograder.judging.checkpoint import fit_checkpoint, read_checkpoint
-from autograder.judging.evidence import Problem, decode_evidence
+from autograder.judging.evidence import decode_evidence
 from autograder.judging.normalisation import recover_normalisation
+from autograder.judging.problems import Problem
 from autograder.pipeline.grade import grade_submission, read_folder
 from autograder.pipeline.grader import open_grader
 from tests.conftest import ALL_CORES, GradedCourse, on_cores

@@ -19,7 +19,8 @@ from autograder.core.grade_report import Status
 from autograder.core.text import clean_text
 from autograder.graphs.model_graph import ModelGraph
 from autograder.jail import Frame
-from autograder.judging.evidence import Evidence, Problem, Value, decode_evidence, decode_problem, decode_value
+from autograder.judging.evidence import Evidence, Value, decode_evidence, decode_value
+from autograder.judging.problems import Problem, decode_problem
 from autograder.pipeline.outputs import clean_outputs
 
 ENDED = Problem(Status.CRASHED, "the process ended early")
@@ -234,7 +235,7 @@ def test_any_outputs_become_writable_ones_within_their_size(outputs: Any, size: 
 
 
 def decode_value_or_problem(record: object) -> None:
-    from autograder.judging.evidence import BadRecord
+    from autograder.judging.problems import BadRecord
 
     for function in (decode_value, decode_problem):
         try:

@@ -55,7 +55,7 @@ from tests.example_reports import report
 from tests.graph_models import export
 from tests.test_report import html_of, page_of, words
 from tools.flagged import FLAGGED, NOTEBOOK, add_weights_cell, build_flagged, flagged_names, read_flagged
-from tools.hidden_graders import COURSE, SECRET, data_name, grade_check, open_runner, run_answers, submitted
+from tools.hidden_graders import COURSE, SECRET, data_name, grade_check, open_runner, run_answers, staged
 from tools.known_cases import designs
 from tools.samples import ASSIGNMENT, ROOT, build_sample, executable, make_course
 
@@ -363,7 +363,7 @@ def graded_flags(runner: Runner, answers: dict[str, str], checkpoint: Path | Non
         "test_accuracy",
         ran.evidence,
         runner,
-        files={checkpoint.name: submitted(checkpoint)} if checkpoint else {},
+        files={checkpoint.name: staged(checkpoint)} if checkpoint else {},
         test_set=lambda: datasets.load(SOURCE, "test"),
         training_images=lambda count: datasets.load_held_out(SOURCE, count, SECRET),
         flags=flags,

@@ -14,7 +14,7 @@ import pytest
 from autograder.core.grade_report import CheckResult, Status
 from autograder.graders import checkpoint_accuracy
 from autograder.graphs.runner import Runner
-from autograder.judging.evidence import Problem, decode_problem
+from autograder.judging.problems import Problem, decode_problem
 from autograder.judging.proof import judging_digest, read_proof
 from tools import known_cases
 from tools.hidden_graders import GRADERS, data_name, evidence_of, grade, lost, open_runner, source_cells

@@ -35,7 +35,7 @@ from autograder.review.feedback.content import accuracy_sentence
 from tests.example_reports import report
 from tests.test_data import as_batch, write_batches, write_zip
 from tests.test_report import page_of, words
-from tools.hidden_graders import CHECKPOINTS, COURSE, SECRET, grade_check, open_runner, run_answers, submitted
+from tools.hidden_graders import CHECKPOINTS, COURSE, SECRET, grade_check, open_runner, run_answers, staged
 from tools.samples import ASSIGNMENT, ROOT, build_sample, make_course
 
 NOTEBOOK = "04_modern_cnn"
@@ -298,7 +298,7 @@ def graded(runner: Runner, private: Dataset | None) -> tuple[Any, list[Evaluatio
         "test_accuracy",
         run_answers(NOTEBOOK, {}).evidence,
         runner,
-        files={checkpoint.name: submitted(checkpoint)},
+        files={checkpoint.name: staged(checkpoint)},
         test_set=lambda: datasets.load(OFFLINE, "test"),
         holdout=lambda: private,
         evaluations=evaluations,

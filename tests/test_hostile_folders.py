@@ -19,7 +19,7 @@ from autograder.core.notes import Note, NoteKind
 from autograder.core.remarks import MOST_REMARKS
 from autograder.handin.finder import find_notebooks
 from autograder.handin.quarantine import MOST_FILES, Surroundings, quarantine, read_list
-from autograder.handin.submission import read_submission, stage
+from autograder.handin.submission import CourseFiles, read_submission, stage
 from autograder.handin.walk import MOST_NESTED, walk
 from autograder.jail import Frame, FrameReader, find_isolation, start
 from autograder.jail.sandbox import SUBMISSION
@@ -229,7 +229,7 @@ def test_what_lies_in_the_way_of_the_courses_files_is_left_out(folder: Path, pla
     (folder / "images").touch()
     (folder / "task.html").mkdir()
     (folder / "task.html" / "page").touch()
-    files, _ = stage(folder, tmp_path / "staged", LIMITS, overlay=source, weights=["model.safetensors"])
+    files, _ = stage(folder, tmp_path / "staged", LIMITS, CourseFiles(source, ["model.safetensors"]))
     assert (tmp_path / "staged" / "kit.py").read_text() == "the course's"
     assert (tmp_path / "staged" / "images" / "a.png").is_file()
     assert sorted(files) == ["mine.txt", "task.html/page"]
@@ -247,7 +247,7 @@ def test_no_file_hides_a_module_of_the_courses(folder: Path, place: Path, tmp_pa
         (folder / above / name).touch()
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "kit.cpython-311.pyc").touch()  # as everybody has it
-    files, _ = stage(folder, tmp_path / "staged", LIMITS, overlay=course_files(tmp_path), beside=["handed-in/"])
+    files, _ = stage(folder, tmp_path / "staged", LIMITS, CourseFiles(course_files(tmp_path)), beside=["handed-in/"])
     assert name not in files
     quarantine(folder, place, LIMITS, Surroundings(own=["kit.py"]))
     assert names(folder) == ["__pycache__/kit.cpython-311.pyc", f"handed-in/{name}", "mine.txt"]
@@ -268,11 +268,11 @@ def test_the_courses_own_weights_are_never_laid_over_a_students(folder: Path, tm
     """Trying the source notebooks leaves weights in source/: everybody would have been graded by those."""
     source = course_files(tmp_path)
     names_of_weights = ["model.safetensors", "model.pt"]
-    files, _ = stage(folder, tmp_path / "without", LIMITS, overlay=source, weights=names_of_weights)
+    files, _ = stage(folder, tmp_path / "without", LIMITS, CourseFiles(source, names_of_weights))
     assert "model.safetensors" not in files
     assert not (tmp_path / "without" / "model.safetensors").exists()
     (folder / "model.safetensors").write_text("the student's")
-    files, _ = stage(folder, tmp_path / "with", LIMITS, overlay=source, weights=names_of_weights)
+    files, _ = stage(folder, tmp_path / "with", LIMITS, CourseFiles(source, names_of_weights))
     assert files["model.safetensors"].path.read_text() == "the student's"
 
 

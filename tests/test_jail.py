@@ -34,7 +34,7 @@ from autograder.jail import (
 from autograder.jail.control_group import find_scope
 from autograder.jail.isolation import _remedy_for
 from autograder.jail.seccomp import denied_names
-from autograder.judging.evidence import Problem
+from autograder.judging.problems import Problem
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.jail_run import JailRun, run_plan
 from autograder.pipeline.plan import Plan

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from autograder.core.files import Submitted
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import Curve, Layer
 from autograder.graders.networks import Network
 from autograder.graphs.analysis import parameter_count
@@ -282,12 +282,12 @@ def test_a_history_that_is_none_gives_no_curve(history: str) -> None:
     assert curve_of("net", history) is None
 
 
-def handed_in(path: Path, metadata: dict[str, str]) -> dict[str, Submitted]:
+def handed_in(path: Path, metadata: dict[str, str]) -> dict[str, StagedFile]:
     safetensors.numpy.save_file({"w": np.zeros(2, np.float32)}, path, metadata)
-    return {path.name: Submitted(path, "0" * 64, path.stat().st_size)}
+    return {path.name: StagedFile(path.name, path, "0" * 64, path.stat().st_size)}
 
 
-def curves(files: dict[str, Submitted]) -> list[Curve]:
+def curves(files: dict[str, StagedFile]) -> list[Curve]:
     return describe_curves(graded("04_modern_cnn", Evidence(), None, files=files))  # type: ignore[arg-type]
 
 
@@ -301,8 +301,8 @@ def test_without_a_file_that_tells_one_there_is_no_curve(tmp_path: Path) -> None
     assert curves({}) == []
     assert curves(handed_in(path, {"history": "unknown"})) == []
     path.write_bytes(b"PK\x03\x04" + bytes(100))
-    assert curves({path.name: Submitted(path, "0" * 64, 104)}) == []
-    assert curves({path.name: Submitted(path, "0" * 64, 1 << 40)}) == []
+    assert curves({path.name: StagedFile(path.name, path, "0" * 64, 104)}) == []
+    assert curves({path.name: StagedFile(path.name, path, "0" * 64, 1 << 40)}) == []
 
 
 # The cells

@@ -14,8 +14,9 @@ from autograder.core.config import load_course
 from autograder.core.grade_report import Status
 from autograder.jail import Frame, Isolation, encode_frames
 from autograder.judging.datasets import Source
-from autograder.judging.evidence import Problem, decode_evidence
+from autograder.judging.evidence import decode_evidence
 from autograder.judging.job import Job, NotebookWork, Work
+from autograder.judging.problems import Problem
 from autograder.judging.signatures import (
     MOST_NAME,
     MOST_PARAMETERS,

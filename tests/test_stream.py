@@ -21,7 +21,7 @@ from autograder.graphs.tensor_file import BadTensors, load_arrays, read_header
 from autograder.handin.submission import Submission
 from autograder.jail import Frame, StreamProblem, decode_frames, encode_frames, find_isolation
 from autograder.jail.stream import HEADER_BYTES, MOST_VALUES, FrameParser
-from autograder.judging.evidence import Problem
+from autograder.judging.problems import Problem
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.jail_run import IMPORT_SECONDS, notebook_run, run_plan
 from autograder.pipeline.plan import Plan, make_plan

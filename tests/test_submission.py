@@ -13,7 +13,15 @@ import pytest
 from autograder.core.config import Limits
 from autograder.handin.cells import COPY_OF
 from autograder.handin.quarantine import read_list
-from autograder.handin.submission import UnreadableNotebook, load_notebook, quarantine, read_notebook, repair, stage
+from autograder.handin.submission import (
+    CourseFiles,
+    UnreadableNotebook,
+    load_notebook,
+    quarantine,
+    read_notebook,
+    repair,
+    stage,
+)
 
 LIMITS = Limits()
 
@@ -206,7 +214,7 @@ def test_staging_copies_regular_files_only_and_lays_the_course_over_them(tmp_pat
     (handed_in / "link").symlink_to("/etc/passwd")
     (course / "kit.py").write_text("original")
     target.mkdir()
-    files, notes = stage(handed_in, target, LIMITS, overlay=course)
+    files, notes = stage(handed_in, target, LIMITS, CourseFiles(course))
     assert sorted(p.name for p in target.iterdir()) == ["kit.py", "weights.pt"]
     assert (target / "kit.py").read_text() == "original"
     assert sorted(files) == ["kit.py", "weights.pt"]

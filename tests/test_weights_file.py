@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from autograder.core.config import Limits
 from autograder.core.grade_report import Status
 from autograder.core.weights_file import WeightsChoice, WeightsContent, choose_weights, is_called
-from autograder.handin.staging import find_files, stage
+from autograder.handin.staging import CourseFiles, find_files, stage
 from autograder.jail.isolation import find_isolation
 from autograder.judging.checkpoint import CheckpointProblem, read_checkpoint
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.jail_run import run_plan
 from autograder.pipeline.plan import Plan
-from tools.hidden_graders import submitted
+from tools.hidden_graders import staged
 
 STEM, NAMES = "modern_cnn", ["modern_cnn.safetensors", "modern_cnn.pt"]
 OWN, OTHER = {"conv.weight": torch.ones(2, 3)}, {"conv.weight": torch.zeros(2, 3)}
@@ -45,9 +45,9 @@ def text(path: Path, content: str = "") -> None:
     path.write_text(content)
 
 
-def choice(folder: Path, **options: object) -> WeightsChoice:
+def choice(folder: Path, source: Path | None = None) -> WeightsChoice:
     """What is chosen of a folder, as submissions are read."""
-    found = find_files(folder, Limits(), weights=NAMES, **options)
+    found = find_files(folder, Limits(), CourseFiles(source, NAMES))
     return choose_weights(STEM, {file.shown: file for file in found.files})
 
 
@@ -136,7 +136,7 @@ SEVERAL = {
 def test_of_several_files_one_counts_by_the_rule_whatever_their_order(tmp_path: Path, case: str) -> None:
     for name, write, content in SEVERAL[case]:
         write(tmp_path / name, content)
-    found = find_files(tmp_path, Limits(), weights=NAMES)
+    found = find_files(tmp_path, Limits(), CourseFiles(weights=NAMES))
     chosen = {
         choose_weights(STEM, {file.shown: file for file in order}).name for order in itertools.permutations(found.files)
     }
@@ -181,7 +181,7 @@ def test_of_many_files_the_first_are_named(tmp_path: Path) -> None:
 
 def read_staged(folder: Path, target: Path, converted: bytes | None = None):
     shutil.rmtree(target, ignore_errors=True)
-    files, _ = stage(folder, target, Limits(), weights=NAMES)
+    files, _ = stage(folder, target, Limits(), CourseFiles(weights=NAMES))
     return read_checkpoint(STEM, {name: file.submitted for name, file in files.items()}, converted, 64)
 
 
@@ -198,13 +198,13 @@ def test_what_was_taken_and_what_was_not_is_said(tmp_path: Path) -> None:
 def test_a_candidate_is_as_large_as_other_weights_at_most(tmp_path: Path) -> None:
     tensors(tmp_path / "best.safetensors", {"w": torch.zeros(600_000)})
     with pytest.raises(CheckpointProblem, match=r"best.safetensors: at most 2 MiB are allowed, it has 2\.3 MiB"):
-        read_checkpoint(STEM, {"best.safetensors": submitted(tmp_path / "best.safetensors")}, None, 2)
+        read_checkpoint(STEM, {"best.safetensors": staged(tmp_path / "best.safetensors")}, None, 2)
 
 
 def test_what_the_course_lays_over_a_submission_is_no_students_weights(tmp_path: Path) -> None:
     tensors(tmp_path / "source" / "pretrained.safetensors", OTHER)
     tensors(tmp_path / "folder" / "pretrained.safetensors")
-    assert choice(tmp_path / "folder", overlay=tmp_path / "source").name == ""
+    assert choice(tmp_path / "folder", tmp_path / "source").name == ""
 
 
 def test_weights_beside_a_notebook_in_a_folder_have_the_exact_name(tmp_path: Path) -> None:
@@ -215,7 +215,8 @@ def test_weights_beside_a_notebook_in_a_folder_have_the_exact_name(tmp_path: Pat
 def test_where_several_exercises_ask_for_weights_only_names_count(tmp_path: Path) -> None:
     saved(tmp_path / "One.pth")
     saved(tmp_path / "best.pth", OTHER)
-    found = find_files(tmp_path, Limits(), weights=["one.safetensors", "one.pt", "two.safetensors", "two.pt"])
+    names = ["one.safetensors", "one.pt", "two.safetensors", "two.pt"]
+    found = find_files(tmp_path, Limits(), CourseFiles(weights=names))
     files = {file.shown: file for file in found.files}
     assert [choose_weights(stem, files).name for stem in ("one", "two")] == ["One.pth", ""]
 
@@ -247,7 +248,7 @@ def test_files_that_lie_about_what_they_hold_are_told_apart_all_the_same(tmp_pat
     (tmp_path / "one.pt").write_bytes(HOSTILE[case])
     (tmp_path / "two.pt").write_bytes(HOSTILE[case] + b"x")
     tensors(tmp_path / "three.safetensors")
-    found = {file.shown: file.weights for file in find_files(tmp_path, Limits(), weights=NAMES).files}
+    found = {file.shown: file.weights for file in find_files(tmp_path, Limits(), CourseFiles(weights=NAMES)).files}
     digests = {content.tensors for content in found.values() if isinstance(content, WeightsContent)}
     assert len(digests) == sum(content is not None for content in found.values())
     assert choice(tmp_path).name in ("", "three.safetensors")
@@ -258,17 +259,16 @@ def test_a_general_checkpoint_in_a_folder_goes_all_the_way_through_the_jail(tmp_
     if isolation.level == "none":
         pytest.skip(f"no jail on this machine: {isolation.problem}")
     saved(tmp_path / "handed-in" / "runs" / "Best Model (1).ckpt", {"epoch": 3, "model_state_dict": OWN})
-    staged, _ = stage(tmp_path / "handed-in", tmp_path / "files", Limits(), weights=NAMES)
-    name = choose_weights(STEM, staged).name
+    there, _ = stage(tmp_path / "handed-in", tmp_path / "files", Limits(), CourseFiles(weights=NAMES))
+    name = choose_weights(STEM, there).name
     run = run_plan(Plan([], {}, {}, name, "key"), tmp_path / "files", Limits(), isolation, Cache(tmp_path / "cache"))
     assert isinstance(run.checkpoint, bytes), run.checkpoint
-    files = {name: file.submitted for name, file in staged.items()}
-    found = read_checkpoint(STEM, files, run.checkpoint, 64)
+    found = read_checkpoint(STEM, there, run.checkpoint, 64)
     assert found.tensors["conv.weight"].tolist() == OWN["conv.weight"].tolist()
     assert found.notes == (
         "`runs/Best Model (1).ckpt` was taken as modern_cnn.pt",
         "of runs/Best Model (1).ckpt the weights under `model_state_dict` were taken",
     )
     with pytest.raises(CheckpointProblem) as caught:
-        read_checkpoint(STEM, files, None, 64)
+        read_checkpoint(STEM, there, None, 64)
     assert caught.value.status is Status.CRASHED

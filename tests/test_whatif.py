@@ -20,8 +20,8 @@ from autograder.core.grade_report import Status
 from autograder.core.rows import Points
 from autograder.course.compare import compare
 from autograder.jail import find_isolation
-from autograder.judging.evidence import Problem
 from autograder.judging.job import NotebookWork, Work
+from autograder.judging.problems import Problem
 from autograder.pipeline import jail_run, judge
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.grader import open_grader

@@ -170,7 +170,7 @@ def record() -> int:
     import torch
     from torch import nn
 
-    from autograder.handin.submission import read_submission
+    from autograder.handin.submission import CourseFiles, read_submission
     from autograder.pipeline.jail_run import run_plan
     from autograder.pipeline.plan import make_plan
     from tests.graph_models import DEEPER, Functional, conv, conv_norm, export
@@ -178,7 +178,8 @@ def record() -> int:
     with tempfile.TemporaryDirectory() as place:
         folder, files = Path(place) / "submitted", Path(place) / "files"
         build_sample("reference", folder, "offline")
-        submission = read_submission("ada", folder, files, fuzzing.RELEASE, Limits(), overlay=ROOT / "source" / "cnn")
+        own = CourseFiles(ROOT / "source" / "cnn")
+        submission = read_submission("ada", folder, files, fuzzing.RELEASE, Limits(), own)
         plan = make_plan(fuzzing.assignment(), submission, Limits(), fuzzing.SECRET, "cnn")
         Path(place).chmod(0o755)
         frames = run_plan(plan, files, Limits(), find_isolation(), Cache(Path(place) / "cache")).frames

@@ -29,7 +29,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from autograder.core.config import Exercise, Limits, load_course
-from autograder.core.files import Submitted
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import CheckResult, Status
 from autograder.core.weights_file import WeightsContent
 from autograder.graphs.runner import Runner
@@ -42,7 +42,8 @@ from autograder.judging import datasets, hidden_tests, offline_images
 from autograder.judging.causes import with_causes
 from autograder.judging.check_language import CheckContext
 from autograder.judging.datasets import Dataset
-from autograder.judging.evidence import Evidence, Problem, decode_evidence
+from autograder.judging.evidence import Evidence, decode_evidence
+from autograder.judging.problems import Problem
 from autograder.pipeline.plan import plan_probes
 from autograder.worker import collect
 from autograder.worker.cells import locate
@@ -201,11 +202,11 @@ def lost(results: Mapping[str, CheckResult]) -> dict[str, str]:
     }
 
 
-def submitted(path: Path) -> Submitted:
+def staged(path: Path, name: str = "") -> StagedFile:
     """A file as the graders get to see it; what it may hold is told by its first bytes, as with a submission's."""
     content, size = path.read_bytes(), path.stat().st_size
     digest, form = hashlib.sha256(content).hexdigest(), form_of(content[:HEAD], size)
-    return Submitted(path, digest, size, WeightsContent(form, digest) if form else None)
+    return StagedFile(name or path.name, path, digest, size, WeightsContent(form, digest) if form else None)
 
 
 # Answers to a whole notebook
@@ -287,7 +288,8 @@ def hand_in(ran: Ran, weights: str, folder: Path) -> dict[str, Any]:
     elif weights != "none":
         _save(_changed_weights(weights), path, _shipped(weights))
     paths = [path for path in folder.rglob("*") if path.is_file()]
-    files = {path.relative_to(folder).as_posix(): submitted(path) for path in paths}
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    files = {name: staged(path, name) for name, path in names.items()}
     return {"files": files, "converted": converted, "test_set": test_set}
 
 

@@ -94,10 +94,14 @@ def remove_parts(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Submitted:
-    """A file of the submission as it was handed in, hashed before anything ran; `path` is a staged copy. `weights` says
-    what it holds where that may be trained weights."""
+class StagedFile:
+    """A regular file of the submission as it was handed in, copied to `path`, and hashed before anything ran.
 
+    `name` is the one under which notebooks see it, with `/`. `weights` says what it holds where that may be trained
+    weights.
+    """
+
+    name: str
     path: Path
     sha256: str
     size: int
@@ -107,7 +111,7 @@ class Submitted:
         return {**asdict(self), "path": str(self.path)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Submitted:
+    def from_json(cls, data: Mapping[str, Any]) -> StagedFile:
         """What `to_json` gave."""
         weights = data["weights"] and WeightsContent(**data["weights"])
-        return cls(Path(data["path"]), data["sha256"], data["size"], weights)
+        return cls(data["name"], Path(data["path"]), data["sha256"], data["size"], weights)

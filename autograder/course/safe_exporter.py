@@ -42,12 +42,11 @@ from autograder.course.lock import CourseBusy, CourseLock, lock_course
 from autograder.course.markup import SafeMarkup, safe_markdown
 from autograder.course.nbgrader_steps import GradeInJail, RecordSubmission, WriteScores, is_last, quarantine_place
 from autograder.course.published import fill_autograded, keep_files_out
-from autograder.handin.staging import own_paths
 from autograder.handin.submission import (
+    CourseFiles,
     Surroundings,
     UnreadableNotebook,
     load_notebook,
-    own_files,
     quarantine,
     read_released,
     repair,
@@ -153,7 +152,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
             **kept,
             grader.assignment_name: [*kept.get(grader.assignment_name, ()), *weights],
         }
-        own = own_files(grader.overlay, weights)
+        own = CourseFiles(grader.overlay, weights).sizes()
         staff = [grader.root / ".autograder" / name for name in ("secret", "cache", "reports")]
         folders = [grader.overlay.parent, grader.root / course.solution_directory, Path(grader.assignment.graders)]
         gradebook = database_path(course.db_url, grader.root)
@@ -255,7 +254,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         grader, course = self.grader, self.parent.coursedir
         folder = Path(course.format_path(course.autograded_directory, student, grader.assignment_name))
         released = {path.stem for path in grader.release.glob("*.ipynb")}
-        own = own_paths(grader.overlay, checkpoint_names(grader.assignment))
+        own = CourseFiles(grader.overlay, checkpoint_names(grader.assignment)).paths()
         fill_autograded(folder, submitted, own, grade.weights_in(grader, submitted), released)
 
     def _end_of(self, notebook: str, text: str, student: str) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from autograder.checks import CheckContext, fail, need
-from autograder.judging.evidence import OWN_NAMES, Problem, Result, Value, python_name
+from autograder.judging.evidence import OWN_NAMES, Result, Value, python_name
+from autograder.judging.problems import Problem
 
 Found = TypeVar("Found")
 

@@ -14,7 +14,6 @@ from autograder.graphs.runner import LoadedGraph
 from autograder.judging.accuracy import Accuracy, Evaluate, NotLogits, measure_accuracy
 from autograder.judging.checkpoint import Checkpoint, CheckpointProblem, fit_checkpoint, read_checkpoint
 from autograder.judging.datasets import Images as TestImages
-from autograder.judging.evidence import Problem
 from autograder.judging.flags.images import (
     SUSPICIOUS_ACCURACY,
     USUAL_HOLDOUT_GAP,
@@ -26,6 +25,7 @@ from autograder.judging.flags.images import (
 )
 from autograder.judging.model_summary import evaluation_of
 from autograder.judging.normalisation import DEFAULT, Normalisation, NotANormalisation, recover_normalisation
+from autograder.judging.problems import Problem
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from autograder.graphs.analysis.flow import NORMS, REDUCTIONS, RESHAPES, carries
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.runner_process import RunnerProblem
 from autograder.judging.accuracy import depends_on_others
-from autograder.judging.evidence import EXPORTED_BATCH, Problem
+from autograder.judging.evidence import EXPORTED_BATCH
+from autograder.judging.problems import Problem
 
 MOST_AXES = 8  # of a shape in a message
 WRITTEN_DOWN = (
@@ -230,7 +231,8 @@ def expect_global_average_pooling(network: Network, other_size: int) -> None:
         count = export.graph.batch or EXPORTED_BATCH
         found = network.logits(network.images(count, other_size), export).shape
         fits = found == (count, network.classes)
-    if features.flattened_inputs is not None:
+    one_place = (features.feature_shape or ())[1:2] == (features.flattened_inputs,)  # of the map, at every size
+    if features.flattened_inputs is not None and not (fits and one_place):
         values = f"{features.flattened_inputs:,}"
         fail(
             f"{average}: expected one value per channel before the classifier, your pooling leaves {values} values"

@@ -36,7 +36,8 @@ from autograder.graphs.operations import WEIGHT_STARTS
 from autograder.graphs.runner import LoadedGraph, Runner
 from autograder.graphs.runner_process import RunnerProblem
 from autograder.graphs.state import check_tensors, state_differences
-from autograder.judging.evidence import EXPORTED_BATCH, Build, Problem
+from autograder.judging.evidence import EXPORTED_BATCH, Build
+from autograder.judging.problems import Problem
 
 Images = NDArray[np.float32]
 Array = NDArray[Any]

@@ -19,7 +19,8 @@ from autograder.graders.answers import (
     integer_answer,
     whole_number,
 )
-from autograder.judging.evidence import CallEvidence, Problem, Value
+from autograder.judging.evidence import CallEvidence, Value
+from autograder.judging.problems import Problem
 
 WORKED, FUNCTION = "output-size-worked", "output-size-function"
 Calls = Mapping[str, Sequence[CallEvidence]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import GradeReport, HandedIn
 from autograder.core.text import clean_name
 from autograder.handin.quarantine import TIMESTAMP
-from autograder.handin.staging import StagedFile
 
 MOST_LISTED = 40
 

@@ -35,7 +35,7 @@ from autograder.handin.finder import (
 )
 from autograder.handin.notebook_file import CLEAR, Notebook, UnreadableNotebook
 from autograder.handin.repair import repair, work_of
-from autograder.handin.staging import FoundFile, FoundFiles, find_files
+from autograder.handin.staging import NO_COURSE_FILES, CourseFiles, FoundFile, FoundFiles, find_files
 from autograder.handin.stand_ins import stand_ins
 from autograder.handin.walk import walk
 
@@ -83,10 +83,8 @@ class Reading:
         return cls(finding, data["notebooks"], repairs, data["unreadable"], found, data["instead"])
 
 
-def look_into(
-    folder: Path, release: Path, limits: Limits, *, overlay: Path | None = None, weights: Sequence[str] = ()
-) -> Reading:
-    """Read a submission, or remember what was read of it. `overlay` and `weights` are as in staging.find_files.
+def look_into(folder: Path, release: Path, limits: Limits, course: CourseFiles = NO_COURSE_FILES) -> Reading:
+    """Read a submission, or remember what was read of it.
 
     Raises OSError where the folder itself cannot be read, or holds too many files. Whatever its files do ends in
     reasons for the notebooks that cannot be read.
@@ -94,11 +92,10 @@ def look_into(
     asked = {
         "folder": os.path.abspath(folder),
         "release": os.path.abspath(release),
-        "overlay": os.path.abspath(overlay) if overlay is not None else None,
-        "weights": list(weights),
+        "course": [os.path.abspath(course.folder) if course.folder is not None else None, list(course.weights)],
         "limits": asdict(limits),
     }
-    places = [folder, release, *([overlay] if overlay is not None and overlay.is_dir() else [])]
+    places = [folder, release, *([course.folder] if course.folder is not None and course.folder.is_dir() else [])]
     key = json.dumps([asked, [_fingerprint(place) for place in places]])
     text = _MEMORY.get(key)
     if text is None:
@@ -261,11 +258,11 @@ def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
             notebooks[name], repairs[name] = notebook, few_notes(notes)
         except UnreadableNotebook as error:
             unreadable[name] = clipped(str(error))
+    place, weights = asked["course"]
     files = find_files(
         folder,
         Limits(**asked["limits"]),
-        overlay=Path(asked["overlay"]) if asked["overlay"] is not None else None,
-        weights=asked["weights"],
+        CourseFiles(Path(place) if place is not None else None, weights),
         beside=found.finding.folders,
         code=[cell["source"] for made in notebooks.values() for cell in made["cells"] if cell["cell_type"] == "code"],
         why_not=watch,

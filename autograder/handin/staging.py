@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.core.config import Limits
-from autograder.core.files import Submitted, open_file
+from autograder.core.files import StagedFile, open_file
 from autograder.core.notes import Note
 from autograder.core.remarks import few_notes, in_words
 from autograder.core.text import clean_name
@@ -47,19 +47,27 @@ class FoundFile:
 
 
 @dataclass(frozen=True)
-class StagedFile:
-    """A regular file of the submission, copied to `path`; `name` is the one under which notebooks see it, with `/`."""
+class CourseFiles:
+    """The course's own files, which are laid over a submission: those of `folder`, but no notebooks, and none called
+    like `weights`, the names under which the assignment asks for weights: whoever tried the source notebooks left some
+    there."""
 
-    name: str
-    path: Path
-    sha256: str
-    size: int
-    weights: WeightsContent | None = None
+    folder: Path | None = None
+    weights: Sequence[str] = ()
 
-    @property
-    def submitted(self) -> Submitted:
-        """The same for those who judge."""
-        return Submitted(self.path, self.sha256, self.size, self.weights)
+    def sizes(self) -> dict[str, int]:
+        """Each file's bytes by its name in the folder."""
+        if self.folder is None or not self.folder.is_dir():
+            return {}
+        entries = ((name, found) for name, found in walk(self.folder) if stat.S_ISREG(found.st_mode))
+        return {name: f.st_size for name, f in entries if not name.endswith(".ipynb") and name not in self.weights}
+
+    def paths(self) -> dict[str, Path]:
+        """Where each lies, by its name in the folder."""
+        return {name: self.folder / name for name in self.sizes()} if self.folder is not None else {}
+
+
+NO_COURSE_FILES = CourseFiles()
 
 
 @dataclass(frozen=True)
@@ -75,9 +83,8 @@ class FoundFiles:
 def find_files(
     folder: Path,
     limits: Limits,
+    course: CourseFiles = NO_COURSE_FILES,
     *,
-    overlay: Path | None = None,
-    weights: Sequence[str] = (),
     beside: Sequence[str] = (),
     code: Sequence[str] = (),
     why_not: Callable[[str], str] = lambda name: "",
@@ -86,18 +93,17 @@ def find_files(
 
     What lies in one of the folders `beside` (a checkpoint in a folder that was handed in together with its notebook)
     gets the name that it has there, unless another file has it. What a system or a browser gave another name gets back
-    the one by which the notebooks' `code` asks for it. Of the course's own files, which are laid over it, `weights`
-    (the names that the assignment asks for) are left out: whoever tried the source notebooks left some there. `why_not`
-    is asked before each file is read, and gives the reason where it is not to be.
+    the one by which the notebooks' `code` asks for it. The `course`'s own files are laid over all of it. `why_not` is
+    asked before each file is read, and gives the reason where it is not to be.
     """
-    own = own_files(overlay, weights)
+    own = course.sizes()
     around = Surroundings(own=own, own_bytes=sum(map(bytes_on_disk, own.values())))
     problems = refused(folder, limits, around)
     entries = walk(folder, MOST_ENTRIES)
     found = {name: entry for name, entry in entries if not is_notebook_name(name) and name not in problems}
     taken = _Taken(own, set(found))
     files: list[FoundFile] = []
-    stems = {name.rpartition(".")[0] for name in weights}
+    stems = {name.rpartition(".")[0] for name in course.weights}
     for name, entry in found.items():
         shown = _shown_name(name, beside)
         shown = shown if taken.has_room(shown) else name
@@ -114,9 +120,8 @@ def find_files(
         taken.add(shown)
     files, notes = _named_back(files, folder, taken, code)
     digests = {file.shown: file.sha256 for file in files}
-    for name in own:
-        assert overlay is not None
-        digests[name] = _digest(overlay / name, own[name])
+    for name, path in course.paths().items():
+        digests[name] = _digest(path, own[name])
     files = _weighed(folder, files, any_name=len(stems) == 1, why_not=why_not)
     return FoundFiles(files, [*left_out(problems, "left out"), *few_notes(notes)], _digest_of(digests))
 
@@ -200,27 +205,13 @@ def stage(
     folder: Path,
     target: Path,
     limits: Limits,
+    course: CourseFiles = NO_COURSE_FILES,
     *,
-    overlay: Path | None = None,
-    weights: Sequence[str] = (),
     beside: Sequence[str] = (),
 ) -> tuple[dict[str, StagedFile], list[Note]]:
     """Find and copy at once: the submission's files by name, and notes about what was left out."""
-    found = find_files(folder, limits, overlay=overlay, weights=weights, beside=beside)
-    return copy_files(found, folder, target, own_paths(overlay, weights)), list(found.notes)
-
-
-def own_files(overlay: Path | None, weights: Sequence[str] = ()) -> dict[str, int]:
-    """The course's own files that are laid over a submission, with their sizes: no notebooks, no weights."""
-    if overlay is None or not overlay.is_dir():
-        return {}
-    entries = ((name, found) for name, found in walk(overlay) if stat.S_ISREG(found.st_mode))
-    return {name: f.st_size for name, f in entries if not name.endswith(".ipynb") and name not in weights}
-
-
-def own_paths(overlay: Path | None, weights: Sequence[str] = ()) -> dict[str, Path]:
-    """The same with where they lie."""
-    return {name: overlay / name for name in own_files(overlay, weights)} if overlay is not None else {}
+    found = find_files(folder, limits, course, beside=beside)
+    return copy_files(found, folder, target, course.paths()), list(found.notes)
 
 
 def _shown_name(name: str, beside: Sequence[str]) -> str:

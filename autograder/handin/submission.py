@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autograder.core.config import Limits
+from autograder.core.files import StagedFile
 from autograder.core.notes import Note
 from autograder.handin.cells import grade_id_of, is_run, is_test_cell, source_of, test_cells
 from autograder.handin.finder import FoundNotebooks, find_notebooks
@@ -22,7 +23,7 @@ from autograder.handin.notebook_file import (
 from autograder.handin.quarantine import MOST_FILES, MOST_NAME, Surroundings, describe_kind, quarantine, quarantined
 from autograder.handin.reading import Reading, look_into, notebook_in, repaired
 from autograder.handin.repair import repair, unread_answers
-from autograder.handin.staging import StagedFile, copy_files, own_files, own_paths, stage
+from autograder.handin.staging import NO_COURSE_FILES, CourseFiles, copy_files, stage
 from autograder.handin.walk import MOST_DEPTH, is_notebook_name, walk
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "MOST_FILES",
     "MOST_NAME",
     "MOST_NOTEBOOK_MIB",
+    "CourseFiles",
     "FoundNotebooks",
     "Notebook",
     "Reading",
@@ -46,7 +48,6 @@ __all__ = [
     "load_notebook",
     "look_into",
     "notebook_in",
-    "own_files",
     "quarantine",
     "quarantined",
     "read_in_place",
@@ -95,14 +96,12 @@ def read_submission(
     target: Path,
     release: Path,
     limits: Limits,
-    *,
-    overlay: Path | None = None,
-    weights: Sequence[str] = (),
+    course: CourseFiles = NO_COURSE_FILES,
 ) -> Submission:
     """Read every notebook that the release has, whatever its file is called, and copy the files beside them to
     `target`, with the course's own over them. Raises OSError where the folder itself cannot be read."""
-    reading = look_into(folder, release, limits, overlay=overlay, weights=weights)
-    files = copy_files(reading.files, folder, target, own_paths(overlay, weights))
+    reading = look_into(folder, release, limits, course)
+    files = copy_files(reading.files, folder, target, course.paths())
     return submission_of(student, reading, files, release)
 
 
@@ -111,12 +110,10 @@ def read_in_place(
     folder: Path,
     release: Path,
     limits: Limits,
-    *,
-    overlay: Path | None = None,
-    weights: Sequence[str] = (),
+    course: CourseFiles = NO_COURSE_FILES,
 ) -> Submission:
     """The same without copies, where nothing is run: the paths of its files are those in the folder."""
-    reading = look_into(folder, release, limits, overlay=overlay, weights=weights)
+    reading = look_into(folder, release, limits, course)
     found = reading.files.files
     files = {
         file.shown: StagedFile(file.shown, folder / file.name, file.sha256, file.size, file.weights) for file in found

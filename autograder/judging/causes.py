@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from autograder.core.grade_report import Status
-from autograder.judging.evidence import UNFINISHED, Build, CallEvidence, Evidence, Problem, Samples
+from autograder.judging.evidence import UNFINISHED, Build, CallEvidence, Evidence, Samples
+from autograder.judging.problems import Problem
 
 MODULE_LISTS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 DETAIL = re.compile(r"[\w./ -]{1,80}")

@@ -9,12 +9,13 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 
 from autograder.core.config import Exercise
-from autograder.core.files import Submitted
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import Evaluation, Flag, Status
 from autograder.core.source_lines import LINES_PER_CELL
 from autograder.graphs.runner import Runner
 from autograder.judging.datasets import Dataset
-from autograder.judging.evidence import Evidence, Problem
+from autograder.judging.evidence import Evidence
+from autograder.judging.problems import Problem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Found = TypeVar("Found")
@@ -87,7 +88,7 @@ class CheckContext:
     exercise: Exercise
     evidence: Evidence
     runner: Runner
-    files: dict[str, Submitted]
+    files: dict[str, StagedFile]
     converted: bytes | Problem | None
     test_set: Callable[[], Dataset]
     secret: bytes

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autograder.core.files import Submitted
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import Status
 from autograder.core.remarks import clipped, in_words
 from autograder.core.text import clean_name, clean_text
@@ -16,7 +16,7 @@ from autograder.core.weights_file import WeightsChoice, choose_weights, exact_na
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.state import WeightsDoNotFit, bind_tensors
 from autograder.graphs.tensor_file import Array, BadTensors, TensorEntry, array_of, read_header
-from autograder.judging.evidence import Problem
+from autograder.judging.problems import Problem
 from autograder.judging.weight_names import NamedTensors, Shape, name_tensors, shown
 
 REMEDY = "end the training cell with cnn_kit.save_checkpoint(model)"
@@ -67,7 +67,7 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    stem: str, files: Mapping[str, Submitted], converted: bytes | Problem | None, most_mib: float
+    stem: str, files: Mapping[str, StagedFile], converted: bytes | Problem | None, most_mib: float
 ) -> Checkpoint:
     """The file that counts as the weights called `stem` (weights_file.choose_weights), or what the jail made of it.
 
@@ -93,7 +93,7 @@ def read_checkpoint(
     return Checkpoint(choice.name, tensors, metadata, tuple(notes))
 
 
-def _none(stem: str, files: Mapping[str, Submitted]) -> str:
+def _none(stem: str, files: Mapping[str, StagedFile]) -> str:
     plain, pickled = exact_names(stem)
     near = [name for name in sorted(files) if is_called(name, stem) or SUFFIX.search(name)]
     found = ""

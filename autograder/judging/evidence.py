@@ -17,6 +17,7 @@ from autograder.graphs.model_graph import GraphRefused, ModelGraph
 from autograder.graphs.tensor_file import BadTensors, load_arrays
 from autograder.graphs.wire import graph_from_wire
 from autograder.jail.stream import Frame
+from autograder.judging.problems import BadRecord, Problem, decode_problem, whole
 from autograder.judging.signatures import Called, Signature, explanations, read_signature
 
 MOST_SHOWN_RANK = 8  # sizes of a transform's output that are looked at
@@ -24,30 +25,6 @@ MOST_SAMPLE_BYTES = 1 << 20  # of one output of a transform, as in worker/collec
 ADAPTED = ("float64", "float16", "bfloat16")  # dtypes that a module may have been changed from
 EXPORTED_BATCH = 4  # images, as in worker/collect.py; a graph whose code fixes the batch fixes it to this one
 Array = np.ndarray[Any, Any]
-
-
-class BadRecord(ValueError):
-    """A record that does not keep to the format: counts as missing evidence."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a piece of evidence is missing: the status a check gets, and the student's cell and line where known.
-
-    `type` names the exception, `raised` the one that a module's forward raised. `cause` and `detail` are the worker's
-    words for what judging/causes.py has sentences for. `returned` says
-    what forward gave in place of one tensor, in the words of RETURNED.
-    """
-
-    status: Status
-    message: str
-    type: str = ""
-    cell: int = 0
-    line: int = 0
-    raised: str = ""
-    cause: str = ""
-    detail: str = ""
-    returned: str = ""
 
 
 @dataclass(frozen=True)
@@ -255,7 +232,7 @@ WORDS = {
 
 def _ended_cells(frames: Sequence[Frame]) -> dict[int, Mapping[str, Any]]:
     cells = [frame.header for frame in frames if frame.header.get("kind") == "cell"]
-    return {_integer(cell.get("index")): cell for cell in cells if clean_text(cell.get("message"))}
+    return {whole(cell.get("index")): cell for cell in cells if clean_text(cell.get("message"))}
 
 
 # Calls that do not fit
@@ -294,11 +271,7 @@ def probe_key(header: Mapping[str, Any]) -> Key:
     """Which evidence a probe asks for, or a record gives; text only, since `str` of what a record holds has no end."""
     found = (header.get(part) for part in ("kind", "name", "group"))
     kind, name, group = (text if isinstance(text, str) else "" for text in found)
-    return kind, name, group, _integer(header.get("index", 0))
-
-
-def _integer(value: object) -> int:
-    return value if type(value) is int and abs(value) < 2**31 else -1
+    return kind, name, group, whole(header.get("index", 0))
 
 
 def _choose(frames: Sequence[Frame], wanted: Collection[Key]) -> dict[Key, Frame]:
@@ -306,56 +279,13 @@ def _choose(frames: Sequence[Frame], wanted: Collection[Key]) -> dict[Key, Frame
     for frame in frames:
         key = probe_key(frame.header)
         older = chosen.get(key)
-        if key in wanted and (older is None or _integer(frame.header.get("run")) > _integer(older.header.get("run"))):
+        if key in wanted and (older is None or whole(frame.header.get("run")) > whole(older.header.get("run"))):
             chosen[key] = frame
     return chosen
 
 
 def _header(frame: Frame | None) -> Mapping[str, Any]:
     return frame.header if frame is not None else {}
-
-
-def decode_problem(record: object) -> Problem:
-    """A Problem from the wire. The jail may blame the student's code only: INTERNAL and PASSED are not its to say.
-
-    UNSUPPORTED is: a forged one earns nothing, and has a person look.
-    """
-    if not isinstance(record, dict):
-        raise BadRecord("a problem is no record")
-    allowed = ("FAILED", "ERROR", "TIMEOUT", "OUT_OF_MEMORY", "OUTPUT_LIMIT", "CRASHED", "UNSUPPORTED")
-    status = record.get("status") if record.get("status") in allowed else "ERROR"
-    line = max(_integer(record.get("line", 0)), 0)
-    problem = Problem(
-        Status(status),
-        clean_text(record.get("message")),
-        clean_text(record.get("type"))[:100],
-        *divmod(line, LINES_PER_CELL),
-        raised=clean_text(record.get("raised"))[:100],
-        cause=clean_text(record.get("cause"))[:20],
-        detail=clean_text(record.get("detail"))[:100],
-    )
-    return replace(problem, returned=_returned(record.get("returned"), problem))
-
-
-# What forward may return in place of one tensor. The words are closed: a type's own name may hold anything.
-RETURNED = {
-    "dict": "a dict",
-    "tuple": "a tuple",
-    "list": "a list",
-    "none": "None (is the `return` missing?)",
-    "number": "a number",
-    "object": "an object of another class",
-    "": "several values, or none",
-}
-
-
-def _returned(record: object, problem: Problem) -> str:
-    """In words of RETURNED, what forward returned in place of one tensor; nothing where that was not the problem."""
-    if isinstance(record, str) and record:
-        return RETURNED.get(record, RETURNED["object"])
-    # An export that failed although nothing raised: the one other mistake that a module's own code can make there.
-    is_export = problem.status is Status.ERROR and problem.type == "ExportProblem" and not problem.raised
-    return RETURNED[""] if is_export else ""
 
 
 def decode_value(record: object) -> Value:
@@ -446,7 +376,7 @@ def _decode_samples(probe: Mapping[str, Any], frame: Frame | None, problem: Prob
     for index, record in enumerate(records):
         if not isinstance(record, dict) or not isinstance(record.get("shape"), list):
             raise BadRecord("an output is no record")
-        shape = tuple(_integer(d) for d in record["shape"][:MOST_SHOWN_RANK])
+        shape = tuple(whole(d) for d in record["shape"][:MOST_SHOWN_RANK])
         array = arrays.get(f"s{index}")
         if array is not None and (array.dtype != np.float32 or array.shape != shape):
             raise BadRecord("an output's values do not have its shape")

@@ -11,14 +11,15 @@ from typing import Any
 
 from autograder.core.config import Assignment, Course, Exercise
 from autograder.core.config_changes import Changes, load_changed
-from autograder.core.files import Submitted
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import Flag, Status
 from autograder.jail import Isolation, JailedProcess, decode_frames, start
 from autograder.judging import datasets
 from autograder.judging.causes import with_causes
 from autograder.judging.check_language import CheckContext
-from autograder.judging.evidence import Evidence, Problem, decode_evidence
+from autograder.judging.evidence import Evidence, decode_evidence
 from autograder.judging.holdout import holdout_place, read_holdout
+from autograder.judging.problems import Problem
 from autograder.judging.signatures import notes_on_calls
 
 STAND_IN = (
@@ -48,7 +49,7 @@ class Work:
     """
 
     notebooks: Mapping[str, NotebookWork] = field(default_factory=dict)
-    files: Mapping[str, Submitted] = field(default_factory=dict)
+    files: Mapping[str, StagedFile] = field(default_factory=dict)
     converted: Path | Problem | None = None
     only: str = ""
     runner_seconds: float = math.inf
@@ -88,7 +89,7 @@ class Job:
             )
             for name, n in record["notebooks"].items()
         }
-        files = {name: Submitted.from_json(file) for name, file in record["files"].items()}
+        files = {name: StagedFile.from_json(file) for name, file in record["files"].items()}
         converted = record["converted"]
         if isinstance(converted, dict):
             converted = _problem(converted)

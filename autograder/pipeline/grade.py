@@ -9,20 +9,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from autograder.core.files import digest_of
 from autograder.core.grade_report import GradeReport
 from autograder.core.notes import Note
 from autograder.core.scratch import scratch_folder
-from autograder.handin.submission import Reading, Submission, look_into, read_in_place, read_submission
+from autograder.handin.submission import CourseFiles, Reading, Submission, look_into, read_in_place, read_submission
 from autograder.jail import SandboxFault
 from autograder.pipeline.grader import Grader
 from autograder.pipeline.jail_run import run_plan
 from autograder.pipeline.judge import GradingFault, GradingProcess
 from autograder.pipeline.judgement import CollectedRun, judge_run
 from autograder.pipeline.plan import Plan, checkpoint_names, graded_weights, make_plan
-from autograder.pipeline.report import failed_report, is_settled, make_report, of_student, was_killed
+from autograder.pipeline.report import failed_report, is_settled, make_report, of_student
 
 
 def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence[Note] = ()) -> GradeReport:
@@ -48,9 +47,9 @@ def read_folder(grader: Grader, student: str, folder: Path, work: Path | None = 
     """A submission, the plan of its run, and the key of its checks' results; staged in `work` where it is to be run."""
     release, limits = grader.release, grader.course.limits
     if work is None:
-        submission = read_in_place(student, folder, release, limits, **_beside(grader))
+        submission = read_in_place(student, folder, release, limits, _course_files(grader))
     else:
-        submission = read_submission(student, folder, work / "files", release, limits, **_beside(grader))
+        submission = read_submission(student, folder, work / "files", release, limits, _course_files(grader))
     plan = make_plan(grader.assignment, submission, limits, grader.secret, grader.assignment_name)
     reasons = [f"{name}: {reason}" for name, reason in submission.unreadable.items()]  # checks repeat them
     return submission, plan, digest_of(grader.engine_digest, plan.digest, submission.jail_digest, *reasons)
@@ -62,20 +61,20 @@ def run_and_judge(grader: Grader, submission: Submission, plan: Plan, work: Path
     What was killed has to be killed twice before it costs points: the first time it may have been the machine, for
     want of memory, or a person. Notebooks that ended well do not run again.
     """
-    report = attempt(grader, submission, plan, work)
-    return attempt(grader, submission, plan, work) if was_killed(report) else report
+    report, was_killed = attempt(grader, submission, plan, work)
+    return attempt(grader, submission, plan, work)[0] if was_killed else report
 
 
-def attempt(grader: Grader, submission: Submission, plan: Plan, work: Path) -> GradeReport:
-    """Run and judge once."""
+def attempt(grader: Grader, submission: Submission, plan: Plan, work: Path) -> tuple[GradeReport, bool]:
+    """Run and judge once. Also says whether a notebook's process was killed."""
     limits = grader.course.limits
     try:
         with GradingProcess(grader.setup, work, limits.grader_seconds) as process:
             process.start()  # its runner imports torch while the notebooks run
             jail = run_plan(plan, work / "files", limits, grader.isolation, grader.cache)
-            return grade_run(grader, process, CollectedRun(submission, plan, jail), work)
+            return grade_run(grader, process, CollectedRun(submission, plan, jail), work), jail.was_killed
     except (SandboxFault, GradingFault) as fault:
-        return failed_report(grader, submission, fault)
+        return failed_report(grader, submission, fault), False
 
 
 def grade_run(grader: Grader, process: GradingProcess, run: CollectedRun, work: Path, only: str = "") -> GradeReport:
@@ -94,7 +93,7 @@ def submission_key(grader: Grader, folder: Path) -> str:
 
 def look(grader: Grader, folder: Path) -> Reading:
     """What a submission holds; remembered while neither it nor the release changes."""
-    return look_into(folder, grader.release, grader.course.limits, **_beside(grader))
+    return look_into(folder, grader.release, grader.course.limits, _course_files(grader))
 
 
 def weights_in(grader: Grader, folder: Path) -> dict[str, Path]:
@@ -104,5 +103,5 @@ def weights_in(grader: Grader, folder: Path) -> dict[str, Path]:
     return {weights.asked_for: folder / files[weights.name].name for weights in chosen}
 
 
-def _beside(grader: Grader) -> dict[str, Any]:
-    return {"overlay": grader.overlay, "weights": checkpoint_names(grader.assignment)}
+def _course_files(grader: Grader) -> CourseFiles:
+    return CourseFiles(grader.overlay, checkpoint_names(grader.assignment))

@@ -18,7 +18,8 @@ from autograder.core.text import clean_text
 from autograder.jail import Frame, FrameParser, Isolation, SandboxFault, StreamProblem, StreamSet, start
 from autograder.jail.sandbox import SUBMISSION
 from autograder.jail.stream import Name, Room
-from autograder.judging.evidence import Key, Problem, probe_key
+from autograder.judging.evidence import Key, probe_key
+from autograder.judging.problems import Problem
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.outputs import clean_outputs
 from autograder.pipeline.plan import Plan
@@ -43,6 +44,20 @@ class JailRun:
     frames: Mapping[str, Sequence[Frame]]
     checkpoint: bytes | Problem | None = None
     notes: Sequence[Note] = ()
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a process died in a way that code of the student's need not have caused: not by an exit status."""
+        for name, frames in self.frames.items():
+            headers = [frame.header for frame in frames]
+            has_end = any(header.get("kind") == "ended" for header in headers)
+            if not has_end and self.notebooks[name].status is Status.CRASHED:
+                return True
+            ends = [header.get("problem", header) for header in headers]
+            crashes = [end for end in ends if isinstance(end, Mapping) and end.get("status") == Status.CRASHED.value]
+            if any(end.get("exited") is not True for end in crashes):
+                return True
+        return False
 
 
 @dataclass

@@ -14,9 +14,9 @@ from autograder.core.grade_report import FIGURES, CheckResult, Flag, Status
 from autograder.core.notes import Note
 from autograder.handin.submission import Submission
 from autograder.jail import encode_frames
-from autograder.judging.evidence import Problem
 from autograder.judging.hidden_tests import from_records
 from autograder.judging.job import NotebookWork, Work
+from autograder.judging.problems import Problem
 from autograder.pipeline.grader import Grader
 from autograder.pipeline.jail_run import JailRun
 from autograder.pipeline.judge import GradingProcess, JudgingEnded
@@ -117,9 +117,8 @@ def _hand_over(grader: Grader, run: CollectedRun, folder: Path) -> Work:
         message = missing or (end.message if end else "the notebook was not run") or "no evidence arrived"
         probes = run.plan.probes.get(name, [])
         notebooks[name] = NotebookWork(probes, path, Problem(status, message), run.plan.unanswered.get(name, []))
-    files = {name: file.submitted for name, file in submission.files.items()}
     converted = jail.checkpoint
     if isinstance(converted, bytes):
         (folder / "converted.safetensors").write_bytes(converted)
-        return Work(notebooks, files, folder / "converted.safetensors")
-    return Work(notebooks, files, converted)
+        return Work(notebooks, submission.files, folder / "converted.safetensors")
+    return Work(notebooks, submission.files, converted)

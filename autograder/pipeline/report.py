@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder import __version__
-from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status, figures_from
+from autograder.core.grade_report import CheckResult, GradeReport, Status, figures_from
 from autograder.core.notes import Note, NoteKind
 from autograder.core.text import clean_name, clean_text
 from autograder.handin.answers import answer_cells, answers_of
@@ -27,7 +27,6 @@ from autograder.pipeline.plan import checkpoint_names, graded_weights
 from autograder.pipeline.shown_outputs import bound_outputs
 
 MOST_CODE = 160  # characters of a student's line in a message
-ENDED_ITSELF = "ended itself"  # the launcher's words for a process that left by an exit status
 
 
 def make_report(grader: Grader, run: CollectedRun, judgement: Judgement) -> GradeReport:
@@ -80,13 +79,6 @@ def is_settled(report: GradeReport) -> bool:
     ends = {check.status for check in report.checks} | {run.status for run in report.notebooks}
     ends |= {cell.status for run in report.notebooks for cell in run.cells}
     return not ends & fleeting
-
-
-def was_killed(report: GradeReport) -> bool:
-    """Whether a process died in a way that code of the student's need not have caused."""
-    ends: list[CheckResult | NotebookRun | CellRun] = [*report.checks, *report.notebooks]
-    ends += [cell for run in report.notebooks for cell in run.cells]
-    return any(end.status is Status.CRASHED and ENDED_ITSELF not in end.message for end in ends)
 
 
 def _report(

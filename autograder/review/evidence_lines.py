@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from autograder.core.config import Exercise
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import Evaluation, GradeReport, Layer, Model
 from autograder.core.text import clean_name
 from autograder.core.weights_file import choose_weights
 from autograder.core.wording import status_words
 from autograder.graphs.model_graph import ModelGraph
-from autograder.handin.staging import StagedFile
 from autograder.judging.checkpoint import CheckpointProblem, read_checkpoint
-from autograder.judging.evidence import Build, CallEvidence, Evidence, Problem, Result, Samples
+from autograder.judging.evidence import Build, CallEvidence, Evidence, Result, Samples
+from autograder.judging.problems import Problem
 
 MOST_LAYERS = 60
 MOST_METADATA = 200  # characters of a checkpoint's own word
@@ -196,9 +197,8 @@ def _checkpoint(seen: EvidenceQuery) -> Iterator[str]:
     chosen = choose_weights(probe.stem, seen.files).name
     if chosen:
         yield f"{clean_name(chosen)}: {seen.files[chosen].size:,} bytes, sha256 {seen.files[chosen].sha256}"
-    files = {name: file.submitted for name, file in seen.files.items()}
     try:
-        checkpoint = read_checkpoint(probe.stem, files, seen.converted, probe.most_mib)
+        checkpoint = read_checkpoint(probe.stem, seen.files, seen.converted, probe.most_mib)
     except CheckpointProblem as problem:
         yield f"{status_words(problem.status)}: {problem}"
         return

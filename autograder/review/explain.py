@@ -17,7 +17,8 @@ from autograder.core.text import did_you_mean
 from autograder.core.wording import remedy, status_words
 from autograder.handin.answers import answers_of
 from autograder.handin.submission import Submission
-from autograder.judging.evidence import Evidence, Problem, decode_evidence
+from autograder.judging.evidence import Evidence, decode_evidence
+from autograder.judging.problems import Problem
 from autograder.pipeline.grade import grade_run, read_folder
 from autograder.pipeline.grader import Grader
 from autograder.pipeline.jail_run import CachedRun, JailRun, kept_run, recall

@@ -210,7 +210,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def run_notebook(
-    notebook: dict[str, Any], run: int, skipped: dict[str, dict[str, str]], records: int, progress: int
+    notebook: dict[str, Any], run: int, skipped: dict[str, dict[str, Any]], records: int, progress: int
 ) -> None:
     """Run every cell, then every probe; announce each step to the launcher, send each result at once."""
 

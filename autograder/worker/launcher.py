@@ -286,8 +286,8 @@ def supervise(notebook: dict[str, Any], streams: list[int], own: int) -> None:
     """
     began = time.monotonic()
     end = began + notebook["notebook_seconds"]
-    skipped: dict[str, dict[str, str]] = {}
-    outcome = {"status": "CRASHED", "message": "the notebook did not run"}
+    skipped: dict[str, dict[str, Any]] = {}
+    outcome: dict[str, Any] = {"status": "CRASHED", "message": "the notebook did not run"}
     for run, records in enumerate(streams, 1):
         step, outcome = run_once(notebook, run, skipped, records, end)
         if outcome["status"] == "PASSED" or time.monotonic() >= end:
@@ -298,8 +298,8 @@ def supervise(notebook: dict[str, Any], streams: list[int], own: int) -> None:
 
 
 def run_once(
-    notebook: dict[str, Any], run: int, skipped: dict[str, dict[str, str]], records: int, end: float
-) -> tuple[str, dict[str, str]]:
+    notebook: dict[str, Any], run: int, skipped: dict[str, dict[str, Any]], records: int, end: float
+) -> tuple[str, dict[str, Any]]:
     """Fork, run all steps but the skipped ones, and say at which step and how the process ended."""
     read, write = os.pipe()
     child = os.fork()
@@ -316,7 +316,7 @@ def run_once(
 
 
 def run_child(
-    notebook: dict[str, Any], run: int, skipped: dict[str, dict[str, str]], records: int, progress: int
+    notebook: dict[str, Any], run: int, skipped: dict[str, dict[str, Any]], records: int, progress: int
 ) -> None:
     """In the forked process. Never returns: interpreter exit hooks are the student's to set, not ours to run."""
     from autograder.worker import cells
@@ -332,7 +332,7 @@ def run_child(
         os._exit(code)
 
 
-def follow(child: int, progress: int, end: float) -> tuple[str, dict[str, str]]:
+def follow(child: int, progress: int, end: float) -> tuple[str, dict[str, Any]]:
     """Watch a notebook's process: each step announces itself with its budget, and overruns end in a kill."""
     step, deadline, text = "start", min(time.monotonic() + 30, end), b""
     while True:
@@ -347,7 +347,7 @@ def follow(child: int, progress: int, end: float) -> tuple[str, dict[str, str]]:
         if pid:
             if step == "finished" and status == 0:
                 return step, {"status": "PASSED", "message": ""}
-            return step, {"status": "CRASHED", "message": describe_death(status)}
+            return step, {"status": "CRASHED", "message": describe_death(status), "exited": os.WIFEXITED(status)}
         if time.monotonic() > deadline:
             late = "the notebook's time was used up" if time.monotonic() > end else "did not stop when interrupted"
             return step, {"status": "TIMEOUT", "message": late}

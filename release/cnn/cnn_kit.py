@@ -3073,7 +3073,7 @@ _TOOLS = {
     "Loaded": "_kit_worker_graph_requests",
     "Network": "_kit_graders_networks",
     "NotANormalisation": "_kit_judging_normalisation",
-    "Problem": "_kit_judging_evidence",
+    "Problem": "_kit_judging_problems",
     "RunnerProblem": "_kit_graphs_runner_process",
     "SEED": "_kit_worker_graph_requests",
     "Sample": "_kit_judging_evidence",
@@ -3129,25 +3129,6 @@ from dataclasses import dataclass
 import builtins
 
 EXPORTED_BATCH = 4  # images, as in worker/collect.py; a graph whose code fixes the batch fixes it to this one
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a piece of evidence is missing: the status a check gets, and the student's cell and line where known.
-
-    `type` names the exception, `raised` the one that a module's forward raised. `cause` and `detail` are the worker's
-    words for what judging/causes.py has sentences for. `returned` says
-    what forward gave in place of one tensor, in the words of RETURNED.
-    """
-
-    status: Status
-    message: str
-    type: str = ""
-    cell: int = 0
-    line: int = 0
-    raised: str = ""
-    cause: str = ""
-    detail: str = ""
-    returned: str = ""
 
 @dataclass(frozen=True)
 class Value:
@@ -3213,10 +3194,33 @@ def python_name(kind: str) -> str:
     known = getattr(builtins, builtin, None)
     return builtin if isinstance(known, type) and issubclass(known, BaseException) else "an exception"
 ''',
+    "_kit_judging_problems": r'''
+from __future__ import annotations
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a piece of evidence is missing: the status a check gets, and the student's cell and line where known.
+
+    `type` names the exception, `raised` the one that a module's forward raised. `cause` and `detail` are the worker's
+    words for what judging/causes.py has sentences for. `returned` says what forward gave in place of one tensor, in the
+    words of RETURNED.
+    """
+
+    status: Status
+    message: str
+    type: str = ""
+    cell: int = 0
+    line: int = 0
+    raised: str = ""
+    cause: str = ""
+    detail: str = ""
+    returned: str = ""
+''',
     "_kit_graders_answers": r'''
 from __future__ import annotations
-from _kit_judging_evidence import Problem
 from _kit_judging_evidence import python_name
+from _kit_judging_problems import Problem
 
 def evidence_for(kind: Mapping[str, Found], name: str) -> Found:
     """One name's evidence. Every probe of the plan leaves some, so its absence is the fault of the configuration."""
@@ -4244,10 +4248,10 @@ from _kit_graders_answers import evidence_for
 from _kit_graders_transforms import TEST
 from _kit_graphs_analysis_layers import parameter_count
 from _kit_graphs_analysis_layers import stored_numbers
-from _kit_judging_evidence import Problem
 from _kit_judging_normalisation import DEFAULT
 from _kit_judging_normalisation import NotANormalisation
 from _kit_judging_normalisation import recover_normalisation
+from _kit_judging_problems import Problem
 
 def expect_within_budget(graph: ModelGraph, export: LoadedGraph, most_parameters: int, most_macs: int) -> None:
     """The published budgets. Every stored number counts: a buffer holds as much as a weight does."""
@@ -5095,7 +5099,7 @@ from _kit_graphs_runner import LoadedGraph
 from _kit_graphs_runner_process import RunnerProblem
 from _kit_graphs_state import state_differences
 from _kit_judging_evidence import EXPORTED_BATCH
-from _kit_judging_evidence import Problem
+from _kit_judging_problems import Problem
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
@@ -5444,7 +5448,7 @@ from _kit_graphs_analysis_layers import dropouts
 from _kit_graphs_runner_process import RunnerProblem
 from _kit_judging_accuracy import depends_on_others
 from _kit_judging_evidence import EXPORTED_BATCH
-from _kit_judging_evidence import Problem
+from _kit_judging_problems import Problem
 import numpy as np
 
 MOST_AXES = 8  # of a shape in a message
@@ -5632,7 +5636,8 @@ def expect_global_average_pooling(network: Network, other_size: int) -> None:
         count = export.graph.batch or EXPORTED_BATCH
         found = network.logits(network.images(count, other_size), export).shape
         fits = found == (count, network.classes)
-    if features.flattened_inputs is not None:
+    one_place = (features.feature_shape or ())[1:2] == (features.flattened_inputs,)  # of the map, at every size
+    if features.flattened_inputs is not None and not (fits and one_place):
         values = f"{features.flattened_inputs:,}"
         fail(
             f"{average}: expected one value per channel before the classifier, your pooling leaves {values} values"

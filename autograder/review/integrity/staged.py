@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 from autograder.core.config import Assignment, Course, Exercise
-from autograder.core.files import Submitted
 from autograder.core.grade_report import Status
 from autograder.graphs.tensor_file import BadTensors, load_arrays
 from autograder.handin.submission import Submission
 from autograder.jail import Frame
 from autograder.judging.checkpoint import Checkpoint, CheckpointProblem, read_checkpoint
-from autograder.judging.evidence import Build, Problem, decode_evidence
+from autograder.judging.evidence import Build, decode_evidence
+from autograder.judging.problems import Problem
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.plan import Plan
 from autograder.pipeline.secret import read_secret
@@ -61,10 +61,6 @@ class StagedSubmission:
     cache: Cache
     exercise: Exercise | None
 
-    @property
-    def files(self) -> dict[str, Submitted]:
-        return {name: file.submitted for name, file in self.submission.files.items()}
-
     @cached_property
     def frames(self) -> list[Frame]:
         """What the notebook with the network left when it was graded."""
@@ -90,7 +86,7 @@ class StagedSubmission:
         probe = self.exercise.checkpoint if self.exercise else None
         if probe is None:
             raise CheckpointProblem("the assignment asks for no checkpoint")
-        return read_checkpoint(probe.stem, self.files, self.converted, probe.most_mib)
+        return read_checkpoint(probe.stem, self.submission.files, self.converted, probe.most_mib)
 
     @property
     def initial(self) -> dict[str, Array] | None:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autograder.core.files import Submitted
+from autograder.core.files import StagedFile
 from autograder.core.grade_report import GradeReport, Status
 from autograder.core.limited import WorkFailed
 from autograder.core.machine_faults import reason_of, stops_a_run
@@ -23,11 +23,11 @@ from autograder.core.scratch import scratch_folder
 from autograder.core.text import clean_name
 from autograder.graphs.runner import Runner
 from autograder.handin.notebook_file import Notebook, UnreadableNotebook, read_released
-from autograder.handin.submission import own_files, read_submission
+from autograder.handin.submission import CourseFiles, read_submission
 from autograder.jail import encode_frames
 from autograder.judging.checkpoint import Checkpoint, CheckpointProblem, read_checkpoint
-from autograder.judging.evidence import Problem
 from autograder.judging.job import Job, NotebookWork, Work
+from autograder.judging.problems import Problem
 from autograder.pipeline.cache import Cache
 from autograder.pipeline.plan import checkpoint_names, make_plan
 from autograder.review.integrity.answers import Public, answers_in, given_sources, public_of
@@ -86,7 +86,7 @@ def _runner(models: Models) -> Runner:
 def _stage(ground: SurveySetup, student: str, folder: Path, work: Path) -> StagedSubmission:
     limits, weights = ground.course.limits, checkpoint_names(ground.assignment)
     submission = read_submission(
-        student, folder, work / "files", ground.release, limits, overlay=ground.overlay, weights=weights
+        student, folder, work / "files", ground.release, limits, CourseFiles(ground.overlay, weights)
     )
     plan = make_plan(ground.assignment, submission, limits, ground.secret, ground.name)
     cache = Cache(ground.root / ".autograder" / "cache")
@@ -105,7 +105,7 @@ def _look_at(
     done.students.append(student)
     graded = {exercise.notebook for exercise in ground.assignment.exercises}
     done.answers += answers_in(student, {n: b for n, b in submission.notebooks.items() if n in graded}, done.public)
-    own = own_files(ground.overlay, checkpoint_names(ground.assignment))
+    own = CourseFiles(ground.overlay, checkpoint_names(ground.assignment)).sizes()
     if report is not None:
         done.signs += signs_of(report, [name for name in submission.files if name not in own])
     else:
@@ -150,7 +150,9 @@ def _outcome(
     place.write_bytes(encode_frames(handed.frames))
     fallback = Problem(Status.FAILED, "no evidence is kept")
     probes = handed.plan.probes[exercise.notebook]
-    job = replace(models.job, work=Work({exercise.notebook: NotebookWork(probes, place, fallback)}, handed.files))
+    job = replace(
+        models.job, work=Work({exercise.notebook: NotebookWork(probes, place, fallback)}, handed.submission.files)
+    )
     try:
         return run_model(handed.student, job.graded(exercise, runner, [], []), checkpoint, models.hold_out)
     finally:
@@ -197,7 +199,9 @@ def _read_shipped(done: Survey) -> None:
 def _shipped_weights(owner: str, path: Path, most_mib: float) -> Weights | str:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
-        held = read_checkpoint(path.stem, {path.name: Submitted(path, digest, path.stat().st_size)}, None, most_mib)
+        held = read_checkpoint(
+            path.stem, {path.name: StagedFile(path.name, path, digest, path.stat().st_size)}, None, most_mib
+        )
     except CheckpointProblem as problem:
         return str(problem)
     return reduce_weights(owner, path.name, digest, held.tensors, told=told_of(held.metadata))

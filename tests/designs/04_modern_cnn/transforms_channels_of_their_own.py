@@ -1,4 +1,5 @@
 # title = "Each channel with its own mean and deviation, jittered, permuted and sometimes grey"
+# weights = "own"
 # %% modern-cnn-transforms
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 train_transform = v2.Compose(
