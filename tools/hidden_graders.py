@@ -260,8 +260,9 @@ def hand_in(ran: Ran, weights: str, folder: Path) -> dict[str, Any]:
     predicts itself, in plain PyTorch), "reference", "partial" (trained too briefly), "offline set" (the reference
     trained on the built-in set), "untrained", "another architecture", "not finite", "half precision", "compiled" (with
     the prefix that torch.compile adds), "cut off", "in a folder" (and under another name), "best and last" (two files
-    that differ), "pickled model", "with optimiser" (in a dict, as PyTorch's tutorial saves), "with average" (beside
-    others in a dict), "averaged" (as torch's AveragedModel saves), or "none".
+    that differ), "best renamed and last" (the first under the exact name), "state dict" (by torch.save), "pickled
+    model", "with optimiser" (in a dict, as PyTorch's tutorial saves), "with average" (beside others in a dict),
+    "averaged" (as torch's AveragedModel saves), or "none".
     """
     converted: bytes | Problem | None = None
     path = folder / "modern_cnn.safetensors"
@@ -270,7 +271,7 @@ def hand_in(ran: Ran, weights: str, folder: Path) -> dict[str, Any]:
         model = ran.namespace["ModernCNN"]().eval()
         _save(model.state_dict(), path)
         test_set = _labelled_by(model, ran.namespace.get("test_transform"))
-    elif weights in ("pickled model", "with optimiser", "with average", "averaged", "another architecture"):
+    elif weights in ("pickled model", "another architecture", *SAVED_DICTS):
         path = folder / "modern_cnn.pt"
         _save_pickle(ran, weights, path)
         converted = _converted(path)
@@ -279,8 +280,8 @@ def hand_in(ran: Ran, weights: str, folder: Path) -> dict[str, Any]:
     elif weights == "in a folder":
         (folder / "checkpoints").mkdir()
         _save(_reference(), folder / "checkpoints" / "best_model.safetensors")
-    elif weights == "best and last":
-        _save(_reference(), folder / "best_model.safetensors")
+    elif weights in ("best and last", "best renamed and last"):
+        _save(_reference(), folder / "best_model.safetensors" if weights == "best and last" else path)
         _save(_others(), folder / "last_model.safetensors")
     elif weights == "cut off":
         shipped = _shipped("reference").read_bytes()
@@ -342,6 +343,7 @@ def _save_pickle(ran: Ran, weights: str, path: Path) -> None:
 
 
 SAVED_DICTS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "state dict": _reference,
     "with optimiser": lambda: {"epoch": 8, "model_state_dict": _reference(), "optimizer_state_dict": {}, "loss": 0.5},
     "with average": lambda: {"model": _reference(), "ema": _others(), "epoch": 8},
     "averaged": lambda: {

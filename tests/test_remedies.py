@@ -1,0 +1,51 @@
+"""Whoever does what a message says gets the points: each remedy is carried out literally where it is told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autograder.graphs.runner import Runner
+from autograder.judging.proof import read_proof
+from tools.hidden_graders import GRADERS, open_runner
+from tools.known_cases import Case, mutants
+from tools.prove_graders import grade_case
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+REMEDIES: Mapping[str, Mapping[str, Any]] = tomllib.loads((Path(__file__).parent / "remedies.toml").read_text())
+CASES = {case.id: case for case in mutants()}
+PROOF = read_proof(GRADERS)
+MESSAGES = {f"{case.notebook}/{case.name}": case.message for case in PROOF.cases} if PROOF else {}  # as graded last
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[Runner]:
+    with open_runner() as found:
+        yield found
+
+
+def remedied(case: Case, remedy: Mapping[str, Any]) -> Case:
+    """The case after its student did what was said: a design, of which nothing may be lost."""
+    cells = dict(case.cells)
+    for old, new in remedy.get("change", []):
+        assert any(old in text for text in cells.values()), f"{old!r} is in no cell"
+        cells = {name: text.replace(old, new) for name, text in cells.items()}
+    weights = remedy.get("weights", case.weights)
+    return replace(case, cells=cells, weights=weights, caught_by="", costs=(), says="", line="")
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_what_a_message_says_mends_the_mistake(name: str, runner: Runner) -> None:
+    case, remedy = CASES[name], REMEDIES[name]
+    outcome = grade_case(remedied(case, remedy), runner)
+    assert outcome.complaints() == []
+    assert remedy["told"] in f"{MESSAGES[name]}. {outcome.results[case.caught_by].hint}"
