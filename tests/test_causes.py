@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import linecache
+import random
 import socket
 import sys
 import urllib.error
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -311,15 +314,70 @@ class Reads(nn.Module):
             x = x * float(x.detach().numpy().mean())
         elif self.how == "data":
             x = x.data
+        elif self.how == "random":
+            x = x * random.random()
+        elif self.how == "numpy.random":
+            x = x + np.random.rand()
         return x
 
 
-@pytest.mark.parametrize("how", ["printed", "if", "item", "numpy", "data"])
-def test_why_a_module_cannot_be_traced_is_a_cause(how: str) -> None:
+SOURCE = Path(__file__).read_text().splitlines()
+
+
+def line_here(filename: str, line: int) -> int:
+    """As the worker locates lines, with this file as the student's cell."""
+    return line if filename == __file__ else 0
+
+
+@pytest.mark.parametrize(
+    ("how", "cause", "text"),
+    [
+        ("printed", "values", 'print(f"{x.mean():.3f}")'),
+        ("if", "values", "x = x * 2 if x.mean() > 0 else x"),
+        ("item", "values", "x = x * x.mean().item()"),
+        ("numpy", "values", "x = x * float(x.detach().numpy().mean())"),
+        ("data", "data", "x = x.data"),
+        ("random", "random", "x = x * random.random()"),
+        ("numpy.random", "random", "x = x + np.random.rand()"),
+    ],
+)
+def test_why_a_module_cannot_be_traced_is_a_cause_with_its_line(how: str, cause: str, text: str) -> None:
+    example = torch.zeros(4, 3, 8, 8)
     with pytest.raises(ExportProblem) as raised:
-        export_graph(Reads(how), torch.zeros(4, 3, 8, 8), training=False, pool=TensorPool())
+        export_graph(Reads(how), example, training=cause == "random", pool=TensorPool(), locate=line_here)
     assert raised.value.kind == "unsupported"
-    assert cause_of(raised.value, is_students) == {"cause": "data" if how == "data" else "values", "detail": ""}
+    assert cause_of(raised.value, is_students) == {"cause": cause, "detail": ""}
+    assert SOURCE[raised.value.line - 1].strip() == text
+
+
+class Lacks(nn.Module):
+    """A module whose forward needs what is not here."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.load("extra.pt") if self.how == "file" else __import__("no_such_package").scale(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "cause", "detail"),
+    [
+        (Lacks("file"), "file", "extra.pt"),
+        (Lacks("package"), "package", "no_such_package"),
+        (nn.ModuleList(), "no-forward", "ModuleList"),
+    ],
+)
+def test_what_forward_raised_tells_the_cause(module: nn.Module, cause: str, detail: str) -> None:
+    with pytest.raises(ExportProblem) as raised:
+        export_graph(module, torch.zeros(4, 3, 8, 8), training=False, pool=TensorPool(), locate=line_here)
+    assert cause_of(raised.value, is_students) == {"cause": cause, "detail": detail}
+
+
+def test_of_another_notebook_it_is_not_said_that_it_is_missing() -> None:
+    assert "was not handed in" in reason("file", "table.csv")
+    assert "put its code into this one" in reason("file", "helpers.ipynb")
 
 
 def test_a_gpu_in_forward_is_known_by_what_it_raised() -> None:

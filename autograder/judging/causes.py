@@ -32,6 +32,9 @@ def _package(name: str) -> str:
 
 
 def _file(name: str) -> str:
+    if name.endswith(".ipynb"):
+        place = "put its code into this one, or into a module beside it"
+        return f"it needs the notebook `{name}`, and while grading no other notebook is there: {place}"
     return f"it needs {f'the file `{name}`' if name else 'a file'}, which was not handed in: hand it in, too"
 
 

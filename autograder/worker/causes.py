@@ -42,17 +42,17 @@ def cause_of(error: BaseException, is_students: Callable[[str], bool]) -> dict[s
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and those that led to it."""
+    """The exception and those that led to it; what `forward` raised led to an export that failed."""
     seen = 0
     while isinstance(error, BaseException) and seen < MOST_ERRORS:
         yield error
-        error, seen = error.__cause__ or error.__context__, seen + 1
+        raised = error.raised if isinstance(error, ExportProblem) else None
+        error, seen = raised or error.__cause__ or error.__context__, seen + 1
 
 
 def _cause(error: BaseException, is_students: Callable[[str], bool]) -> tuple[str, str] | None:
     text = _text(error)
     if isinstance(error, ExportProblem):
-        # Of what `forward` raised only the text is left.
         return (error.cause, "") if error.cause else ("gpu", "cuda") if NO_GPU.search(text) else None
     if isinstance(error, ModuleNotFoundError):
         return "package", error.name if isinstance(error.name, str) else ""

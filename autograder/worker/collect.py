@@ -125,7 +125,7 @@ class Collector:
         else:
             status = "OUT_OF_MEMORY" if memory else "ERROR"
         kind = UNFINISHED if isinstance(error, Unfinished) else name_of(type(error))
-        raised = name_of(error.raised) if isinstance(error, ExportProblem) and error.raised else ""
+        raised = name_of(type(error.raised)) if isinstance(error, ExportProblem) and error.raised else ""
         returned = {"returned": error.returned} if isinstance(error, ExportProblem) and error.returned else {}
         return {"status": status, "type": kind, "message": text, "line": line, "raised": raised, **returned, **cause}
 

@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 LINES_PER_CELL = 100_000
 
@@ -121,7 +122,7 @@ class ExportProblem(Exception):
         message: str,
         line: int = 0,
         *,
-        raised: type[BaseException] | None = None,
+        raised: BaseException | None = None,
         cause: str = "",
         returned: str = "",
     ) -> None:
@@ -198,6 +199,7 @@ def export_graph(
                 "forward draws from Python's or NumPy's random while it trains, and a graph would keep that one draw: "
                 "a branch that is left out by chance would be missing from it. Hint: draw with torch, e.g. multiply "
                 "the branch by torch.empty(x.size(0), 1, 1, 1).bernoulli_(keep)",
+                _line_that_draws(module, example, locate),
                 cause="random",
             )
         return _Encoder(module, program, example, training, pool, locate).encode()
@@ -224,6 +226,56 @@ def _python_luck() -> tuple[Any, ...]:
     numpy = sys.modules.get("numpy")
     state = numpy.random.get_state(legacy=False)["state"] if numpy else {}
     return random.getstate(), state.get("pos"), bytes(state.get("key", b""))
+
+
+def _line_that_draws(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]) -> int:
+    """The first line of the student's code in forward that draws from such a generator."""
+    found, luck, places = 0, _python_luck(), [0]
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        nonlocal found, luck
+        place = locate(frame.f_code.co_filename, frame.f_lineno)
+        if not place:
+            return None
+        now = _python_luck()
+        if now != luck:
+            found, luck = found or places[-1], now
+        if event == "call":
+            places.append(place)
+        elif event == "return":
+            places.pop()
+        else:
+            places[-1] = place
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        _problem_when_run(module, example, locate)
+    finally:
+        sys.settrace(before)
+    return found
+
+
+class _DataReads(TorchFunctionMode):
+    """Takes note of the student's line where a tensor's `.data` is read for the first time."""
+
+    def __init__(self, locate: Callable[[str, int], int]) -> None:
+        super().__init__()
+        self.locate, self.line = locate, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func == Tensor.data.__get__ and not self.line:  # type: ignore[attr-defined]
+            frames = traceback.extract_stack()
+            self.line = _innermost([(frame.filename, frame.lineno or 0) for frame in frames], self.locate)
+        return func(*args, **(kwargs or {}))
+
+
+def _line_that_reads_data(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]) -> int:
+    reads = _DataReads(locate)
+    with reads:
+        _problem_when_run(module, example, locate)
+    return reads.line
 
 
 @contextmanager
@@ -267,6 +319,7 @@ def _trace(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]
     except Exception as error:
         line = _line_of_text(str(error), locate) or _line_of_exception(error, locate)
         reason, cause = _reason(error)
+        line = line or (_line_that_reads_data(module, example, locate) if cause == "data" else 0)
         raise ExportProblem(
             "unsupported",
             f"forward runs, but torch.export cannot turn it into a graph: {reason} "
@@ -305,7 +358,7 @@ def _problem_when_run(module: nn.Module, example: Tensor, locate: Callable[[str,
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:300]
         message = f"forward raises {type(error).__name__} for an input {tuple(example.shape)}: {reason}"
-        return ExportProblem("error", message, _line_of_exception(error, locate), raised=type(error))
+        return ExportProblem("error", message, _line_of_exception(error, locate), raised=error)
     finally:
         with torch.no_grad():
             for buffer, value in buffers:
