@@ -19,7 +19,7 @@ demo: $(INSTALLED) ## grade eight sample submissions in .demo/ and write the rep
 	@$(BIN)/python -m tools.demo
 
 test: lint ## run the tests on two cores (and the lint before them)
-	@$(BIN)/python -m pytest --numprocesses 2
+	@$(BIN)/python -m pytest --numprocesses 3
 
 graders: $(INSTALLED) ## grade all correct designs and known mistakes, and print what came of each
 	@$(BIN)/python -m tools.prove_graders

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,22 @@ def check_solutions() -> None:
                 if output["output_type"] == "error":
                     problems.append(f"{path.name}, cell {index}: {output['ename']}: {output['evalue']}")
             if "outputs" in cell:
-                cell["outputs"] = [output for output in cell["outputs"] if not is_noise(output)]
+                cell["outputs"] = joined(output for output in cell["outputs"] if not is_noise(output))
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
     if problems:
         raise SystemExit("the solutions do not run:\n" + "\n".join(problems))
+
+
+def joined(outputs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Outputs with what was printed in one go in one piece: in how many the kernel sends it is chance."""
+    found: list[dict[str, Any]] = []
+    for output in outputs:
+        before = found[-1] if found else {}
+        if output["output_type"] == "stream" and before.get("name") == output["name"]:
+            before["text"] = "".join([*before["text"], *output["text"]]).splitlines(keepends=True)
+        else:
+            found.append(output)
+    return found
 
 
 def is_noise(output: dict[str, Any]) -> bool:
