@@ -18,6 +18,7 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED) ## grade eight sample submissions in .demo/ and write the report
 	@$(BIN)/python -m tools.demo
 
+# Three processes on two cores: one that waits for a jail or a browser leaves its core to another.
 test: lint ## run the tests on two cores (and the lint before them)
 	@$(BIN)/python -m pytest --numprocesses 3
 

@@ -206,7 +206,7 @@ def read_network(root: Path, student: str) -> Judged:
         build = evidence.modules["ModernCNN"][0]
         graph = build.graphs[False, 32]
         assert isinstance(graph, ModelGraph)
-        files = {name: file.submitted for name, file in submission.files.items()}
+        files = submission.files
         checkpoint = read_checkpoint("modern_cnn", files, converted(submission.files.get("modern_cnn.pt")), 64)
         tensors = fit_checkpoint(graph, build.tensors, checkpoint).tensors
         normalisation = recover_normalisation("test_transform", evidence.samples["test_transform"])

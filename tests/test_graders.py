@@ -76,8 +76,9 @@ def test_a_correct_design_gets_all_points(case: Case, runner: Runner) -> None:
     assert grade_case(case, runner).complaints() == []
 
 
-# Whether `groups` can be something else than 1 or in_channels depends on the number that is drawn.
-DRAWN = {case.id for case in mutants() if case.notebook in (OUTPUT_SIZE, SEPARABLE) and case.name != "groups_wrong"}
+# How many results these get wrong depends on the numbers that are drawn.
+BY_CHANCE = ("groups_wrong", "stride_behind_padding")
+DRAWN = {case.id for case in mutants() if case.notebook in (OUTPUT_SIZE, SEPARABLE) and case.name not in BY_CHANCE}
 DRAWN |= {case.id for case in mutants() if case.caught_by == "test_logits"}
 
 

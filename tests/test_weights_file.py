@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,9 +45,9 @@ def text(path: Path, content: str = "") -> None:
     path.write_text(content)
 
 
-def choice(folder: Path, source: Path | None = None) -> WeightsChoice:
+def choice(folder: Path, source: Path | None = None, beside: Sequence[str] = ()) -> WeightsChoice:
     """What is chosen of a folder, as submissions are read."""
-    found = find_files(folder, Limits(), CourseFiles(source, NAMES))
+    found = find_files(folder, Limits(), CourseFiles(source, NAMES), beside=beside)
     return choose_weights(STEM, {file.shown: file for file in found.files})
 
 
@@ -182,7 +182,7 @@ def test_of_many_files_the_first_are_named(tmp_path: Path) -> None:
 def read_staged(folder: Path, target: Path, converted: bytes | None = None):
     shutil.rmtree(target, ignore_errors=True)
     files, _ = stage(folder, target, Limits(), CourseFiles(weights=NAMES))
-    return read_checkpoint(STEM, {name: file.submitted for name, file in files.items()}, converted, 64)
+    return read_checkpoint(STEM, files, converted, 64)
 
 
 def test_what_was_taken_and_what_was_not_is_said(tmp_path: Path) -> None:

@@ -268,6 +268,7 @@ def hand_in(ran: Ran, weights: str, folder: Path) -> dict[str, Any]:
     path = folder / "modern_cnn.safetensors"
     test_set = test_images
     if weights == "own":
+        collect.seed_everything()  # as for the graders: weights that no file holds are the same then
         model = ran.namespace["ModernCNN"]().eval()
         _save(model.state_dict(), path)
         test_set = _labelled_by(model, ran.namespace.get("test_transform"))

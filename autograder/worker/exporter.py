@@ -445,7 +445,9 @@ class _Encoder:
         """What forward gave in place of one tensor, as in ExportProblem."""
         tree = self.program.call_spec.out_spec
         if not tree.is_leaf():
-            return next((kind.__name__ for kind in (dict, list, tuple) if issubclass(tree.type, kind)), "object")
+            # Of named tuples torch keeps the function that makes them in place of a type.
+            type_ = tree.type if isinstance(tree.type, type) else tuple
+            return next((kind.__name__ for kind in (dict, list, tuple) if issubclass(type_, kind)), "object")
         value = getattr(self.program.graph_signature.output_specs[0].arg, "value", None)
         return "none" if value is None else "number" if isinstance(value, (int, float)) else "object"
 
