@@ -793,7 +793,7 @@ def packed(*names: str) -> bytes:
             packed("01_net.ipynb"),
             "is a packed archive, not a notebook: unpack it, and hand in the notebook that is in it",
         ),
-        (gzip.compress(b"x"), "is a packed archive"),
+        (gzip.compress(b"x", mtime=0), "is a packed archive"),
         (b"\x89PNG\r\n\x1a\n", "is a picture"),
         ("import torch\n\nx = 1\n", "is a Python script, not a notebook: hand in the notebook itself"),
         ("# %% [markdown]\n# Task", "is a Python script"),
