@@ -1057,6 +1057,25 @@ def test_pack_needs_a_readable_checkpoint_within_the_budget(
     assert not (hand_in / "cnn-submission.zip").exists()
 
 
+def test_pack_takes_the_only_file_with_weights_and_asks_where_there_are_two(
+    kit: ModuleType, hand_in: Path, capsys: Any
+) -> None:
+    """As the grader does, so that nobody packs what it would not find."""
+    (hand_in / "runs").mkdir()
+    state = {f"module.{name}": value for name, value in hand_in_model().state_dict().items()}
+    torch.save({"epoch": 3, "model_state_dict": state}, hand_in / "runs" / "best.ckpt")
+    (hand_in / "kit_training").mkdir()
+    kit.save_file(state, hand_in / "kit_training" / "ModernCNN-best.safetensors")
+    assert kit.main(["pack", str(hand_in)]) == 0, capsys.readouterr().err
+    assert "runs/best.ckpt" in packed(hand_in)
+    torch.save(state, hand_in / "last.pth")
+    assert kit.main(["pack", str(hand_in)]) == 1
+    assert "last.pth, runs/best.ckpt may all be the weights of ModernCNN" in capsys.readouterr().err
+    (hand_in / "last.pth").rename(hand_in / "modern_cnn.pt")  # as it says
+    assert kit.main(["pack", str(hand_in)]) == 0
+    assert {"modern_cnn.pt", "runs/best.ckpt"} & set(packed(hand_in)) == {"modern_cnn.pt"}
+
+
 def test_without_checkpoint_means_without(kit: ModuleType, hand_in: Path, capsys: Any) -> None:
     (hand_in / "modern_cnn.pt").write_bytes(b"nonsense")
     assert kit.main(["pack", str(hand_in), "--without-checkpoint"]) == 0
