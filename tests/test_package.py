@@ -113,3 +113,32 @@ def test_no_class_name_stands_twice() -> None:
             if isinstance(part, ast.ClassDef):
                 places.setdefault(part.name, []).append(path.relative_to(ROOT).as_posix())
     assert not {name: found for name, found in places.items() if len(found) > 1}
+
+
+# What fits on a screen
+
+
+TABLES = {"graphs/operations.py"}  # one line for each operation
+MOST_LINES, MOST_BODY, MOST_PARAMETERS = 400, 50, 6
+
+
+def own_modules() -> dict[str, str]:
+    """The text of each module of the package but the worker's, which a student's kit carries in one piece."""
+    paths = (path for path in package_files("**/*.py") if path.relative_to(ROOT).parts[0] != "worker")
+    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
+
+
+def test_no_module_is_longer_than_can_be_read_in_one_go() -> None:
+    assert {name for name, text in own_modules().items() if text.count("\n") > MOST_LINES} == TABLES
+
+
+def test_no_function_is_long_or_takes_more_than_a_dataclass_would_name() -> None:
+    found = []
+    for name, text in own_modules().items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                count = len([argument for argument in taken if argument.arg not in ("self", "cls")])
+                if count > MOST_PARAMETERS or (node.end_lineno or 0) - node.lineno >= MOST_BODY:
+                    found.append(f"{name}: {node.name}")
+    assert found == []
