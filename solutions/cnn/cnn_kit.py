@@ -7206,16 +7206,16 @@ def cause_of(error: BaseException, is_students: Callable[[str], bool]) -> dict[s
     return {}
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and those that led to it."""
+    """The exception and those that led to it; what `forward` raised led to an export that failed."""
     seen = 0
     while isinstance(error, BaseException) and seen < MOST_ERRORS:
         yield error
-        error, seen = error.__cause__ or error.__context__, seen + 1
+        raised = error.raised if isinstance(error, ExportProblem) else None
+        error, seen = raised or error.__cause__ or error.__context__, seen + 1
 
 def _cause(error: BaseException, is_students: Callable[[str], bool]) -> tuple[str, str] | None:
     text = _text(error)
     if isinstance(error, ExportProblem):
-        # Of what `forward` raised only the text is left.
         return (error.cause, "") if error.cause else ("gpu", "cuda") if NO_GPU.search(text) else None
     if isinstance(error, ModuleNotFoundError):
         return "package", error.name if isinstance(error.name, str) else ""
@@ -7522,7 +7522,7 @@ class Collector:
         else:
             status = "OUT_OF_MEMORY" if memory else "ERROR"
         kind = UNFINISHED if isinstance(error, Unfinished) else name_of(type(error))
-        raised = name_of(error.raised) if isinstance(error, ExportProblem) and error.raised else ""
+        raised = name_of(type(error.raised)) if isinstance(error, ExportProblem) and error.raised else ""
         returned = {"returned": error.returned} if isinstance(error, ExportProblem) and error.returned else {}
         return {"status": status, "type": kind, "message": text, "line": line, "raised": raised, **returned, **cause}
 
@@ -8437,6 +8437,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 LINES_PER_CELL = 100_000
 
@@ -8529,7 +8530,7 @@ class ExportProblem(Exception):
         message: str,
         line: int = 0,
         *,
-        raised: type[BaseException] | None = None,
+        raised: BaseException | None = None,
         cause: str = "",
         returned: str = "",
     ) -> None:
@@ -8606,6 +8607,7 @@ def export_graph(
                 "forward draws from Python's or NumPy's random while it trains, and a graph would keep that one draw: "
                 "a branch that is left out by chance would be missing from it. Hint: draw with torch, e.g. multiply "
                 "the branch by torch.empty(x.size(0), 1, 1, 1).bernoulli_(keep)",
+                _line_that_draws(module, example, locate),
                 cause="random",
             )
         return _Encoder(module, program, example, training, pool, locate).encode()
@@ -8632,6 +8634,56 @@ def _python_luck() -> tuple[Any, ...]:
     numpy = sys.modules.get("numpy")
     state = numpy.random.get_state(legacy=False)["state"] if numpy else {}
     return random.getstate(), state.get("pos"), bytes(state.get("key", b""))
+
+
+def _line_that_draws(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]) -> int:
+    """The first line of the student's code in forward that draws from such a generator."""
+    found, luck, places = 0, _python_luck(), [0]
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        nonlocal found, luck
+        place = locate(frame.f_code.co_filename, frame.f_lineno)
+        if not place:
+            return None
+        now = _python_luck()
+        if now != luck:
+            found, luck = found or places[-1], now
+        if event == "call":
+            places.append(place)
+        elif event == "return":
+            places.pop()
+        else:
+            places[-1] = place
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        _problem_when_run(module, example, locate)
+    finally:
+        sys.settrace(before)
+    return found
+
+
+class _DataReads(TorchFunctionMode):
+    """Takes note of the student's line where a tensor's `.data` is read for the first time."""
+
+    def __init__(self, locate: Callable[[str, int], int]) -> None:
+        super().__init__()
+        self.locate, self.line = locate, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func == Tensor.data.__get__ and not self.line:  # type: ignore[attr-defined]
+            frames = traceback.extract_stack()
+            self.line = _innermost([(frame.filename, frame.lineno or 0) for frame in frames], self.locate)
+        return func(*args, **(kwargs or {}))
+
+
+def _line_that_reads_data(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]) -> int:
+    reads = _DataReads(locate)
+    with reads:
+        _problem_when_run(module, example, locate)
+    return reads.line
 
 
 @contextmanager
@@ -8675,6 +8727,7 @@ def _trace(module: nn.Module, example: Tensor, locate: Callable[[str, int], int]
     except Exception as error:
         line = _line_of_text(str(error), locate) or _line_of_exception(error, locate)
         reason, cause = _reason(error)
+        line = line or (_line_that_reads_data(module, example, locate) if cause == "data" else 0)
         raise ExportProblem(
             "unsupported",
             f"forward runs, but torch.export cannot turn it into a graph: {reason} "
@@ -8713,7 +8766,7 @@ def _problem_when_run(module: nn.Module, example: Tensor, locate: Callable[[str,
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:300]
         message = f"forward raises {type(error).__name__} for an input {tuple(example.shape)}: {reason}"
-        return ExportProblem("error", message, _line_of_exception(error, locate), raised=type(error))
+        return ExportProblem("error", message, _line_of_exception(error, locate), raised=error)
     finally:
         with torch.no_grad():
             for buffer, value in buffers:
@@ -8800,7 +8853,9 @@ class _Encoder:
         """What forward gave in place of one tensor, as in ExportProblem."""
         tree = self.program.call_spec.out_spec
         if not tree.is_leaf():
-            return next((kind.__name__ for kind in (dict, list, tuple) if issubclass(tree.type, kind)), "object")
+            # Of named tuples torch keeps the function that makes them in place of a type.
+            type_ = tree.type if isinstance(tree.type, type) else tuple
+            return next((kind.__name__ for kind in (dict, list, tuple) if issubclass(type_, kind)), "object")
         value = getattr(self.program.graph_signature.output_specs[0].arg, "value", None)
         return "none" if value is None else "number" if isinstance(value, (int, float)) else "object"
 
