@@ -46,6 +46,6 @@ def remedied(case: Case, remedy: Mapping[str, Any]) -> Case:
 @pytest.mark.parametrize("name", REMEDIES)
 def test_what_a_message_says_mends_the_mistake(name: str, runner: Runner) -> None:
     case, remedy = CASES[name], REMEDIES[name]
-    outcome = grade_case(remedied(case, remedy), runner)
-    assert outcome.complaints() == []
-    assert remedy["told"] in f"{MESSAGES[name]}. {outcome.results[case.caught_by].hint}"
+    if remedy["told"] not in MESSAGES[name]:
+        assert remedy["told"] in grade_case(case, runner).results[case.caught_by].hint
+    assert grade_case(remedied(case, remedy), runner).complaints() == []
