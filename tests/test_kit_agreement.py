@@ -22,7 +22,7 @@ from tools.prove_graders import needs_cifar
 from tools.samples import ROOT, SAMPLES
 
 GOOD = {"ok", "plausible"}
-QUICK = 6  # every so many cases are in a quick run: each takes a second or two (`-m "slow or not slow"` runs all)
+QUICK = 9  # every so many cases are in a quick run: each takes a second or two (`-m "slow or not slow"` runs all)
 # Whether these are right the kit cannot know: it holds neither the answers nor the test images.
 ANSWERS = {
     "test_worked_output_size",
@@ -108,6 +108,7 @@ def cases_of(sample: str) -> Iterator[Case]:
             yield Case(notebook, sample, sample, cells, weights, checks[0] if checks else "", tuple(checks[1:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [case for sample in IN_CODE for case in cases_of(sample)], ids=lambda case: case.id)
 def test_the_kit_says_of_a_sample_what_the_graders_say(
     kit: ModuleType,  # noqa: F811

@@ -43,7 +43,13 @@ def remedied(case: Case, remedy: Mapping[str, Any]) -> Case:
     return replace(case, cells=cells, weights=weights, caught_by="", costs=(), says="", line="")
 
 
-@pytest.mark.parametrize("name", REMEDIES)
+def quick_and_slow() -> list[Any]:
+    """All remedies; those of the exercise with weights, which are evaluated on all test images, are slow."""
+    marks = {name: pytest.mark.slow if name.startswith("04_") else () for name in REMEDIES}
+    return [pytest.param(name, marks=marks[name]) for name in REMEDIES]
+
+
+@pytest.mark.parametrize("name", quick_and_slow())
 def test_what_a_message_says_mends_the_mistake(name: str, runner: Runner) -> None:
     case, remedy = CASES[name], REMEDIES[name]
     if remedy["told"] not in MESSAGES[name]:
