@@ -120,8 +120,9 @@ def find_files(
         taken.add(shown)
     files, notes = _named_back(files, folder, taken, code)
     digests = {file.shown: file.sha256 for file in files}
-    for name, path in course.paths().items():
-        digests[name] = _digest(path, own[name])
+    for name, size in own.items():
+        assert course.folder is not None
+        digests[name] = _digest(course.folder / name, size)
     files = _weighed(folder, files, any_name=len(stems) == 1, why_not=why_not)
     return FoundFiles(files, [*left_out(problems, "left out"), *few_notes(notes)], _digest_of(digests))
 
