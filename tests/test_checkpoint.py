@@ -104,6 +104,38 @@ def test_state_dict_is_bound_by_name_whatever_wrapped_the_model(exported, tmp_pa
     assert list(fit.notes) == ([f"the prefix `{prefix}` before every name was left away"] if prefix else [])
 
 
+class Hidden(torch.nn.Module):
+    """Reads its own file, and keeps all but its head where no optimiser and no state dict finds it."""
+
+    def __init__(self, state):
+        super().__init__()
+        kept = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+        kept.load_state_dict(state)
+        self.kept, self.mean = [kept], state["0.weight"].mean((0, 2, 3), keepdim=True)
+        self.head = torch.nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.head(self.kept[0](x - self.mean))
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_weights_of_the_file_that_the_network_keeps_in_plain_tensors_are_refused(tmp_path, hides):
+    state = {"0.weight": torch.randn(4, 3, 5, 5), "0.bias": torch.randn(4)}
+    pool, hidden = TensorPool(), Hidden(state)
+    wire = export_graph(hidden, torch.randn(4, 3, 8, 8), training=False, pool=pool)
+    head = {"head.weight": torch.randn(10, 4), "head.bias": torch.randn(10)}
+    kept = state if hides else {"mean": hidden.mean}  # what a network may well have written down
+    save_file(head | kept, tmp_path / "modern_cnn.safetensors")
+    graph, checkpoint = graph_from_wire(json.loads(json.dumps(wire))), read(tmp_path / "modern_cnn.safetensors")
+    if not hides:
+        assert "left away" in " ".join(fit_checkpoint(graph, save(pool.tensors), checkpoint).notes)
+        return
+    with pytest.raises(
+        CheckpointProblem, match="the network computes with `0.weight` of the file, but it is no weight"
+    ):
+        fit_checkpoint(graph, save(pool.tensors), checkpoint)
+
+
 def test_names_without_the_part_that_holds_the_whole_network_are_found():
     shapes = {"net.0.weight": (2, 3), "net.0.bias": (2,)}
     named = name_tensors(shapes, {"0.weight": np.ones((2, 3)), "0.bias": np.ones(2)})

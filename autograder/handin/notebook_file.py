@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -142,10 +143,12 @@ def _cells_of(data: Any, name: str, head: bytes) -> list[Any]:
 
 
 def _format_of(data: Any) -> int | None:
-    """The format of a notebook; None for what is none. Some programs write 4.0, or leave the format out."""
+    """The format of a notebook; None for what is none. Some programs write 4.0 or "4", or leave the format out."""
     if not isinstance(data, dict):
         return None
     number = data.get("nbformat")
+    if isinstance(number, str) and re.fullmatch(r"[0-9]{1,3}", number.strip()):
+        return int(number)
     if type(number) is float and number.is_integer():
         return int(number)
     if number is None and any(_present_cell(cell) for cell in cells_in({"cells": data.get("cells")})):

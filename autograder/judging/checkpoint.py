@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from autograder.core.text import clean_name, clean_text
 from autograder.core.weights_file import WeightsChoice, choose_weights, exact_names, is_called
 from autograder.graphs.model_graph import ModelGraph
 from autograder.graphs.state import WeightsDoNotFit, bind_tensors
-from autograder.graphs.tensor_file import Array, BadTensors, TensorEntry, array_of, read_header
+from autograder.graphs.tensor_file import Array, BadTensors, TensorEntry, array_of, load_arrays, read_header
 from autograder.judging.problems import Problem
 from autograder.judging.weight_names import NamedTensors, Shape, name_tensors, shown
 
@@ -30,6 +31,7 @@ STATISTICS = ("running_mean", "running_var")
 PART, LEFT_OUT = "part", "left out"  # metadata of a converted file, as worker/checkpoint.py writes them
 MOST_LEFT_OUT = 300  # characters
 MOST_NAMED = 3
+LEAST_HIDDEN = 64  # numbers: less is a mean or a scale, which may well be written down
 SUFFIX = re.compile(r"\.(?:safetensors|pth?|ckpt|bin|tar|pkl|pickle)\b", re.IGNORECASE)
 _MOST_METADATA = 100  # entries shown at most; a file may hold as many as it likes
 
@@ -205,6 +207,7 @@ def fit_checkpoint(graph: ModelGraph, tensors: bytes, checkpoint: Checkpoint) ->
     shapes = {t.name: t.shape for t in graph.tensors if t.kind != "constant"}
     named = name_tensors(shapes, checkpoint.tensors, {t.name: t.key for t in graph.tensors})
     _expect_fit(checkpoint.label, named, shapes)
+    _expect_known(checkpoint, named.unused, graph, tensors)
     broken = [n for n, array in named.tensors.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
     if broken:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
@@ -216,6 +219,29 @@ def fit_checkpoint(graph: ModelGraph, tensors: bytes, checkpoint: Checkpoint) ->
         return FittedWeights(bind_tensors(graph, tensors, named.tensors), tuple(named.notes))
     except WeightsDoNotFit as error:
         raise CheckpointProblem(f"{checkpoint.label}: {error}. {SAVE}") from error
+
+
+def _expect_known(checkpoint: Checkpoint, unused: Sequence[str], graph: ModelGraph, tensors: bytes) -> None:
+    """Raises CheckpointProblem where the network computes with numbers of the file that are no weights of its own: a
+    network that reads the file itself and keeps them in plain tensors would be judged by what no optimiser changes."""
+    hidden = [tensor for tensor in graph.tensors if tensor.kind == "constant" and tensor.numel >= LEAST_HIDDEN]
+    if not hidden or not unused:
+        return
+    arrays = load_arrays(tensors)
+    constants = {_content(arrays[tensor.key]) for tensor in hidden}
+    found = [name for name in unused if _content(checkpoint.tensors[name]) in constants]
+    if found:
+        are = "is no weight" if len(found) == 1 else f"and {len(found) - 1:,} more are no weights"
+        raise CheckpointProblem(
+            f"{checkpoint.label}: the network computes with {shown(found[0])} of the file, but it {are} of the network: "
+            f"no optimiser would change {'it' if len(found) == 1 else 'them'}. Keep layers in attributes, nn.Sequential "
+            "or nn.ModuleList, not in a plain list or dict"
+        )
+
+
+def _content(array: Array) -> bytes:
+    """The same for the same numbers, whatever their precision and order in memory."""
+    return hashlib.sha256(repr(array.shape).encode() + np.asarray(array, "<f4", order="C").tobytes()).digest()
 
 
 def _expect_fit(name: str, named: NamedTensors, shapes: Mapping[str, Shape]) -> None:
