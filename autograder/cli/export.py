@@ -73,7 +73,11 @@ class Choices:
     "--roster", type=existing_file, help="Who is who, as for `autograder collect`, beside the gradebook's ids."
 )
 @click.option("--long", is_flag=True, help="csv: a row for each student and check, with result and message.")
-@click.option("--provisional", is_flag=True, help="Also write the points so far of those who wait for a manual mark.")
+@click.option(
+    "--provisional",
+    is_flag=True,
+    help="Write what there is although marks are missing: the points so far of those who wait for a manual mark.",
+)
 @click.option("--zeros", is_flag=True, help="Write 0 for those who handed nothing in.")
 @click.option(
     "--output",
@@ -86,8 +90,10 @@ def export_command(
 ) -> None:
     """Write an assignment's marks for another system, every number as the gradebook has it.
 
-    Marks that are not final stay blank: whoever waits for a manual mark, or was not graded through the grader's own
-    fault. They are named at the end, as is whoever is in one system and not in the other.
+    Nothing is written where a mark is not final: where somebody has handed in again, or was not graded yet, or waits
+    for a manual mark, or could not be graded through the grader's own fault. They are named. With --provisional those
+    places stay blank, but for the points so far of those who wait. Whoever is in one system and not in the other is
+    named at the end.
 
     \b
     Exit codes: 0 everybody's mark was written; 1 nothing could be written, with the remedy; 2 wrong usage;
@@ -99,7 +105,8 @@ def export_command(
     root = (root or Path()).resolve()
     course = load_course(root)
     name = choose_assignment(course, assignment)
-    book = exports.read_class(root, open_current(root, name).db_url, name)
+    book = exports.read_class(open_current(root, name), name)
+    exports.expect_final(book, choices.policy)
     path = output or root / "exports" / f"{name}-{choices.to}{'' if choices.to == 'gradescope' else '.csv'}"
     done = write(path, book, choices, course)
     print_export(path, done, [*done.remarks, *stale_remarks(book)])

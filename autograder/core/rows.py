@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -82,11 +82,15 @@ class Points:
 
 @dataclass(frozen=True)
 class Row:
-    """One submission: its latest report, and the gradebook's marks for it (none where there is no gradebook)."""
+    """One submission: its latest report, and the gradebook's marks for it (none where there is no gradebook).
+
+    `is_outdated` says that the report is not of what lies in `submitted/` now.
+    """
 
     report: GradeReport
     marks: Sequence[Mark] = ()
     standing: Standing | None = None
+    is_outdated: bool = False
 
     @property
     def student(self) -> str:
@@ -140,7 +144,7 @@ class Row:
     @property
     def flags(self) -> tuple[str, ...]:
         """What deserves a look, in words; empty where everything is settled."""
-        flags = []
+        flags = ["handed in again, or changed, since it was graded: grade again"] if self.is_outdated else []
         if self.grader_failed:
             flags.append("not graded: the grader's own fault")
         if self.undecided:
@@ -189,8 +193,12 @@ class Row:
         return Points(None if self.grader_failed else earned, maximum)
 
 
-def rows_of(reports: Sequence[GradeReport], marks: Marks, standings: Standings | None = None) -> list[Row]:
-    return [Row(r, marks.get(r.student, ()), (standings or {}).get(r.student)) for r in reports]
+def rows_of(
+    reports: Sequence[GradeReport], marks: Marks, standings: Standings | None = None, outdated: Collection[str] = ()
+) -> list[Row]:
+    """A row for each report; `outdated` are the students whose report is not of what they handed in last."""
+    known = standings or {}
+    return [Row(r, marks.get(r.student, ()), known.get(r.student), r.student in outdated) for r in reports]
 
 
 def notebooks_of(rows: Sequence[Row]) -> list[str]:

@@ -26,6 +26,7 @@ from autograder.core.machine_faults import reason_of, stops_a_run
 from autograder.core.text import clean_name
 from autograder.course.report_store import load_report
 from autograder.handin.collect.journal import stamp, unused
+from autograder.handin.content import content_digest
 from autograder.handin.quarantine import TIMESTAMP, Surroundings, handed_in_at, read_timestamp, refused
 from autograder.handin.roster import check_columns, id_problem, read_table
 from autograder.handin.walk import walk
@@ -295,7 +296,7 @@ def report_of_group(grader: Grader, student: str, folder: Path) -> GradeReport |
     report = load_report(grader.root, grader.assignment_name, copy.of) if copy is not None else None
     if report is None or report.is_internal or report.key != submission_key(grader, folder):
         return None
-    return replace(report, student=student, manual=())
+    return replace(report, student=student, content=content_digest(folder), manual=())
 
 
 def differs_from_group(root: Path, report: GradeReport) -> bool:

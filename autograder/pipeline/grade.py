@@ -14,6 +14,7 @@ from autograder.core.files import digest_of
 from autograder.core.grade_report import GradeReport
 from autograder.core.notes import Note
 from autograder.core.scratch import scratch_folder
+from autograder.handin.content import content_digest
 from autograder.handin.submission import CourseFiles, Reading, Submission, look_into, read_in_place, read_submission
 from autograder.jail import SandboxFault
 from autograder.pipeline.grader import Grader
@@ -30,7 +31,7 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
     `notes` are what is known about the folder already, and stand first in the report. A fault of the grader's own
     becomes INTERNAL results; then no score may be recorded.
     """
-    began = time.monotonic()
+    began, content = time.monotonic(), content_digest(folder)
     with scratch_folder() as work:
         submission, plan, key = read_folder(grader, student, folder, work)
         report = grader.cache.load_report(key)
@@ -40,7 +41,7 @@ def grade_submission(grader: Grader, student: str, folder: Path, notes: Sequence
                 grader.cache.save_report(key, report)
     seconds = round(time.monotonic() - began, 2)
     report = of_student(grader, report, submission, notes)
-    return replace(report, seconds=seconds, key=digest_of(key, submission.content_digest))
+    return replace(report, seconds=seconds, key=digest_of(key, submission.content_digest), content=content)
 
 
 def read_folder(grader: Grader, student: str, folder: Path, work: Path | None = None) -> tuple[Submission, Plan, str]:

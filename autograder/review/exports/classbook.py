@@ -6,14 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from pathlib import Path
 
 from autograder.core.errors import AutograderError
 from autograder.core.grade_report import CheckResult, GradeReport, Status
 from autograder.core.rows import EXACT, Mark, Row, Standing
 from autograder.core.text import clean_name
+from autograder.course.currency import Currency, currencies
+from autograder.course.folder import NbCourse
 from autograder.course.gradebook import read_marks, read_standings
 from autograder.course.report_store import load_reports
+
+MOST_NAMED = 20  # students in one message
 
 
 class ExportError(AutograderError):
@@ -25,6 +28,8 @@ class ExportState(str, Enum):
 
     FINAL = "final"
     WAITING = "waiting for a manual mark"
+    CHANGED = Currency.CHANGED.value
+    NOT_GRADED = Currency.NOT_GRADED.value
     FAULT = "not graded: the grader's own fault"
     UNRECORDED = "graded, but not in the gradebook"
     ABSENT = "nothing handed in"
@@ -54,6 +59,7 @@ class ClassEntry:
 
     row: Row
     standing: Standing
+    currency: Currency = Currency.GRADED
 
     @property
     def student(self) -> str:
@@ -76,6 +82,8 @@ class ClassEntry:
 
     @property
     def state(self) -> ExportState:
+        if self.currency in (Currency.CHANGED, Currency.NOT_GRADED):
+            return ExportState(self.currency.value)
         if self.row.grader_failed:
             return ExportState.FAULT
         if not self.row.marks:
@@ -152,17 +160,18 @@ class Classbook:
         return list(dict.fromkeys(cell.notebook for cell in self.cells))
 
 
-def read_class(root: Path, db_url: str, assignment: str, students: Sequence[str] = ()) -> Classbook:
-    """Everybody whom the gradebook or a report knows, or `students` only.
+def read_class(course: NbCourse, assignment: str, students: Sequence[str] = ()) -> Classbook:
+    """Everybody whom the gradebook or a report knows, or who has handed in, or `students` only.
 
     Raises ExportError where the gradebook holds no mark of the assignment, or no such student; GradebookError;
     BrokenReport.
     """
-    marks, standings = read_marks(db_url, assignment), read_standings(db_url, assignment)
-    reports = {report.student: report for report in load_reports(root, assignment)}
+    marks, standings = read_marks(course.db_url, assignment), read_standings(course.db_url, assignment)
+    reports = {report.student: report for report in load_reports(course.root, assignment)}
+    current = currencies(list(reports.values()), course.submissions(assignment))
     if not any(marks.values()):
         raise ExportError(f"the gradebook holds no mark of {assignment!r}: run `autograder grade {assignment}` first")
-    known = sorted({*standings, *reports})
+    known = sorted({*standings, *current})
     unknown = [student for student in students if student not in known]
     if unknown:
         raise ExportError(f"neither the gradebook nor a report knows the student {clean_name(unknown[0])!r}")
@@ -170,9 +179,23 @@ def read_class(root: Path, db_url: str, assignment: str, students: Sequence[str]
     for student in known:
         report = reports.get(student, GradeReport(student, assignment, []))
         standing = standings.get(student, Standing(student))
-        entries.append(ClassEntry(Row(report, marks.get(student, ()), standing), standing))
+        found = current.get(student, Currency.NOTHING)
+        entries.append(ClassEntry(Row(report, marks.get(student, ()), standing), standing, found))
     chosen = [entry for entry in entries if not students or entry.student in students]
     return Classbook(assignment, chosen, cells_of(marks.values()), checks_of(entries))
+
+
+def expect_final(book: Classbook, policy: Policy) -> None:
+    """Raises ExportError, with everybody's name, where a mark is not the final one of what was handed in last."""
+    open_ = [entry for entry in book.entries if entry.state not in (ExportState.FINAL, ExportState.ABSENT)]
+    if policy.provisional or not open_:
+        return
+    named = "; ".join(f"{entry.label}: {entry.reason}" for entry in open_[:MOST_NAMED])
+    more = f"; and {len(open_) - MOST_NAMED} more" if len(open_) > MOST_NAMED else ""
+    raise ExportError(
+        f"{len(open_)} of {len(book.entries)} marks are not final ({named}{more}), so nothing was written",
+        "grade what was handed in (autograder grade), mark what waits, or choose --provisional",
+    )
 
 
 def cells_of(marks: Iterable[Sequence[Mark]]) -> list[Cell]:

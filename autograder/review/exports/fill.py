@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from autograder.core.text import clean_name
 from autograder.handin.roster import Roster
-from autograder.review.exports.classbook import Classbook, ClassEntry, ExportError, Policy, table_number
+from autograder.review.exports.classbook import Classbook, ClassEntry, ExportError, ExportState, Policy, table_number
 from autograder.review.exports.sheet import Sheet
 
 NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)")
@@ -192,7 +192,7 @@ def account(book: Classbook, policy: Policy, content: bytes) -> Export:
 
 def has_work(entry: ClassEntry) -> bool:
     """Whether something was handed in."""
-    return entry.standing.is_submitted or bool(entry.row.report.checks)
+    return entry.standing.is_submitted or bool(entry.row.report.checks) or entry.state is ExportState.NOT_GRADED
 
 
 def stale_remarks(book: Classbook) -> list[str]:

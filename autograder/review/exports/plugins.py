@@ -10,11 +10,12 @@ from nbgrader.plugins import ExportPlugin
 from traitlets import Bool, Enum, Unicode
 
 from autograder.core.files import write_atomically
+from autograder.course.folder import NbCourse
 from autograder.course.gradebook import GradebookError, absolute_url
 from autograder.course.report_store import BrokenReport
 from autograder.handin.roster import Roster, TableError, read_roster
 from autograder.review.exports.canvas import fill_canvas
-from autograder.review.exports.classbook import Classbook, ExportError, Policy, read_class
+from autograder.review.exports.classbook import Classbook, ExportError, Policy, expect_final, read_class
 from autograder.review.exports.fill import Export, account, stale_remarks
 from autograder.review.exports.moodle import fill_worksheet, moodle_csv
 from autograder.review.exports.plain import long_csv, wide_csv
@@ -42,8 +43,9 @@ class _Plugin(ExportPlugin):  # type: ignore[misc]
             root = Path(self.parent.coursedir.root)
             roster = read_roster(Path(self.roster)) if self.roster else Roster()
             students = [str(student) for student in self.student]
-            db_url = absolute_url(str(self.parent.coursedir.db_url), root)
-            book = read_class(root, db_url, self._assignment(gradebook), students)
+            self.parent.coursedir.db_url = absolute_url(str(self.parent.coursedir.db_url), root)
+            book = read_class(NbCourse(self.parent, root), self._assignment(gradebook), students)
+            expect_final(book, self.policy)
             done = self.make(book, roster)
             write_atomically(path, done.content)
         except (ExportError, GradebookError, BrokenReport, TableError, OSError) as error:

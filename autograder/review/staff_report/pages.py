@@ -43,7 +43,8 @@ class Site:
     formgrader: str = "http://localhost:8888"
     engine: str = __version__
     changes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # student -> what a regrade changed, in words
-    missing: Sequence[str] = ()  # students without a graded submission
+    not_graded: Sequence[str] = ()  # students who have handed in, and have no report
+    missing: Sequence[str] = ()  # students of the gradebook who have not
     lesson: str = ""  # the notebook that teaches, in the release; nothing where there is none
     sections: Sections = field(default_factory=dict)  # its headings
     integrity: str = ""  # address of the integrity page from the report's folder, where there is one

@@ -146,8 +146,9 @@ def _pages(site: Site, now: datetime) -> Iterator[tuple[str, str, Any]]:
     code = code_digest()
     digests = [_digest(code, site, row) for row in site.rows]
     taught = f"{site.lesson} {site.sections}"
+    students = f"{site.not_graded} {site.missing}"
     of_class = hashlib.sha256(
-        "".join([code, *digests, *site.missing, str(site.anonymous), site.formgrader, site.integrity, taught]).encode()
+        "".join([code, *digests, students, str(site.anonymous), site.formgrader, site.integrity, taught]).encode()
     ).hexdigest()
     yield "index.html", f"{of_class} {now.isoformat()}", lambda: _overview(site, now)
     yield "checks.html", of_class, lambda: _checks(site)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autograder.core.config import Course
 from autograder.core.rows import rows_of
+from autograder.course.currency import Currency, currencies
 from autograder.course.folder import NbCourse
 from autograder.course.gradebook import read_marks, read_standings
 from autograder.course.mark_changes import Regrade, changes_of
@@ -25,18 +26,20 @@ def write_course_report(
     """
     assignment = configured.assignment(name)
     reports = load_reports(course.root, name)
-    graded = {report.student for report in reports}
+    current = currencies(reports, course.submissions(name))
+    outdated = {student for student, found in current.items() if found is Currency.CHANGED}
     standings = read_standings(course.db_url, name)
     changes = {r.student: [regrade_sentence(c) for c in _latest(course.root, name, r.student)] for r in reports}
     site = Site(
         assignment=name,
-        rows=rows_of(reports, read_marks(course.db_url, name), standings),
+        rows=rows_of(reports, read_marks(course.db_url, name), standings, outdated),
         anonymous=anonymous,
         formgrader=configured.formgrader_url.rstrip("/"),
         changes={student: words for student, words in changes.items() if words},
         lesson=assignment.lesson,
         sections={exercise.notebook: exercise.sections for exercise in assignment.exercises},
-        missing=sorted(student for student in standings if student not in graded),
+        not_graded=[student for student, found in current.items() if found is Currency.NOT_GRADED],
+        missing=sorted(standings.keys() - current.keys()),
     )
     return write_report(folder, site)
 
