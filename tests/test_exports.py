@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from nbgrader.api import Gradebook
 
 from autograder.core.config import Feedback
 from autograder.core.grade_report import GradeReport, Status
-from autograder.course.report_store import save_report
+from autograder.course.folder import open_course
+from autograder.course.report_store import load_report, save_report
+from autograder.handin.content import content_digest
 from autograder.review.exports import ExportError, Policy, gradescope, read_class
 from autograder.review.exports.sheet import read_sheet
 from tests import example_reports, tiny_course
@@ -110,7 +113,9 @@ def totals(root: Path) -> dict[str, float]:
 
 
 def export(root: Path, *arguments: object) -> Result:
-    return run("export", "--course", root, *arguments)
+    """Of the class, which has marks that are not final: those stay blank unless something else is asked for."""
+    chosen = () if "--provisional" in arguments else ("--final-only",)
+    return run("export", "--course", root, *chosen, *arguments)
 
 
 def as_text(student: str) -> str:
@@ -153,12 +158,50 @@ def test_what_is_not_final_is_blank_and_named(course: Path) -> None:
     assert "Nothing handed in:\n  zoe (Zoë)" in result.output
 
 
+OPEN = ("chen: waiting for a manual mark (network-tests)", "dorothy: not graded: the grader's own fault")
+
+
+def test_nothing_is_written_where_a_mark_is_not_final(course: Path) -> None:
+    result = run("export", "--course", course, "--to", "csv")
+    assert result.exit_code == 1
+    assert "3 of 7 marks are not final" in result.output
+    assert all(words in " ".join(result.output.split()) for words in OPEN)
+    assert not (course / "exports" / "tiny-csv.csv").exists()
+
+
+def handed_in(course: Path, student: str, text: str) -> Path:
+    place = course / "submitted" / student / NAME
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "01_sums.ipynb").write_text(text)
+    return place
+
+
+def test_who_handed_in_and_was_not_graded_or_again_since_has_no_mark(course: Path) -> None:
+    """Not the mark of what lay there before, and no 0."""
+    handed_in(course, "carl", "{}")
+    place = handed_in(course, "ada", "{}")
+    graded = load_report(course, NAME, "ada")
+    assert graded is not None
+    save_report(course, replace(graded, content=content_digest(place)))
+    assert "ada" not in export(course, "--to", "csv", "--zeros").output
+    handed_in(course, "ada", "{ }")
+    for policy in ("--final-only", "--provisional"):
+        result = run("export", "--course", course, "--to", "csv", "--zeros", policy)
+        assert result.exit_code == 3
+        assert "ada (Lovelace): handed in again, or changed, since it was graded" in result.output
+        assert "carl: handed in, but not graded" in result.output
+        table = pd.read_csv(course / "exports" / "tiny-csv.csv").set_index("student")
+        assert table.loc[["ada", "carl"], "total"].isna().all()
+    refused = run("export", "--course", course, "--to", "csv")
+    assert "carl: handed in, but not graded" in " ".join(refused.output.split())
+
+
 def test_columns_keep_their_order_whoever_is_in_the_class(course: Path) -> None:
     export(course, "--to", "csv")
     before = list(pd.read_csv(course / "exports" / "tiny-csv.csv"))
     assert not [name for name in before if "grader" in name]  # what stands for checks that did not run is none
     assert before[-6:-3] == ["01_sums/worked example", "01_sums/plain case", "01_sums/negative numbers"]
-    book = read_class(course, url(course), NAME, ["dorothy", "zoe"])
+    book = read_class(open_course(course), NAME, ["dorothy", "zoe"])
     assert [f"{notebook}/{name}" for notebook, name in book.checks] == before[-6:]
 
 
@@ -478,7 +521,7 @@ def assert_fits(record: Mapping[str, object], fields: Mapping[str, object]) -> N
 def results(root: Path, feedback: Feedback, policy: Policy | None = None) -> dict[str, dict[str, Any]]:
     """By student, what Gradescope would read."""
     folder = root / "gradescope"
-    gradescope.write_results(folder, read_class(root, url(root), NAME), policy or Policy(), feedback)
+    gradescope.write_results(folder, read_class(open_course(root), NAME), policy or Policy(), feedback)
     read = [json.loads(path.read_text()) for path in folder.glob("*/results.json")]
     return {record["extra_data"]["student"]: record for record in read}
 
@@ -561,7 +604,9 @@ PLUGINS = "autograder.review.exports.plugins"
 
 
 def test_nbgraders_export_writes_the_plain_csv(course: Path) -> None:
-    done = nbgrader(course, "export", f"--exporter={PLUGINS}.ChecksCsv", "--to", "checks.csv")
+    done = nbgrader(
+        course, "export", f"--exporter={PLUGINS}.ChecksCsv", "--ChecksCsv.final_only=True", "--to", "checks.csv"
+    )
     assert done.returncode == 0, done.stderr
     assert "No mark was written: wanda: waiting for a manual mark (sums-why)" in done.stderr
     table = pd.read_csv(course / "checks.csv").set_index("student")
@@ -571,7 +616,7 @@ def test_nbgraders_export_writes_the_plain_csv(course: Path) -> None:
 
 def test_nbgraders_export_writes_for_moodle_with_the_students_that_are_named(course: Path) -> None:
     named = ("--assignment=['tiny']", "--student=['ada','wanda']", "--MoodleCsv.provisional=True")
-    done = nbgrader(course, "export", f"--exporter={PLUGINS}.MoodleCsv", *named)
+    done = nbgrader(course, "export", f"--exporter={PLUGINS}.MoodleCsv", "--MoodleCsv.final_only=True", *named)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(course / "grades.csv")
     assert dict(zip(table["Email address"], table["tiny"], strict=True)) == {"Ada@example.edu": totals(course)["ada"]}
@@ -580,7 +625,7 @@ def test_nbgraders_export_writes_for_moodle_with_the_students_that_are_named(cou
 
 def test_nbgraders_export_fills_the_canvas_gradebook(course: Path) -> None:
     (course / "gradebook.csv").write_text(CANVAS)
-    command = ("export", f"--exporter={PLUGINS}.CanvasCsv", "--to", "filled.csv")
+    command = ("export", f"--exporter={PLUGINS}.CanvasCsv", "--CanvasCsv.final_only=True", "--to", "filled.csv")
     done = nbgrader(course, *command)
     assert done.returncode == 1
     assert "name the gradebook that you have exported from Canvas: --CanvasCsv.gradebook=FILE" in done.stderr
@@ -591,4 +636,4 @@ def test_nbgraders_export_fills_the_canvas_gradebook(course: Path) -> None:
 
 def test_a_student_whom_nobody_knows_cannot_be_exported(course: Path) -> None:
     with pytest.raises(ExportError, match="knows the student 'nobody'"):
-        read_class(course, url(course), NAME, ["nobody"])
+        read_class(open_course(course), NAME, ["nobody"])

@@ -78,6 +78,7 @@ class Choices:
     is_flag=True,
     help="Write what there is although marks are missing: the points so far of those who wait for a manual mark.",
 )
+@click.option("--final-only", is_flag=True, help="Write the final marks although others are missing; those stay blank.")
 @click.option("--zeros", is_flag=True, help="Write 0 for those who handed nothing in.")
 @click.option(
     "--output",
@@ -85,22 +86,21 @@ class Choices:
     help="The file, for gradescope the folder, to write.  [default: exports/ASSIGNMENT-FORMAT in the course's folder]",
 )
 @course_option
-def export_command(
-    assignment: str | None, output: Path | None, root: Path | None, provisional: bool, zeros: bool, **options: Any
-) -> None:
+def export_command(assignment: str | None, output: Path | None, root: Path | None, **options: Any) -> None:
     """Write an assignment's marks for another system, every number as the gradebook has it.
 
     Nothing is written where a mark is not final: where somebody has handed in again, or was not graded yet, or waits
-    for a manual mark, or could not be graded through the grader's own fault. They are named. With --provisional those
-    places stay blank, but for the points so far of those who wait. Whoever is in one system and not in the other is
-    named at the end.
+    for a manual mark, or could not be graded through the grader's own fault. They are named. With --final-only their
+    places stay blank; with --provisional, too, but for the points so far of those who wait. Whoever is in one system
+    and not in the other is named at the end.
 
     \b
     Exit codes: 0 everybody's mark was written; 1 nothing could be written, with the remedy; 2 wrong usage;
     3 written, but somebody who handed in has no mark in it.
     """
     options["by"] = options["by"] or ("" if options["to"] != "moodle" or options["worksheet"] else "email")
-    choices = Choices(policy=Policy(provisional, zeros), **options)
+    policy = Policy(options.pop("provisional"), options.pop("zeros"), options.pop("final_only"))
+    choices = Choices(policy=policy, **options)
     check_options(choices)
     root = (root or Path()).resolve()
     course = load_course(root)

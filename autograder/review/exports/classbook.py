@@ -37,11 +37,15 @@ class ExportState(str, Enum):
 
 @dataclass(frozen=True)
 class Policy:
-    """Which marks are written that are not final: `provisional` the points so far of those who wait for a manual mark,
-    `zeros` 0 for those who handed nothing in."""
+    """What is written where marks are not final: with neither of the first two, nothing at all.
+
+    `provisional` writes the points so far of those who wait for a manual mark, and leaves other such places blank;
+    `final_only` leaves all of them blank. `zeros` writes 0 for those who handed nothing in.
+    """
 
     provisional: bool = False
     zeros: bool = False
+    final_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,13 +192,14 @@ def read_class(course: NbCourse, assignment: str, students: Sequence[str] = ()) 
 def expect_final(book: Classbook, policy: Policy) -> None:
     """Raises ExportError, with everybody's name, where a mark is not the final one of what was handed in last."""
     open_ = [entry for entry in book.entries if entry.state not in (ExportState.FINAL, ExportState.ABSENT)]
-    if policy.provisional or not open_:
+    if policy.provisional or policy.final_only or not open_:
         return
     named = "; ".join(f"{entry.label}: {entry.reason}" for entry in open_[:MOST_NAMED])
     more = f"; and {len(open_) - MOST_NAMED} more" if len(open_) > MOST_NAMED else ""
     raise ExportError(
         f"{len(open_)} of {len(book.entries)} marks are not final ({named}{more}), so nothing was written",
-        "grade what was handed in (autograder grade), mark what waits, or choose --provisional",
+        "grade what was handed in (`autograder grade`) and mark what waits; or choose --provisional, which writes the "
+        "points so far, or --final-only, which leaves these places blank",
     )
 
 

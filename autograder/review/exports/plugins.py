@@ -25,12 +25,13 @@ class _Plugin(ExportPlugin):  # type: ignore[misc]
     """One assignment in one file, which is `grades.csv` in the working directory unless `--to` names another."""
 
     provisional = Bool(False, help="Also write the points so far of those who wait for a manual mark.").tag(config=True)
+    final_only = Bool(False, help="Write the final marks although others are missing.").tag(config=True)
     zeros = Bool(False, help="Write 0 for those who handed nothing in.").tag(config=True)
     roster = Unicode("", help="A roster of `autograder collect`: who is who in the other system.").tag(config=True)
 
     @property
     def policy(self) -> Policy:
-        return Policy(self.provisional, self.zeros)
+        return Policy(self.provisional, self.zeros, self.final_only)
 
     def make(self, book: Classbook, roster: Roster) -> Export:
         """The file's content, and who has no mark. Raises ExportError."""
