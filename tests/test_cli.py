@@ -25,6 +25,7 @@ from autograder.course import gradebook, nbgrader_steps
 from autograder.course.folder import open_course
 from autograder.course.gradebook import read_marks
 from autograder.handin import quarantine
+from autograder.handin.content import content_digest
 from autograder.handin.submission import find_notebooks
 from autograder.pipeline import doctor, one_notebook
 from autograder.pipeline import grade as pipeline
@@ -105,7 +106,16 @@ def pretend_to_grade(grader: Grader, student: str, folder: Path, notes: Sequence
     facts = {"isolation": grader.isolation.describe()}
     key = pipeline.submission_key(grader, folder)
     return GradeReport(
-        student, grader.assignment_name, [check], runs, {"01_sums": {"sums-tests": 3.0}}, notes, facts, 0.1, key
+        student,
+        grader.assignment_name,
+        [check],
+        runs,
+        {"01_sums": {"sums-tests": 3.0}},
+        notes,
+        facts,
+        0.1,
+        key,
+        content_digest(folder),
     )
 
 

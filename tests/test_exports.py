@@ -196,6 +196,22 @@ def test_who_handed_in_and_was_not_graded_or_again_since_has_no_mark(course: Pat
     assert "carl: handed in, but not graded" in " ".join(refused.output.split())
 
 
+def test_a_mark_by_other_rules_is_provisional(course: Path) -> None:
+    graded = load_report(course, NAME, "ada")
+    assert graded is not None
+    save_report(course, replace(graded, rules="of last week"))
+    words = "ada (Lovelace): graded before the graders or the configuration were changed"
+    assert words in " ".join(run("export", "--course", course, "--to", "csv").output.split())
+    final = export(course, "--to", "csv")
+    assert words in " ".join(final.output.split())
+    tables = []
+    for policy in ("--final-only", "--provisional"):
+        run("export", "--course", course, "--to", "csv", policy)
+        tables.append(pd.read_csv(course / "exports" / "tiny-csv.csv").set_index("student").loc["ada", "total"])
+    assert pd.isna(tables[0])
+    assert tables[1] == totals(course)["ada"]
+
+
 def test_columns_keep_their_order_whoever_is_in_the_class(course: Path) -> None:
     export(course, "--to", "csv")
     before = list(pd.read_csv(course / "exports" / "tiny-csv.csv"))

@@ -18,7 +18,7 @@ from autograder.core.config import Feedback, load_course
 from autograder.core.config_values import ConfigError
 from autograder.core.grade_report import Evaluation, Flag, GradeReport, Mistake, Model
 from autograder.core.notes import Note
-from autograder.core.rows import Row, Standing
+from autograder.core.rows import Currency, Row, Standing
 from autograder.course import report_store
 from autograder.course.gradebook import read_marks
 from autograder.course.score_cells import checks_digest
@@ -312,6 +312,12 @@ def said(page: ShownNotebook, report: GradeReport) -> list[str]:
     both = StudentFeedback(overall, [page])
     below = [render_cell(cell, draw_figures(page, cell)) for cell in page.cells]
     return [str(render_result(overall, page)) + "".join(below), render_markdown(both), render_json(both)]
+
+
+def test_feedback_says_that_something_was_handed_in_since() -> None:
+    row = Row(example_reports.failing(), currency=Currency.CHANGED)
+    assert "You have handed in again since this was graded." in " ".join(show_overall(row).sentences)
+    assert "since" not in " ".join(show_overall(replace(row, currency=Currency.OTHER_RULES)).sentences)
 
 
 HARMLESS = {"h1", "h2", "h3", "p", "strong", "table", "thead", "tbody", "tr", "th", "td", "ul", "ol", "li"}

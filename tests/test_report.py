@@ -14,7 +14,7 @@ from example_reports import HOSTILE, broken, check, everyone, failing, hostile, 
 
 from autograder.core.grade_report import AnswerCell, CellRun, Flag, Layer, ManualMark, Model, NotebookRun, Status
 from autograder.core.notes import Note
-from autograder.core.rows import Mark, Row, Standing, rows_of
+from autograder.core.rows import Currency, Mark, Row, Standing, rows_of
 from autograder.core.text import readable
 from autograder.review.staff_report.page_names import STUDENT_PAGE, student_page
 from autograder.review.staff_report.site import Site, render_pages, write_report
@@ -227,7 +227,23 @@ def test_what_goes_wrong_is_grouped_with_who_did_it():
 def test_students_without_a_submission_are_named():
     standings = {name: Standing(name) for name in ("ada", "bo")}
     page = pages_of(report("ada"), standings=standings, missing=["bo"])["submissions.html"]
-    assert "1 student of the gradebook without a graded submission: bo." in words(page.text)
+    assert "1 student of the gradebook who handed nothing in: bo." in words(page.text)
+
+
+def test_the_overview_counts_everybody_who_handed_in_and_names_whose_mark_is_of_something_else():
+    rows = rows_of([report("ada"), report("bo")], {}, {}, {"bo": Currency.CHANGED})
+    site = Site("tiny", rows, not_graded=["cy"], missing=["di"])
+    pages = {name: words(Page(html).text) for name, html in render_pages(site, NOW).items()}
+    overview, table = pages["index.html"], pages["submissions.html"]
+    assert "2 graded of 3 submissions" in overview
+    assert "1 marks of something else than what is there now bo" in overview
+    assert "1 handed in, but not graded cy" in overview
+    assert "1 handed nothing in di" in overview
+    assert "Not graded yet: 1 student who handed in: cy. Run autograder grade tiny." in table
+    assert "handed in again, or changed, since it was graded: grade again" in table
+    nameless = words(Page(render_pages(replace(site, anonymous=True), NOW)["index.html"]).text)
+    assert "1 handed in, but not graded" in nameless
+    assert not {"cy", "di"} & set(nameless.split())
 
 
 @pytest.mark.parametrize("name", sorted({*CLASS_PAGES, f"students/{student_page(hostile().student)}"}))

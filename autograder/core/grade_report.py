@@ -265,11 +265,12 @@ class GradeReport:
     """All that is known of one graded submission. `facts` hold isolation, device, data set, versions, file hashes.
 
     `key` identifies everything that decided the marks: files, engine, graders, configuration, data set; `engine` the
-    same without the files, in short (Grader.engine_name). `content` is the digest of all that lay in the folder,
-    whatever of it is graded (handin/content.py). `jailed` says whether the notebooks ran in a jail. `answers` are
-    digests of what was handed in for each grade cell, and `manual` the marks that people had given by then. `sources`
-    are the cells with something of the student's, by notebook; `models`, `evaluations` and `curves` are for figures.
-    `files` are what else was handed in, and `more_files` says how many are not among them.
+    same without the files, in short (Grader.engine_name), and `rules` that of code, graders and configuration alone.
+    `content` is the digest of all that lay in the folder, whatever of it is graded (handin/content.py). `jailed` says
+    whether the notebooks ran in a jail. `answers` are digests of what was handed in for each grade cell, and `manual`
+    the marks that people had given by then. `sources` are the cells with something of the student's, by notebook;
+    `models`, `evaluations` and `curves` are for figures. `files` are what else was handed in, and `more_files` says
+    how many are not among them.
     """
 
     student: str
@@ -283,6 +284,7 @@ class GradeReport:
     key: str = ""
     content: str = ""
     engine: str = ""
+    rules: str = ""
     jailed: bool = True
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # notebook -> grade cell -> digest
     manual: Sequence[ManualMark] = ()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 
 from autograder.core.grade_report import KINDS, GradeReport, ManualMark, Status
 from autograder.core.text import clean_text
@@ -65,6 +66,22 @@ class Standing:
 
 Standings = Mapping[str, Standing]  # by student
 
+
+class Currency(str, Enum):
+    """Whether a mark is the mark of what was handed in last, by the graders and the configuration that there are."""
+
+    GRADED = "graded"
+    CHANGED = "handed in again, or changed, since it was graded"
+    OTHER_RULES = "graded before the graders or the configuration were changed"
+    NOT_GRADED = "handed in, but not graded"
+    NOTHING = "nothing handed in"
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether there is a mark, of something else."""
+        return self in (Currency.CHANGED, Currency.OTHER_RULES)
+
+
 ORDINARY = (Status.PASSED, Status.ERROR)
 EXACT = 6  # decimals: what a person gave is not rounded, and only floating-point noise lies below
 
@@ -82,15 +99,12 @@ class Points:
 
 @dataclass(frozen=True)
 class Row:
-    """One submission: its latest report, and the gradebook's marks for it (none where there is no gradebook).
-
-    `is_outdated` says that the report is not of what lies in `submitted/` now.
-    """
+    """One submission: its latest report, and the gradebook's marks for it (none where there is no gradebook)."""
 
     report: GradeReport
     marks: Sequence[Mark] = ()
     standing: Standing | None = None
-    is_outdated: bool = False
+    currency: Currency = Currency.GRADED
 
     @property
     def student(self) -> str:
@@ -144,7 +158,7 @@ class Row:
     @property
     def flags(self) -> tuple[str, ...]:
         """What deserves a look, in words; empty where everything is settled."""
-        flags = ["handed in again, or changed, since it was graded: grade again"] if self.is_outdated else []
+        flags = [f"{self.currency.value}: grade again"] if self.currency.is_outdated else []
         if self.grader_failed:
             flags.append("not graded: the grader's own fault")
         if self.undecided:
@@ -194,11 +208,16 @@ class Row:
 
 
 def rows_of(
-    reports: Sequence[GradeReport], marks: Marks, standings: Standings | None = None, outdated: Collection[str] = ()
+    reports: Sequence[GradeReport],
+    marks: Marks,
+    standings: Standings | None = None,
+    currencies: Mapping[str, Currency] | None = None,
 ) -> list[Row]:
-    """A row for each report; `outdated` are the students whose report is not of what they handed in last."""
-    known = standings or {}
-    return [Row(r, marks.get(r.student, ()), known.get(r.student), r.student in outdated) for r in reports]
+    """A row for each report; standings and currencies are by student."""
+    known, current = standings or {}, currencies or {}
+    return [
+        Row(r, marks.get(r.student, ()), known.get(r.student), current.get(r.student, Currency.GRADED)) for r in reports
+    ]
 
 
 def notebooks_of(rows: Sequence[Row]) -> list[str]:

@@ -32,9 +32,8 @@ from autograder.course.lock import CourseBusy, lock_course
 from autograder.course.manual_marks import decided
 from autograder.course.mark_changes import Regrade, changes_of
 from autograder.course.recording import record_fault, settle, standing_report
-from autograder.course.report_store import load_report, report_path, save_report
+from autograder.course.report_store import load_report, report_path
 from autograder.course.safe_exporter import WIRING_REMEDY, missing_wiring
-from autograder.handin.content import content_digest
 from autograder.judging.datasets import DataError
 from autograder.pipeline.grade import look
 from autograder.pipeline.grader import Grader, open_grader
@@ -184,9 +183,6 @@ def _grade_one(run: _BatchRun, student: str, folder: Path) -> SubmissionOutcome:
     autograded = Path(course.folder("autograded", student, name))
     kept = None if run.force else standing_report(grader, student, folder, autograded, run.marks.get(student, ()))
     if kept is not None:
-        if (content := content_digest(folder)) != kept.content:  # what decides nothing has changed
-            kept = replace(kept, content=content)
-            save_report(grader.root, kept)
         return SubmissionOutcome(student, BatchState.UNCHANGED, kept, remarks=remarks)
     place = report_path(grader.root, name, student)
     before, last = _stamp(place), load_report(grader.root, name, student)

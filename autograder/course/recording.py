@@ -35,6 +35,7 @@ from autograder.course.groups import differs_from_group
 from autograder.course.late import Penalties
 from autograder.course.report_store import load_report, parse_report, save_report
 from autograder.handin.answers import MISSING
+from autograder.handin.content import content_digest
 from autograder.judging.hidden_tests import internal_results, own_fault
 from autograder.pipeline.grade import submission_key
 from autograder.pipeline.grader import Grader
@@ -269,9 +270,12 @@ def standing_report(
     grader: Grader, student: str, folder: Path, autograded: Path, marks: Sequence[Mark]
 ) -> GradeReport | None:
     """The latest report where nothing has to be graded again: it was recorded to the end, all that is recorded is
-    still there, and the submission, engine, graders, configuration and data set are the same."""
+    still there, and the submission, engine, graders, configuration and data set are the same.
+
+    A file that decides no check counts, too: nbgrader takes the time from `timestamp.txt`, and reports list the rest.
+    """
     report = load_report(grader.root, grader.assignment_name, student)
-    if report is None or not report.key or report.is_internal:
+    if report is None or not report.key or report.is_internal or report.content != content_digest(folder):
         return None
     if _announcement(grader.root, grader.assignment_name, student).exists():
         return None

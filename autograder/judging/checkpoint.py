@@ -231,11 +231,11 @@ def _expect_known(checkpoint: Checkpoint, unused: Sequence[str], graph: ModelGra
     constants = {_content(arrays[tensor.key]) for tensor in hidden}
     found = [name for name in unused if _content(checkpoint.tensors[name]) in constants]
     if found:
-        are = "is no weight" if len(found) == 1 else f"and {len(found) - 1:,} more are no weights"
+        more, it = ("", "it") if len(found) == 1 else (f" and {len(found) - 1:,} more tensors", "them")
         raise CheckpointProblem(
-            f"{checkpoint.label}: the network computes with {shown(found[0])} of the file, but it {are} of the network: "
-            f"no optimiser would change {'it' if len(found) == 1 else 'them'}. Keep layers in attributes, nn.Sequential "
-            "or nn.ModuleList, not in a plain list or dict"
+            f"{checkpoint.label}: the network computes with {shown(found[0])}{more} of this file, which it does not "
+            f"know as its weights, so no optimiser would change {it}. Keep layers in attributes, nn.Sequential or "
+            "nn.ModuleList, not in a plain list or dict"
         )
 
 

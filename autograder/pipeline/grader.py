@@ -22,7 +22,7 @@ from autograder.judging import datasets
 from autograder.judging.holdout import check_holdout, places_of
 from autograder.judging.job import JobSetup
 from autograder.pipeline.cache import Cache
-from autograder.pipeline.identity import engine_digest
+from autograder.pipeline.identity import engine_digest, rules_digest
 from autograder.pipeline.plan import plan_probes
 from autograder.pipeline.secret import BrokenSecret, read_secret
 
@@ -68,11 +68,14 @@ class Grader:
     @cached_property
     def engine_digest(self) -> str:
         """Changes whenever marks could: code, graders, configuration, secret, data, libraries, isolation, device."""
-        graders = Path(self.assignment.graders)
         chosen = (self.data_identity, self.isolation.level, self.course.device)
         settings = (repr(self.changes.settings),) if self.changes.settings else ()
-        own = engine_digest(graders, self.changes.config_file(self.root))
-        return digest_of(own, self.secret.hex(), *chosen, *settings)
+        return digest_of(engine_digest(self.rules_digest), self.secret.hex(), *chosen, *settings)
+
+    @cached_property
+    def rules_digest(self) -> str:
+        """Changes with code, graders and configuration only: any machine can tell whether marks are of these."""
+        return rules_digest(Path(self.assignment.graders), self.changes.config_file(self.root))
 
     @property
     def engine_name(self) -> str:

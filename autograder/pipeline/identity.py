@@ -15,11 +15,15 @@ from autograder.core.package import digest_of_code
 LIBRARIES = ("torch", "torchvision", "numpy", "safetensors", "pytest", "ipython")
 
 
-def engine_digest(graders: Path, config: Path) -> str:
-    """The identity of the engine's code, the hidden graders, the configuration and the libraries."""
-    parts = [digest_of_code("**/*.py"), digest_of_code("**/*.py", root=graders)]
-    parts += [hashlib.sha256(config.read_bytes()).hexdigest(), sys.version]
-    return digest_of(*parts, *library_versions())
+def rules_digest(graders: Path, config: Path) -> str:
+    """The identity of what a course decides marks by, on whatever machine: code, hidden graders, configuration."""
+    code, own = digest_of_code("**/*.py"), digest_of_code("**/*.py", root=graders)
+    return digest_of(code, own, hashlib.sha256(config.read_bytes()).hexdigest())
+
+
+def engine_digest(rules: str) -> str:
+    """The identity of everything that decides marks beside the submission: the rules, Python and the libraries."""
+    return digest_of(rules, sys.version, *library_versions())
 
 
 def library_versions() -> Iterator[str]:

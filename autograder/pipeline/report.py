@@ -93,6 +93,7 @@ def _report(
         notes=[*jail.notes, *notes],
         facts=_facts(grader, submission),
         engine=grader.engine_name,
+        rules=grader.rules_digest,
         jailed=grader.isolation.level != "none",
     )
 

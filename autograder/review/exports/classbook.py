@@ -9,9 +9,9 @@ from functools import cached_property
 
 from autograder.core.errors import AutograderError
 from autograder.core.grade_report import CheckResult, GradeReport, Status
-from autograder.core.rows import EXACT, Mark, Row, Standing
+from autograder.core.rows import EXACT, Currency, Mark, Row, Standing
 from autograder.core.text import clean_name
-from autograder.course.currency import Currency, currencies
+from autograder.course.currency import currencies, present_rules
 from autograder.course.folder import NbCourse
 from autograder.course.gradebook import read_marks, read_standings
 from autograder.course.report_store import load_reports
@@ -30,17 +30,22 @@ class ExportState(str, Enum):
     WAITING = "waiting for a manual mark"
     CHANGED = Currency.CHANGED.value
     NOT_GRADED = Currency.NOT_GRADED.value
+    OTHER_RULES = Currency.OTHER_RULES.value
     FAULT = "not graded: the grader's own fault"
     UNRECORDED = "graded, but not in the gradebook"
     ABSENT = "nothing handed in"
+
+
+HAVE_POINTS = (ExportState.FINAL, ExportState.WAITING, ExportState.OTHER_RULES)  # of what was handed in last
 
 
 @dataclass(frozen=True)
 class Policy:
     """What is written where marks are not final: with neither of the first two, nothing at all.
 
-    `provisional` writes the points so far of those who wait for a manual mark, and leaves other such places blank;
-    `final_only` leaves all of them blank. `zeros` writes 0 for those who handed nothing in.
+    `provisional` writes the gradebook's points of those who wait for a manual mark, or for being graded by changed
+    rules, and leaves other such places blank; `final_only` leaves all of them blank. `zeros` writes 0 for those who
+    handed nothing in.
     """
 
     provisional: bool = False
@@ -63,7 +68,6 @@ class ClassEntry:
 
     row: Row
     standing: Standing
-    currency: Currency = Currency.GRADED
 
     @property
     def student(self) -> str:
@@ -86,13 +90,15 @@ class ClassEntry:
 
     @property
     def state(self) -> ExportState:
-        if self.currency in (Currency.CHANGED, Currency.NOT_GRADED):
-            return ExportState(self.currency.value)
+        if self.row.currency in (Currency.CHANGED, Currency.NOT_GRADED):
+            return ExportState(self.row.currency.value)
         if self.row.grader_failed:
             return ExportState.FAULT
         if not self.row.marks:
             is_graded = bool(self.row.report.checks) or self.standing.is_submitted
             return ExportState.UNRECORDED if is_graded else ExportState.ABSENT
+        if self.row.currency is Currency.OTHER_RULES:
+            return ExportState.OTHER_RULES
         return ExportState.WAITING if self.waits_for else ExportState.FINAL
 
     @property
@@ -109,7 +115,7 @@ class ClassEntry:
     @property
     def points(self) -> float | None:
         """The gradebook's total so far, late penalties taken off; None where it has none that may be used."""
-        if self.state not in (ExportState.FINAL, ExportState.WAITING):
+        if self.state not in HAVE_POINTS:
             return None
         return self.row.total.earned
 
@@ -122,7 +128,7 @@ class ClassEntry:
         """The points that an export writes; None where the place stays blank."""
         if self.state is ExportState.ABSENT and policy.zeros:
             return 0.0
-        if self.state is ExportState.WAITING and not policy.provisional:
+        if self.state is not ExportState.FINAL and not policy.provisional:
             return None
         return self.points
 
@@ -172,7 +178,8 @@ def read_class(course: NbCourse, assignment: str, students: Sequence[str] = ()) 
     """
     marks, standings = read_marks(course.db_url, assignment), read_standings(course.db_url, assignment)
     reports = {report.student: report for report in load_reports(course.root, assignment)}
-    current = currencies(list(reports.values()), course.submissions(assignment))
+    rules = present_rules(course.root, assignment)
+    current = currencies(list(reports.values()), course.submissions(assignment), rules)
     if not any(marks.values()):
         raise ExportError(f"the gradebook holds no mark of {assignment!r}: run `autograder grade {assignment}` first")
     known = sorted({*standings, *current})
@@ -184,7 +191,7 @@ def read_class(course: NbCourse, assignment: str, students: Sequence[str] = ()) 
         report = reports.get(student, GradeReport(student, assignment, []))
         standing = standings.get(student, Standing(student))
         found = current.get(student, Currency.NOTHING)
-        entries.append(ClassEntry(Row(report, marks.get(student, ()), standing), standing, found))
+        entries.append(ClassEntry(Row(report, marks.get(student, ()), standing, found), standing))
     chosen = [entry for entry in entries if not students or entry.student in students]
     return Classbook(assignment, chosen, cells_of(marks.values()), checks_of(entries))
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from autograder.core.config import Feedback
 from autograder.core.grade_report import CheckResult, Curve, Evaluation, GradeReport, Model, Status
 from autograder.core.remarks import few
-from autograder.core.rows import Mark, Points, Row, Standing
+from autograder.core.rows import Currency, Mark, Points, Row, Standing
 from autograder.core.text import readable
 from autograder.core.wording import remedy, status_words, undecided_points, where
 from autograder.course.score_cells import checks_digest
@@ -23,6 +23,9 @@ from autograder.review.figures import Dot
 MOST_STRENGTHS, MOST_STEPS = 3, 3
 IN_FULL, TITLES, NOTHING = "always", "title only", "never"
 OUTDATED = "The results behind these points cannot be shown at the moment; the points stand."
+HANDED_IN_AGAIN = (
+    "You have handed in again since this was graded. What is said here is about what you handed in before."
+)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,8 @@ def show_overall(row: Row) -> Overall:
     names = dict.fromkeys([*row.report.cells, *(mark.notebook for mark in row.marks)])
     parts = [(name, row.points_of(name)) for name in sorted(names)]
     waiting = [mark for mark in row.marks if mark.cell in row.waiting and mark.manual is None]
-    sentences = [f"A person still marks {mark.cell} ({_points(mark.maximum)})." for mark in waiting]
+    sentences = [HANDED_IN_AGAIN] if row.currency is Currency.CHANGED else []
+    sentences += [f"A person still marks {mark.cell} ({_points(mark.maximum)})." for mark in waiting]
     if row.penalty:
         sentences.append(f"{_points(row.penalty)} were taken off for handing in late.")
     return Overall(row.student, readable(row.report.assignment), row.total, parts, sentences)

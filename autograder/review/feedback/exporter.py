@@ -28,6 +28,7 @@ from autograder.core.limited import Bounds, TooMuch, WorkFailed
 from autograder.core.package import package_file
 from autograder.core.rows import Row, Standings
 from autograder.core.text import printable
+from autograder.course.currency import currency_of
 from autograder.course.gradebook import GradebookError, read_marks, read_standings
 from autograder.course.published import fill_feedback, keep_files_out
 from autograder.course.report_store import BrokenReport, load_report, load_reports
@@ -230,7 +231,9 @@ class ShowVisible(NbGraderPreprocessor):  # type: ignore[misc]
         marks = read_marks(db_url, assignment, student).get(student, ())
         standing = exporter.standings.get(student)
         now = datetime.now(timezone.utc).replace(tzinfo=None)
-        row = Row(report, marks, standing)
+        course = exporter.parent.coursedir
+        folder = Path(course.format_path(course.submitted_directory, student, assignment))
+        row = Row(report, marks, standing, currency_of(report, folder if folder.is_dir() else None, report.rules))
         return Basis(row, exporter.feedback, has_passed(standing, now), exporter.others(assignment))
 
 

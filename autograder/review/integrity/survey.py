@@ -19,8 +19,10 @@ from autograder.core.grade_report import GradeReport, Status
 from autograder.core.limited import WorkFailed
 from autograder.core.machine_faults import reason_of, stops_a_run
 from autograder.core.remarks import clipped
+from autograder.core.rows import Currency
 from autograder.core.scratch import scratch_folder
 from autograder.core.text import clean_name
+from autograder.course.currency import is_changed
 from autograder.graphs.runner import Runner
 from autograder.handin.notebook_file import Notebook, UnreadableNotebook, read_released
 from autograder.handin.submission import CourseFiles, read_submission
@@ -70,6 +72,10 @@ def survey(
                 with scratch_folder() as work:
                     handed = _stage(ground, student, folder, work)
                     _look_at(done, handed, held.get(student), models, runner, work)
+                if is_changed(held.get(student), folder):
+                    done.problems.append(
+                        (student, f"{Currency.CHANGED.value}: its notes, flags and runs are of before")
+                    )
             except (OSError, WorkFailed) as error:
                 if stops_a_run(error):
                     raise

@@ -52,7 +52,7 @@ def _nameless(row: Row, alias: str, own_words: Callable[[CheckResult], CheckResu
     if standing is not None:
         late, penalty = standing.seconds_late, standing.penalty
         standing = type(standing)(alias, is_submitted=standing.is_submitted, seconds_late=late, penalty=penalty)
-    return Row(stripped, row.marks, standing)
+    return Row(stripped, row.marks, standing, row.currency)
 
 
 def _run(run: NotebookRun) -> NotebookRun:

@@ -40,6 +40,7 @@ FILTERS = (  # name in the address, label, and the tags of the rows that each ch
             ("waiting", "waiting for a manual mark"),
             ("undecided", "undecided"),
             ("fault", "the grader’s own fault"),
+            ("outdated", "of something else than what is there now"),
         ),
     ),
     ("late", "Handed in", (("late", "late"), ("punctual", "in time"))),
@@ -58,22 +59,31 @@ FILTERS = (  # name in the address, label, and the tags of the rows that each ch
 
 @dataclass(frozen=True)
 class Tile:
-    """One number of the overview, and whom it is about. `filter` is what the table of submissions shows for it."""
+    """One number of the overview, and whom it is about. `place` is where the page of submissions shows them."""
 
     label: str
     kind: str
-    filter: str
+    place: str
     rows: Sequence[Row]
     remark: str = ""
     names_all: bool = True
+    others: Sequence[str] = ()  # students without a page
 
     @property
     def named(self) -> Sequence[Row]:
         return self.rows[:MOST_NAMED] if self.names_all else ()
 
     @property
+    def count(self) -> int:
+        return len(self.rows) + len(self.others)
+
+    @property
+    def named_others(self) -> Sequence[str]:
+        return self.others[:MOST_NAMED] if self.names_all else ()
+
+    @property
     def more(self) -> int:
-        return len(self.rows) - len(self.named) if self.names_all else 0
+        return self.count - len(self.named) - len(self.named_others) if self.names_all else 0
 
 
 @dataclass(frozen=True)
@@ -161,7 +171,7 @@ def _pages(site: Site, now: datetime) -> Iterator[tuple[str, str, Any]]:
 def _digest(code: str, site: Site, row: Row) -> str:
     """Identifies what a submission's page is made of. How long grading took this time changes nothing on it."""
     standing = dataclasses.asdict(row.standing) if row.standing else None
-    held = json.dumps([[dataclasses.asdict(mark) for mark in row.marks], standing], default=str)
+    held = json.dumps([[dataclasses.asdict(mark) for mark in row.marks], standing, row.currency], default=str)
     changes = list(site.changes.get(row.report.student, ()))
     setup = f"{site.assignment} {site.anonymous} {site.formgrader} {site.integrity} {list(site.notebooks)} {changes}"
     return hashlib.sha256("\0".join([code, setup, row.report.to_json(), held]).encode()).hexdigest()
@@ -225,13 +235,22 @@ def _tiles(site: Site) -> list[Tile]:
     failed = [row for row in rows if row.grader_failed]
     graded = [row for row in rows if not row.grader_failed]
     unknown = "" if site.has_marks else "no gradebook was there: manual marks are unknown"
-    of_all = f"of {len(rows)} submission{'s' * (len(rows) != 1)}"
-    return [
-        Tile("graded", "good", "graded", graded, of_all, names_all=False),
-        Tile("waiting for a manual mark", "wait" if waiting else "", "waiting", waiting, unknown),
-        Tile("undecided: to be marked by hand", "wait" if undecided else "", "undecided", undecided),
-        Tile("failed through the grader’s own fault", "bad" if failed else "", "fault", failed),
+    handed_in = len(rows) + len(site.not_graded)
+    of_all = f"of {handed_in} submission{'s' * (handed_in != 1)}"
+    outdated = [row for row in rows if row.currency.is_outdated]
+    tiles = [
+        Tile("graded", "good", "status=graded", graded, of_all, names_all=False),
+        Tile("waiting for a manual mark", "wait" if waiting else "", "status=waiting", waiting, unknown),
+        Tile("undecided: to be marked by hand", "wait" if undecided else "", "status=undecided", undecided),
+        Tile("failed through the grader’s own fault", "bad" if failed else "", "status=fault", failed),
     ]
+    names = not site.anonymous
+    seldom = [
+        Tile("marks of something else than what is there now", "bad", "status=outdated", outdated),
+        Tile("handed in, but not graded", "bad", "not-graded", (), names_all=names, others=site.not_graded),
+        Tile("handed nothing in", "", "missing", (), names_all=names, others=site.missing),
+    ]
+    return tiles + [tile for tile in seldom if tile.count]
 
 
 def _times(rows: Sequence[Row]) -> Times | None:
@@ -292,6 +311,7 @@ def _tags(row: Row) -> list[str]:
         "waiting": bool(row.waiting),
         "undecided": bool(row.undecided),
         "fault": row.grader_failed,
+        "outdated": row.currency.is_outdated,
         "late": is_late,
         "punctual": not is_late,
         "flagged": bool(row.flags),

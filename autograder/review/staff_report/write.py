@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from autograder.core.config import Course
-from autograder.core.rows import rows_of
-from autograder.course.currency import Currency, currencies
+from autograder.core.rows import Currency, rows_of
+from autograder.course.currency import currencies, present_rules
 from autograder.course.folder import NbCourse
 from autograder.course.gradebook import read_marks, read_standings
 from autograder.course.mark_changes import Regrade, changes_of
@@ -26,13 +26,12 @@ def write_course_report(
     """
     assignment = configured.assignment(name)
     reports = load_reports(course.root, name)
-    current = currencies(reports, course.submissions(name))
-    outdated = {student for student, found in current.items() if found is Currency.CHANGED}
+    current = currencies(reports, course.submissions(name), present_rules(course.root, name))
     standings = read_standings(course.db_url, name)
     changes = {r.student: [regrade_sentence(c) for c in _latest(course.root, name, r.student)] for r in reports}
     site = Site(
         assignment=name,
-        rows=rows_of(reports, read_marks(course.db_url, name), standings, outdated),
+        rows=rows_of(reports, read_marks(course.db_url, name), standings, current),
         anonymous=anonymous,
         formgrader=configured.formgrader_url.rstrip("/"),
         changes={student: words for student, words in changes.items() if words},
