@@ -19,6 +19,7 @@ from autograder.cli.feedback import feedback_command
 from autograder.cli.grade import grade_command
 from autograder.cli.integrity import integrity_command
 from autograder.cli.life import extensions_command, forget_command, groups_command
+from autograder.cli.mark import mark_command
 from autograder.cli.report import report_command
 from autograder.cli.shared import NOTHING_GRADED, complain
 from autograder.cli.whatif import whatif_command
@@ -75,6 +76,7 @@ for command in (
     collect_command,
     grade_command,
     check_command,
+    mark_command,
     report_command,
     whatif_command,
     explain_command,
