@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,8 +23,10 @@ from autograder.core.config import Assignment, Exercise, load_course
 from autograder.core.config_values import ConfigError
 from autograder.core.declared_checks import declared_checks, points_of_checks
 from autograder.core.fields import FieldError, course_values, exercise_values, fill, notebook_values
+from autograder.core.grade_report import Status
 from autograder.core.shares import TooFewPoints, share_points
 from autograder.course.release_text import ReleaseText, fill_python, release_text, stale_texts
+from autograder.judging.hidden_tests import run_graders
 from autograder.pipeline.doctor import Health, describe_assignment
 from autograder.pipeline.grader import check_points
 from tests import tiny_course
@@ -272,6 +275,28 @@ def test_points_that_no_check_can_give_are_refused_before_anything_runs(
         tiny(tmp_path, config=tiny_course.CONFIG.replace(old, new))
 
 
+def test_another_mark_by_hand_waits_for_its_release(tmp_path: Path) -> None:
+    """The gradebook has the points that the release was made with."""
+    assignment, _ = adapted(tmp_path, "Other points")
+    later = replace(assignment, exercises=[e for e in assignment.exercises if e.notebook != "02_deeper_cnn"])
+    shutil.copytree(ROOT / "release" / "cnn", tmp_path / "release")
+    (tmp_path / "release" / "02_deeper_cnn.ipynb").unlink()
+    with pytest.raises(ConfigError, match=r"03_depthwise.*has 5.0 points by hand for 'depthwise-why'.* says 10"):
+        check_points(later, tmp_path / "release")
+
+
+def test_what_cannot_be_read_stops_the_release_and_has_its_place(tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    source = tmp_path / "source" / "tiny"
+    (source / "02_doubles.ipynb").write_text("{")
+    (source / "helper.py").write_text("# from grader_config.py: points\nPOINTS = (\n")
+    (source / "picture.md").write_bytes(b"\xff\xfe")
+    blocking = [str(remark) for remark in release_text(load_course(tmp_path), "tiny", source).blocking]
+    assert len(blocking) == 2
+    assert blocking[0].startswith("02_doubles.ipynb: is no notebook that can be read: ")
+    assert blocking[1] == "helper.py, line 2: this is no Python: '(' was never closed"
+
+
 def test_cells_that_fit_nothing_stop_the_release_with_their_place(tmp_path: Path) -> None:
     sums = tiny_course.SUMS.replace("@points(5", "@points(4").replace('5, cell="sums-tests"', '5, cell="sums-rest"')
     sums = sums.replace('@points(4, cell="sums-tests"', '@points(4, cell="sums-rest"')
@@ -341,6 +366,53 @@ def test_shares_of_many_points_sum_up_and_stay_within_a_tenth() -> None:
         assert all(abs(s - w / 20 * tenths / 10) < 0.1 for s, w in zip(shares, weights, strict=True))
 
 
+GRADER = '''
+from autograder.checks import award, expect, points
+
+@points(3, cell="tests", hint="Aim at {{ (full + 0.02) | percent }}.")
+def test_reaches(graded):
+    """Reaches {{ full | percent }} for {{ cells["tests"] | points }}"""
+    award(0.5, "half of it")
+
+@points(1, cell="tests")
+def test_small(graded):
+    """Is small"""
+
+@points(2, cell="rest")
+def test_rest(graded):
+    """The rest"""
+'''
+
+
+@pytest.mark.parametrize("only", ["", "test_small"])
+def test_when_checks_run_they_are_worth_their_share_and_say_what_the_configuration_says(
+    tmp_path: Path, only: str
+) -> None:
+    (tmp_path / "test_task.py").write_text(GRADER)
+    cells = {"tests": 6, "rest": 2}
+    exercise = Exercise(notebook="task", grader="test_task.py", cells=cells, settings={"full": 0.725})
+    results = run_graders(tmp_path / "test_task.py", SimpleNamespace(exercise=exercise), only)  # type: ignore[arg-type]
+    found = {result.name: result for result in results}
+    if only:  # a check alone is worth what it is worth among all
+        assert [(name, result.points) for name, result in found.items()] == [("test_small", 1.5)]
+        return
+    assert {name: (result.points, result.earned) for name, result in found.items()} == {
+        "test_reaches": (4.5, 2.2),
+        "test_small": (1.5, 1.5),
+        "test_rest": (2, 2),
+    }
+    assert found["test_reaches"].title == "Reaches 72.5 % for 6 points"
+    assert found["test_reaches"].hint == "Aim at 74.5 %."
+
+
+def test_a_title_with_a_wrong_field_is_the_graders_fault(tmp_path: Path) -> None:
+    (tmp_path / "test_task.py").write_text(GRADER)
+    exercise = Exercise(notebook="task", grader="test_task.py", cells={"tests": 6, "rest": 2})
+    results = run_graders(tmp_path / "test_task.py", SimpleNamespace(exercise=exercise))  # type: ignore[arg-type]
+    assert {result.status for result in results} == {Status.INTERNAL}
+    assert "test_task.py, test_reaches: a field cannot be filled: 'full' is undefined" in results[0].message
+
+
 # The command
 
 
@@ -384,7 +456,7 @@ def test_one_command_after_all_recipes(tmp_path: Path) -> None:
     )
     assert f"02_deeper_cnn.ipynb, cell 1, line 1: {wrong}" in before.found
     assert "03_depthwise_separable.ipynb: is released, but" in before.found
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="make release"):
         check_points(assignment, release)
 
     done = released(tmp_path)

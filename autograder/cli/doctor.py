@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich import box
@@ -19,8 +20,10 @@ from autograder.cli.shared import (
 )
 from autograder.core.config import load_course
 from autograder.core.config_values import CONFIG_FILE, ConfigError
-from autograder.course.release_text import ReleaseText, release_text, stale_texts
 from autograder.pipeline import doctor
+
+if TYPE_CHECKING:
+    from autograder.course.release_text import ReleaseText
 
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
 
@@ -55,6 +58,8 @@ def doctor_command(root: Path | None) -> None:
 
 def check_texts(root: Path) -> Iterator[doctor.Finding]:
     """Whether what students read agrees with the configuration, by assignment; nothing where that cannot be loaded."""
+    from autograder.course.release_text import release_text  # nbformat is slow to import, for `--help`
+
     try:
         course = load_course(root)
     except ConfigError:  # another finding says so
@@ -67,6 +72,8 @@ def check_texts(root: Path) -> Iterator[doctor.Finding]:
 
 def texts_finding(title: str, text: ReleaseText, release: Path) -> doctor.Finding:
     """The places where texts contradict the configuration, those that stop the release first."""
+    from autograder.course.release_text import stale_texts
+
     if text.blocking:
         found = "\n".join(map(str, text.blocking))
         return doctor.Finding(title, doctor.Health.MISSING, found, f"correct {CONFIG_FILE} or the place that is named")

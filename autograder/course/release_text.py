@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,19 @@ def release_text(course: Course, name: str, source: Path) -> ReleaseText:
     """The texts of an assignment's release, made from its folder of sources. Writes nothing."""
     found, assignment = ReleaseText(), course.assignment(name)
     values = course_values(course, name)
-    read = {path.stem: nbformat.read(path, as_version=4) for path in sorted(source.glob("*.ipynb"))}
+    read = {}
+    for path in sorted(source.glob("*.ipynb")):
+        try:
+            read[path.stem] = nbformat.read(path, as_version=4)
+        except (ValueError, OSError, AttributeError, KeyError) as error:  # nbformat's own are ValueErrors
+            found.remarks.append(Disagreement(path.name, f"is no notebook that can be read: {error}", blocks=True))
     for notebook, content in read.items():
         if assignment.exercise(notebook) is None and any(map(is_test_cell, content.cells)):
             found.left_out.append(notebook)
         else:
             found.notebooks[notebook] = content
     for exercise in assignment.exercises:
-        if exercise.notebook not in read:
+        if not (source / f"{exercise.notebook}.ipynb").is_file():
             problem = f"grader_config.py grades it, but {source} has no such notebook"
             found.remarks.append(Disagreement(f"{exercise.notebook}.ipynb", problem, blocks=True))
     for notebook, content in found.notebooks.items():
@@ -81,9 +87,10 @@ def release_text(course: Course, name: str, source: Path) -> ReleaseText:
         own = notebook_values(values, exercise.notebook)
         found.remarks += check_words(assignment.graders / exercise.grader, own, found.left_out, exercise)
     for path in _texts(source):
-        text, remarks = fill_file(path, path.relative_to(source).as_posix(), values, found.left_out)
-        found.files[path.relative_to(source).as_posix()] = text
-        found.remarks += remarks
+        name_there = path.relative_to(source).as_posix()
+        with suppress(UnicodeDecodeError):  # what is no text has no fields
+            found.files[name_there], wrong = fill_file(path, name_there, values, found.left_out)
+            found.remarks += wrong
     return found
 
 
@@ -176,7 +183,10 @@ def fill_python(text: str, values: Mapping[str, Any], left_out: list[str]) -> st
     """
     lines = text.split("\n")
     found = {number: match[1] for number, line in enumerate(lines, 1) if (match := CONFIGURED.match(line))}
-    statements = {statement.lineno: statement for statement in ast.parse(text).body} if found else {}
+    try:
+        statements = {statement.lineno: statement for statement in ast.parse(text).body} if found else {}
+    except SyntaxError as error:
+        raise FieldError(f"this is no Python: {error.msg}", error.lineno or 1) from error
     for number, expression in sorted(found.items(), reverse=True):
         if any(name in expression for name in left_out):
             continue
