@@ -84,6 +84,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "kit.py").write_text("the course's own")
     (source / "data").mkdir()
     (source / "data" / "table.csv").write_text("1,2")
+    tiny_course.keep_results(root, lambda course: hand_in(course, "eve"))
     return root
 
 
