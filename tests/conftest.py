@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 from autograder.core.grade_report import GradeReport
 from autograder.course import report_store
 from autograder.jail import find_isolation
-from tools.samples import ASSIGNMENT, executable, make_course, sample_names
+from tests.nbgrader_commands import Commands
+from tools.samples import ASSIGNMENT, make_course, sample_names
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFixtures(config, log)
 
 
+COMMANDS = Commands()
+atexit.register(COMMANDS.close)
+
+
 def nbgrader(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run plain nbgrader in a course."""
-    command = [executable("nbgrader"), *arguments]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    return COMMANDS.run(root, arguments)
 
 
 @pytest.fixture(scope="session")
