@@ -56,7 +56,7 @@ class Commands:
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder) / "out", Path(folder) / "err"
             order = {
-                "arguments": [str(argument) for argument in arguments],
+                "arguments": list(arguments),
                 "place": str(place),
                 "environment": dict(os.environ),
                 "cores": sorted(os.sched_getaffinity(0)),
@@ -68,8 +68,7 @@ class Commands:
             answer = process.stdout.readline()
             if not answer:
                 raise RuntimeError(f"the process for nbgrader's commands ended with {process.wait()}")
-            command = ["nbgrader", *order["arguments"]]
-            return subprocess.CompletedProcess(command, int(answer), out.read_text(), err.read_text())
+            return subprocess.CompletedProcess(["nbgrader", *arguments], int(answer), out.read_text(), err.read_text())
 
     def _start(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.nbgrader_commands"]
