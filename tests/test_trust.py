@@ -130,6 +130,7 @@ def test_forged_records_gain_nothing_and_leave_no_trace(grader: Grader, tmp_path
     assert not report.is_internal
 
 
+@pytest.mark.slow  # tests/test_samples.py grades the same files: `reference`
 def test_an_honest_twin_gets_full_marks(grader: Grader, tmp_path: Path, data_name: str) -> None:
     build_sample("reference", tmp_path / "handed-in", data_name)
     assert grade(grader, tmp_path / "handed-in").earned == 95
