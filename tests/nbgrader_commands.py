@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -51,8 +52,6 @@ class Commands:
     def run(self, place: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """What `nbgrader <arguments>` does in a folder."""
         process = self._process or self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder) / "out", Path(folder) / "err"
             order = {
@@ -63,12 +62,20 @@ class Commands:
                 "out": str(out),
                 "err": str(err),
             }
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
-            answer = process.stdout.readline()
-            if not answer:
-                raise RuntimeError(f"the process for nbgrader's commands ended with {process.wait()}")
-            return subprocess.CompletedProcess(["nbgrader", *arguments], int(answer), out.read_text(), err.read_text())
+            status = self._obey(process, json.dumps(order))
+            return subprocess.CompletedProcess(["nbgrader", *arguments], status, out.read_text(), err.read_text())
+
+    def _obey(self, process: subprocess.Popen[str], order: str) -> int:
+        """Give an order and await its exit status; whoever interrupts this ends the command as well."""
+        assert process.stdin is not None
+        process.stdin.write(order + "\n")
+        process.stdin.flush()
+        command = _number(process)
+        try:
+            return _number(process)
+        except BaseException:
+            os.kill(command, signal.SIGKILL)
+            raise
 
     def _start(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.nbgrader_commands"]
@@ -78,6 +85,15 @@ class Commands:
         return self._process
 
 
+def _number(process: subprocess.Popen[str]) -> int:
+    """The next line: the command's process, and then how it ended."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"the process for nbgrader's commands ended with {process.wait()}")
+    return int(line)
+
+
 def await_order() -> dict[str, Any] | None:
     """In the forked process of a command its order; None where there are no more."""
     for line in sys.stdin:
@@ -85,6 +101,7 @@ def await_order() -> dict[str, Any] | None:
         if child == 0:
             order: dict[str, Any] = json.loads(line)
             return order
+        print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
     return None
