@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 from autograder.core.grade_report import GradeReport
 from autograder.course import report_store
 from autograder.jail import find_isolation
-from tests.nbgrader_commands import Commands
+from tests.nbgrader_commands import COMMANDS
 from tools.samples import ASSIGNMENT, make_course, sample_names
 
 
@@ -72,10 +71,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return nodeid if file in DIVISIBLE else "samples" if file in SAMPLES else file
 
     return ByFixtures(config, log)
-
-
-COMMANDS = Commands()
-atexit.register(COMMANDS.close)
 
 
 def nbgrader(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,6 @@
 """Plain nbgrader commands from a process that has imported nbgrader: half of what a small command costs is its imports.
 
-    with Commands() as commands:
-        done = commands.run(course, ["autograde", "cnn"])
+    done = COMMANDS.run(course, ["autograde", "cnn"])
 
 Each command runs in a process of its own, forked when it is asked for: with its own folder, environment, cores, output
 and exit status, as from a terminal. Run as a program, this module is the process that waits for orders.
@@ -9,6 +8,7 @@ and exit status, as from a terminal. Run as a program, this module is the proces
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -36,12 +36,6 @@ class Commands:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Commands:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process that waits for orders."""
@@ -83,6 +77,10 @@ class Commands:
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
         return self._process
+
+
+COMMANDS = Commands()  # one for all tests of a process: pytest imports conftest.py under two names
+atexit.register(COMMANDS.close)
 
 
 def _number(process: subprocess.Popen[str]) -> int:
