@@ -20,11 +20,13 @@ from autograder.core.errors import SetupError
 from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status
 from autograder.core.ordinary import KIND, ORDINARY, hidden_lines, is_cut_from, other_languages, scores_of, shown_line
 from autograder.core.rows import Row
+from autograder.course.gradebook import GradebookError
 from autograder.course.ordinary import POINTS, with_tests
 from autograder.course.report_store import load_report
 from autograder.handin.submission import Submission, read_submission
 from autograder.jail import Isolation, find_isolation
 from autograder.judging.datasets import Source
+from autograder.pipeline import doctor
 from autograder.pipeline.grader import Grader, open_grader
 from autograder.pipeline.jail_run import JailRun
 from autograder.pipeline.ordinary import judge_cells, title_of
@@ -158,7 +160,7 @@ def test_messages_tell_of_open_tests_and_nothing_of_hidden_ones(graded: GradedOr
     seen = {check.cell: check for check in graded.report("untouched").checks}
     assert seen["squares_invalid_input"].message == "NotImplementedError"
     assert seen["said"].status is Status.PASSED
-    assert seen["double-tests"].message == "NotImplementedError"
+    assert seen["double-tests"].message.endswith("what it calls raises NotImplementedError")
     failed = {check.cell: check for check in graded.report("bitdiddle").checks}["correct_squares"]
     assert failed.code.startswith("assert squares(")
     assert failed.place == "the cell correct_squares"
@@ -229,8 +231,11 @@ def test_an_assignment_is_ordinary_where_the_configuration_does_not_name_it(tmp_
         course.assignment("ps2")
     with pytest.raises(SetupError, match=r"no notebooks in .*run `nbgrader generate_assignment ps1`"):
         open_grader(tmp_path, ASSIGNMENT, isolation="none")
+    assert doctor.check_ordinary(tmp_path, ASSIGNMENT, course).found.endswith("has no release yet")
     release = tmp_path / "release" / ASSIGNMENT
     release.mkdir(parents=True)
+    (release / "kinds.ipynb").write_text(json.dumps(tiny_course.notebook(*ordinary_course.KINDS)))
+    assert "4.75 automatic points by the tests" in doctor.check_ordinary(tmp_path, ASSIGNMENT, course).found
     (release / "kinds.ipynb").write_text("{")
     with pytest.raises(ConfigError, match=r"kinds\.ipynb cannot be read .*generate_assignment ps1 --force"):
         course.assignment(ASSIGNMENT)
@@ -302,6 +307,16 @@ def test_silence_is_full_points_only_where_the_cell_ran_to_its_end(
     assert checks["double-tests"].status is not Status.PASSED
 
 
+def test_a_gradebook_that_does_not_fit_the_release_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grader, _ = made_grader(tmp_path)
+    with pytest.raises(GradebookError, match=r"no gradebook.*generate_assignment ps1 --force"):
+        with_tests(grader, f"sqlite:///{tmp_path / 'none.db'}", Autograde())
+    texts = {"kinds": {"double-tests": "assert double(1) == 3"}}
+    monkeypatch.setattr("autograder.course.ordinary.locked_texts", lambda db_url, name: texts)
+    with pytest.raises(GradebookError, match="'double-tests' of kinds is another in the gradebook than in the release"):
+        with_tests(grader, "", Autograde())
+
+
 def given_tests(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> Grader:
     texts = {"kinds": {c["metadata"]["nbgrader"]["grade_id"]: c["source"] for c in ordinary_course.KINDS}}
     monkeypatch.setattr("autograder.course.ordinary.locked_texts", lambda db_url, name: texts)
@@ -319,7 +334,8 @@ def test_nothing_that_a_hidden_test_says_is_told(tmp_path: Path, monkeypatch: py
         jail = run_of(Status.ERROR, ERROR, line=line, index=2)
         return next(c.message for c in judge_cells(grader, submission, jail) if c.cell == "double-tests")
 
-    assert told(4) == told(0) == "a hidden test of this cell does not pass (an error)"
+    assert told(4) == "a hidden test of this cell does not pass (an error)"
+    assert told(0) == "a test of this cell, open or hidden, does not pass: what it calls raises an error"
     assert told(2) == "Own: double(21)"
 
 

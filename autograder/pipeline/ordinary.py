@@ -197,7 +197,9 @@ def _failed(check: CheckResult, cell: _TestCell, run: CellRun) -> CheckResult:
     if line or not cell.has_hidden:
         return replace(check, message=f"{name}: {value}".removesuffix(": ") or run.message, line=line)
     kind = name if isinstance(getattr(builtins, name, None), type) else "an error"
-    return replace(check, message=f"a hidden test of this cell does not pass ({kind})")
+    if run.line:
+        return replace(check, message=f"a hidden test of this cell does not pass ({kind})")
+    return replace(check, message=f"a test of this cell, open or hidden, does not pass: what it calls raises {kind}")
 
 
 def title_of(name: str, released: str) -> str:
