@@ -46,18 +46,19 @@ KINDS[-1]["metadata"]["nbgrader"]["task"] = True
 HALF = (
     "import sys\ndef double(n):\n    if n == 10: print('ten', file=sys.stderr)\n    return n + abs(n) if n < 20 else 0"
 )
-ENDS = "def double(n):\n    if n == 21: __import__('os')._exit(0)\n    return 2 * n"
 SLOW = """def squares(n):
     while n == 11: pass
     if n < 1: raise ValueError
     return [i ** 2 for i in range(1, n + 1)]"""
-TOO_MUCH = """class Much(int):
+ENDS = """class Much(int):
     __eq__ = lambda self, other: 99
-double = lambda n: Much(2 * n)"""
+def double(n):
+    if n == 21: __import__('os')._exit(0)
+    return Much(2 * n)"""
 PEEKS = """import linecache, sys
 def double(n):
     global seen
-    seen = "".join(linecache.getlines(sys._getframe(1).f_code.co_filename))
+    if n == 21: seen = "".join(linecache.getlines(sys._getframe(1).f_code.co_filename))
     return 2 * n"""
 # What nbgrader's users have reported, each as an expression that must raise. {root} is the course's folder.
 CHEATS = {
@@ -96,9 +97,13 @@ def released(root: Path, name: str) -> dict[str, Any]:
 def answered(made: dict[str, Any], **answers: str) -> dict[str, Any]:
     """A notebook with other texts in the cells of these names (with _ for -)."""
     for own in made["cells"]:
-        name = own["metadata"].get("nbgrader", {}).get("grade_id", "").replace("-", "_")
-        own["source"] = answers.get(name, own["source"])
+        own["source"] = answers.get(name_of(own).replace("-", "_"), own["source"])
     return made
+
+
+def name_of(own: dict[str, Any]) -> str:
+    """A cell's name; "" for one of the header that the course puts above every notebook, say."""
+    return str(own["metadata"].get("nbgrader", {}).get("grade_id", ""))
 
 
 def hand_in(root: Path, student: str, *, guide: str = "", **notebooks: dict[str, Any]) -> Path:
@@ -121,18 +126,16 @@ def hand_in_honest(root: Path) -> None:
 
 
 def hand_in_hostile(root: Path, port: int) -> None:
-    """What must cost nobody but its student: attacks on the machine, endings of all kinds, a look at hidden tests."""
+    """What must cost nobody but its student: attacks on the machine, endings of all kinds, a look at hidden
+    tests from a renamed notebook without them."""
     guide = json.loads((GUIDE / "submitted" / "hacker" / ASSIGNMENT / "problem1.ipynb").read_text())
     attacks = tiny_course.cell("attacks", cheat(root, port))
     attacks["metadata"] = {}
-    ends = answered(released(root, "kinds"), double=ENDS)
-    hand_in(root, "hostile", problem1={**guide, "nbformat_minor": 5, "cells": [attacks, *guide["cells"]]}, kinds=ends)
-    slow = answered(released(root, "problem1"), squares=SLOW)
-    hand_in(root, "slow", problem1=slow, kinds=answered(released(root, "kinds"), double=TOO_MUCH))
-    hand_in(root, "peeks", kinds=answered(released(root, "kinds"), double=PEEKS, own_code="print(seen)"))
-    right = answered(released(root, "kinds"), double="def double(n):\n    return 2 * n")
-    right["cells"] = [c for c in right["cells"] if c["metadata"]["nbgrader"]["grade_id"] != "double-tests"]
-    folder = hand_in(root, "renamed", kinds=right)
+    problem = answered({**guide, "nbformat_minor": 5, "cells": [attacks, *guide["cells"]]}, squares=SLOW)
+    hand_in(root, "hostile", problem1=problem, kinds=answered(released(root, "kinds"), double=ENDS))
+    peeking = answered(released(root, "kinds"), double=PEEKS, own_code="print(seen)")
+    peeking["cells"] = [c for c in peeking["cells"] if name_of(c) != "double-tests"]
+    folder = hand_in(root, "peeks", kinds=peeking)
     (folder / "kinds.ipynb").rename(folder / "my kinds (1).ipynb")
 
 
@@ -142,7 +145,8 @@ def cheat(root: Path, port: int) -> str:
     for name, expression in CHEATS.items():
         tried = expression.format(root=root, port=port, pid=os.getpid())
         lines += ["try:", f"    {tried}", f"    worked.append({name!r})", "except Exception: pass"]
-    return "\n".join([*lines, "print('worked:', worked, 'torch' in sys.modules)"])
+    # The name in two parts: the worker imports torch where a notebook names it.
+    return "\n".join([*lines, "print('worked:', worked, 'tor' + 'ch' in sys.modules)"])
 
 
 def all_marks(root: Path) -> dict[tuple[str, str, str], tuple[Any, ...]]:
