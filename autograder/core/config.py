@@ -285,7 +285,7 @@ class CourseFolder(Course):
         return sorted([*self.assignments, *ordinary_names(self.root, self.assignments)])
 
     def assignment(self, name: str) -> Assignment:
-        if name not in ordinary_names(self.root, self.assignments):
+        if name in self.assignments or name not in ordinary_names(self.root, self.assignments):
             return super().assignment(name)
         found = released_points(self.root / "release" / name)
         exercises = [OrdinaryExercise(notebook, cells, grader="") for notebook, cells in found.items()]
