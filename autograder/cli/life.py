@@ -224,7 +224,7 @@ def forget_command(student: str, yes: bool, root: Path | None) -> None:
     Exit codes: 0 deleted; 1 not, or not all: the message says why; 2 wrong usage, or nobody of this name.
     """
     root = (root or Path()).resolve()
-    assignments = sorted(load_course(root).assignments)
+    assignments = load_course(root).names
     course = open_course(root)
     try:
         check_id(student)
