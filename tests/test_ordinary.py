@@ -72,6 +72,16 @@ def listening() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+def recipe() -> list[list[str]]:
+    """The commands of the recipe in docs/adapt.md, without the program, for this assignment."""
+    page = (ROOT / "docs" / "adapt.md").read_text().partition("### A second, ordinary assignment beside it")[2]
+    block = re.search(r"```console\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    commands = [line.replace("hw1", ASSIGNMENT).split() for line in block[1].splitlines()]
+    assert [program for program, *_ in commands] == ["nbgrader", "autograder"]
+    return [words_of for _, *words_of in commands]
+
+
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory: pytest.TempPathFactory, listening: int) -> GradedOrdinary:
     if find_isolation().level == "none":
@@ -80,12 +90,13 @@ def graded(tmp_path_factory: pytest.TempPathFactory, listening: int) -> GradedOr
     ours, stock = place / "ours", place / "stock"
     ordinary_course.make(ours, (ROOT / "nbgrader_config.py").read_text())
     ordinary_course.make(stock, ordinary_course.STOCK)
+    generate, grade = recipe()
     for root in (ours, stock):
-        ordinary_course.run_nbgrader(root, "generate_assignment", ASSIGNMENT)
+        ordinary_course.run_nbgrader(root, *generate)
         ordinary_course.hand_in_honest(root)
     ordinary_course.run_nbgrader(stock, "autograde", ASSIGNMENT)
     ordinary_course.hand_in_hostile(ours, listening)
-    done = tiny_course.run("grade", "--course", ours, ASSIGNMENT)
+    done = tiny_course.run(*grade, "--course", ours)
     assert done.exit_code == 0, done.output
     marks = (ordinary_course.all_marks(root) for root in (ours, stock))
     return GradedOrdinary(ours, done.output, *marks)
