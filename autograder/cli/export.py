@@ -83,7 +83,8 @@ class Choices:
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="The file, for gradescope the folder, to write.  [default: exports/ASSIGNMENT-FORMAT in the course's folder]",
+    help="The file, for gradescope the folder, to write.  [default: exports/ASSIGNMENT-FORMAT in the course's folder; "
+    "ASSIGNMENT-csv-long with --long]",
 )
 @course_option
 def export_command(assignment: str | None, output: Path | None, root: Path | None, **options: Any) -> None:
@@ -107,7 +108,7 @@ def export_command(assignment: str | None, output: Path | None, root: Path | Non
     name = choose_assignment(course, assignment)
     book = exports.read_class(open_current(root, name), name)
     exports.expect_final(book, choices.policy)
-    path = output or root / "exports" / f"{name}-{choices.to}{'' if choices.to == 'gradescope' else '.csv'}"
+    path = output or root / "exports" / default_name(name, choices)
     done = write(path, book, choices, course)
     print_export(path, done, [*done.remarks, *stale_remarks(book)])
     if done.left:
@@ -125,6 +126,13 @@ def check_options(choices: Choices) -> None:
         raise click.UsageError("--worksheet has its own columns: leave out --by and --column")
     if choices.to == "moodle" and not choices.worksheet and choices.scale:
         raise click.UsageError("--scale needs to know the other system's points: give --worksheet, or leave it out")
+
+
+def default_name(assignment: str, choices: Choices) -> str:
+    """The file, for gradescope the folder, that an export goes to: no form of it takes another one's place."""
+    if choices.to == "gradescope":
+        return f"{assignment}-gradescope"
+    return f"{assignment}-{choices.to}{'-long' if choices.long else ''}.csv"
 
 
 def write(path: Path, book: Classbook, choices: Choices, course: Course) -> Export:
