@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -454,7 +457,9 @@ def test_every_command_has_help_and_a_place_in_the_docs(name: str) -> None:
     assert f"## autograder {name}" in DOCS
     section = DOCS.split(f"## autograder {name}")[1].split("\n## ")[0]
     for parameter in command.params:
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, click.Option) and parameter.hidden:
+            assert parameter.opts == ["--assignment"]  # said once, at the top of the page
+        elif isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
             assert all(f"`{option}" in section or option.startswith("--no-") for option in parameter.opts), (
                 parameter.name
@@ -462,6 +467,55 @@ def test_every_command_has_help_and_a_place_in_the_docs(name: str) -> None:
         else:
             assert (parameter.metavar or str(parameter.name).upper()) in section
     assert run(name, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_below_every_help_can_be_typed(name: str) -> None:
+    """Each is read as the shell and the command would read it: its options exist, and their values are choices."""
+    command = main.main.commands[name]
+    lines = [line.strip() for line in (command.epilog or "").splitlines()[2:]]
+    assert len(lines) >= 2
+    for line in lines:
+        program, called, *arguments = shlex.split(line)
+        assert (program, called) == ("autograder", name)
+        values, rest, _ = command.make_parser(click.Context(command)).parse_args(arguments)
+        assert not rest
+        for parameter in command.params:
+            if isinstance(parameter.type, click.Choice) and (value := values.get(str(parameter.name))) is not None:
+                parameter.type.convert(value, parameter, None)
+            assert not parameter.required or parameter.name in values, line
+    assert lines[0] in run(name, "--help").output
+
+
+def test_help_imports_nothing_of_what_the_work_takes() -> None:
+    """It took four seconds: nbgrader, PyTorch's readers and tables were imported to print a text."""
+    code = "import sys; from autograder.cli.main import main; main(standalone_mode=False)"
+    code += "; print('\\n'.join(sys.modules), file=sys.stderr)"
+    for arguments in ("--help", *(f"{name} --help" for name in COMMANDS)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments.split()], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("Usage: ")
+        loaded = done.stderr.split()
+        strangers = {module.partition(".")[0] for module in loaded} - sys.stdlib_module_names
+        strangers = {module for module in strangers if not module.startswith("_")}
+        assert strangers <= {"autograder", "click", "dateutil", "six"}, arguments
+        rooms = {module.split(".")[1] for module in loaded if module.startswith("autograder.")}
+        assert rooms == {"cli", "core"}, arguments
+
+
+def test_the_assignment_is_named_in_one_way_everywhere(course: Path, tmp_path: Path) -> None:
+    """Behind what is worked on; as an option, which nbgrader's commands have, it says the same."""
+    for name, command in main.main.commands.items():
+        positions = [p.name for p in command.params if isinstance(p, click.Argument)]
+        assert "assignment" not in positions[:-1], name
+        assert positions[-1:] == ["assignment"] or name in ("doctor", "forget")
+    path = tmp_path / "01_sums.ipynb"
+    path.write_text(json.dumps(notebook(PUNCTUAL)))
+    for named in (("tiny",), ("--assignment", "tiny"), ("tiny", "--assignment", "tiny")):
+        assert run("check", path, *named, "--course", course).exit_code == 0
+    result = run("check", path, "tiny", "--assignment", "other", "--course", course)
+    assert (result.exit_code, "'tiny' and --assignment 'other'" in result.stderr) == (2, True)
 
 
 def test_logging_is_put_back(course: Path) -> None:

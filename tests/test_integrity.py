@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from autograder.cli.integrity import integrity_command
+from autograder.cli.commands.integrity import integrity_command
 from autograder.core.config import load_course
 from autograder.core.grade_report import KINDS as FLAGS
 from autograder.core.grade_report import Flag, NotebookRun, Status

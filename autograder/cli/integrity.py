@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from rich.text import Text
 
-from autograder.cli.shared import (
-    choose_assignment,
-    choose_students,
-    count,
-    course_option,
-    device_option,
-    isolation_option,
-    make_console,
-)
+from autograder.cli.shared import GraderOptions, choose_assignment, choose_students, count, make_console
 from autograder.core.config import load_course
 from autograder.core.text import clean_name, one_line
 from autograder.course.folder import NbCourse, open_course
@@ -23,7 +16,6 @@ from autograder.course.groups import load_groups
 from autograder.course.report_store import load_reports
 from autograder.judging import datasets
 from autograder.judging.job import read_job
-from autograder.pipeline.grader import open_grader
 from autograder.review.integrity.memorised import HOLD_OUT, read_hold_out
 from autograder.review.integrity.page import integrity_folder, write_page
 from autograder.review.integrity.signals import Findings
@@ -33,46 +25,28 @@ from autograder.review.integrity.survey import Models, survey
 MOST_SHOWN = 10
 
 
-@click.command("integrity")
-@click.argument("assignment", required=False)
-@click.option(
-    "--hold-out",
-    type=click.Path(exists=True, path_type=Path),
-    help="Private images that no student has: a folder with a folder of images for each class, or an .npz file.",
-)
-@click.option("--no-models", is_flag=True, help="Run no model: neither test images nor a runner are needed.")
-@course_option
-@isolation_option
-@device_option
-def integrity_command(
-    assignment: str | None,
-    hold_out: Path | None,
-    no_models: bool,
-    root: Path | None,
-    isolation: str | None,
-    device: str | None,
-) -> None:
-    """Write a page for the staff about submissions that are alike, and about models that know the test set.
+@dataclass(frozen=True)
+class IntegrityOptions(GraderOptions):
+    """What was given to `autograder integrity`."""
 
-    Compared are checkpoints, answers, and both with what the course ships; models are run on changed test images, and
-    on a private hold-out where there is one. Signals for a person to judge: nothing changes a mark, and no student is
-    told. What was kept when submissions were graded is looked at; no student code runs.
+    assignment: str | None
+    hold_out: Path | None
+    no_models: bool
 
-    \b
-    Exit codes: 0 the page is written (what could not be looked at is named on it); 1 it is not, with the remedy;
-    2 wrong usage.
-    """
-    if hold_out is not None and no_models:
+
+def survey_submissions(given: IntegrityOptions) -> None:
+    """Write a page for the staff about submissions that are alike, and about models that know the test set."""
+    if given.hold_out is not None and given.no_models:
         raise click.UsageError("--hold-out needs the models to be run: leave out --no-models")
-    root = (root or Path()).resolve()
+    root = given.course_root
     course = load_course(root)
-    name = choose_assignment(course, assignment)
+    name = choose_assignment(course, given.assignment)
     nb_course = open_course(root)
     submissions = choose_students(nb_course.submissions(name), (), nb_course, name)
     ground = SurveySetup(root, course, name, Path(nb_course.folder("release", ".", name)))
     models = None
-    if ground.with_weights is not None and not no_models:
-        models = open_models(nb_course, name, hold_out, isolation or "", device or "")
+    if ground.with_weights is not None and not given.no_models:
+        models = open_models(given, nb_course, name)
     console = make_console()
     groups = {s: group for group, members in load_groups(root, name).members.items() for s in members}
     with console.status("Reading submissions …") as status:
@@ -89,10 +63,9 @@ def integrity_command(
     print_summary(found, write_page(integrity_folder(root, name), found))
 
 
-def open_models(course: NbCourse, name: str, hold_out: Path | None, isolation: str, device: str) -> Models:
+def open_models(given: IntegrityOptions, course: NbCourse, name: str) -> Models:
     """What running models takes: the test set, a jail for the runner, and the hold-out where there is one."""
-    release = Path(course.folder("release", ".", name))
-    grader = open_grader(course.root, name, release=release, isolation=isolation, device=device)
+    grader, hold_out = given.open_grader(course, name), given.hold_out
     classes = datasets.load(grader.source, "test").classes
     return Models(read_job(grader.setup), read_hold_out(hold_out.resolve(), classes) if hold_out else None)
 
