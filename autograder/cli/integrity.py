@@ -16,6 +16,7 @@ from autograder.course.groups import load_groups
 from autograder.course.report_store import load_reports
 from autograder.judging import datasets
 from autograder.judging.job import read_job
+from autograder.review.integrity.clusters import clusters_of
 from autograder.review.integrity.memorised import HOLD_OUT, read_hold_out
 from autograder.review.integrity.page import integrity_folder, write_page
 from autograder.review.integrity.signals import Findings
@@ -71,12 +72,17 @@ def open_models(given: IntegrityOptions, course: NbCourse, name: str) -> Models:
 
 
 def print_summary(found: Findings, path: Path) -> None:
-    """The most alike pairs, how much there is to look at, and where."""
-    for pair in [*found.pairs[:MOST_SHOWN], *found.copies[:MOST_SHOWN]]:
+    """The most alike groups, how much there is to look at, and where."""
+    clusters = clusters_of(found.pairs)
+    for cluster in clusters[:MOST_SHOWN]:
+        *others, last = (clean_name(member) for member in cluster.members)
+        click.echo(f"{', '.join(others)} and {last}: {one_line(cluster.what)}")
+    for pair in found.copies[:MOST_SHOWN]:
         click.echo(f"{clean_name(pair.one)} and {clean_name(pair.other)}: {one_line(pair.what)}")
     out = [m for m in found.models if any(c.stands_out for c in m.comparisons)]
+    alike = f"{count(clusters, 'group')} alike ({count(found.pairs, 'pair')})"
     click.echo(
-        f"{count(found.students, 'submission')}: {count(found.pairs, 'pair')} alike, {len(found.copies)} like "
+        f"{count(found.students, 'submission')}: {alike}, {len(found.copies)} like "
         f"something of the course's, {count(out, 'model')} that stand out on other images. No mark changes by this."
     )
     if found.models and not any(c.what == HOLD_OUT for m in found.models for c in m.comparisons):
