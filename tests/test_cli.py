@@ -98,6 +98,8 @@ def pretend_to_grade(grader: Grader, student: str, folder: Path, notes: Sequence
     source = json.loads((folder / name).read_text())["cells"][0]["source"]
     if "bug" in source:
         raise ZeroDivisionError("a bug of the grader")
+    if "stop" in source:
+        raise KeyboardInterrupt
     status = Status.INTERNAL if "fault" in source else Status.UNSUPPORTED if "odd" in source else Status.FAILED
     message = "Grader error, not your code: no runner" if "fault" in source else "expected 42, got [red]41[/red]"
     if source == PUNCTUAL:
@@ -229,6 +231,28 @@ def test_graders_fault_leaves_no_score_and_stops_nobody_else(course: Path, troub
     hand_in(course, "ada")
     assert grade(course).exit_code == 0
     assert automatic_score(course, "ada") == 3.0
+
+
+def test_ctrl_c_keeps_what_is_recorded_writes_the_report_and_says_how_to_go_on(course: Path) -> None:
+    hand_in(course, "ada")
+    hand_in(course, "bo", "wrong = 1")
+    hand_in(course, "cy")
+    grade(course, "--no-report", "--student", "bo")
+    hand_in(course, "bo", "stop = 1")
+    result = grade(course)
+    assert result.exit_code == 130
+    said = words(result.stderr)
+    assert "Interrupted: 1 of 3 submissions are done and recorded; 2 are not, and keep what they had: bo and" in said
+    assert "`autograder grade tiny` goes on" in said
+    assert (automatic_score(course, "ada"), automatic_score(course, "bo")) == (3.0, 0.0)
+    assert "cy" not in read_marks(open_course(course).db_url, "tiny")
+    assert {path.name.split("-")[0] for path in (course / "reports" / "tiny" / "students").iterdir()} == {"ada", "bo"}
+    assert "Interrupted while grading bo" in (course / ".autograder" / "logs" / "nbgrader.log").read_text()
+    hand_in(course, "bo")
+    result = grade(course)
+    assert result.exit_code == 0
+    assert re.search(r"ada .* unchanged", result.output)
+    assert (automatic_score(course, "bo"), automatic_score(course, "cy")) == (3.0, 3.0)
 
 
 def test_undecided_checks_are_flagged(course: Path) -> None:

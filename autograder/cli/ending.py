@@ -7,6 +7,7 @@ import click
 from autograder.core.text import printable
 
 NOTHING_GRADED, NOT_ALL_GRADED = 1, 3
+INTERRUPTED = 130  # as shells have it, 128 and the number of the signal
 
 
 def complain(message: str) -> None:

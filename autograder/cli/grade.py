@@ -14,7 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from rich.table import Table
 from rich.text import Text
 
-from autograder.cli.ending import NOT_ALL_GRADED, complain
+from autograder.cli.ending import INTERRUPTED, NOT_ALL_GRADED, complain
 from autograder.cli.shared import GraderOptions, choose_assignment, choose_students, count, make_console, report_folder
 from autograder.core.config import load_course
 from autograder.core.rows import Marks, Row, notebooks_of, rows_of
@@ -62,10 +62,23 @@ def grade_submissions(given: GradeOptions) -> None:
         console.print(Text(f"Report: {write_course_report(course, configured, name, report_folder(root, name))}"))
     console.print(Text(f"Log: {done.log}"))
     print_end(console, done)
+    if done.left:
+        complain(interrupted(name, done))
+        raise click.exceptions.Exit(INTERRUPTED)
     if any(row.older_marks for row in rows):
         console.print(OLDER_MARKS_COUNT, style="yellow")
     if done.faults:
         raise click.exceptions.Exit(NOT_ALL_GRADED)
+
+
+def interrupted(name: str, done: batch.Batch) -> str:
+    """What Ctrl-C leaves behind, and how to go on."""
+    ended = len(done.outcomes)
+    return (
+        f"Interrupted: {ended} of {ended + len(done.left)} submissions are done and recorded; {len(done.left)} are "
+        f"not, and keep what they had: {clean_name(done.left[0])}{' and others' if len(done.left) > 1 else ''}. "
+        f"`autograder grade {name}` goes on, and does nothing twice."
+    )
 
 
 def run_batch(

@@ -44,6 +44,7 @@ def grade_command(**options: Any) -> None:
       1  nothing could be graded: set-up, with remedies
       2  wrong usage
       3  some were not graded through the grader's own fault; they have no score and are named at the end
+      130  stopped with Ctrl-C: what was graded until then is recorded and in the report; the same command goes on
     """
     from autograder.cli.grade import GradeOptions, grade_submissions
 
