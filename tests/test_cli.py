@@ -255,6 +255,23 @@ def test_ctrl_c_keeps_what_is_recorded_writes_the_report_and_says_how_to_go_on(c
     assert (automatic_score(course, "bo"), automatic_score(course, "cy")) == (3.0, 3.0)
 
 
+def test_a_time_that_is_edited_after_grading_is_said_to_be_unread_until_it_is_graded_again(course: Path) -> None:
+    """Marks are shown by the old time meanwhile, which nobody was told."""
+    for student in ("ada", "bo"):
+        hand_in(course, student)
+    time = course / "submitted" / "ada" / "tiny" / "timestamp.txt"
+    time.write_text("2026-11-02 13:00:00 UTC")
+    remark = "timestamp.txt of ada says another time than the gradebook, and is unread until they are graded again"
+    assert "unread" not in grade(course).output
+    assert "unread" not in run("report", "--course", course).output
+    time.write_text("2026-11-01 09:00:00 UTC")
+    assert remark in words(run("report", "--course", course).stderr)
+    assert re.search(r"ada .* graded", grade(course).output)
+    assert "unread" not in run("report", "--course", course).output
+    time.unlink()
+    assert remark in words(run("export", "--to", "csv", "--course", course).stderr)
+
+
 def test_undecided_checks_are_flagged(course: Path) -> None:
     hand_in(course, "ada", "odd = 1")
     result = grade(course)

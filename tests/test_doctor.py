@@ -8,7 +8,7 @@ import pytest
 
 from autograder.core.config import Limits
 from autograder.jail import Isolation, find_isolation
-from autograder.jail.remedies import Container, Surroundings, look_around, remedy_for
+from autograder.jail.remedies import Container, Granted, look_around, remedy_for
 from autograder.pipeline import doctor
 from autograder.pipeline.doctor import Health
 from autograder.pipeline.grader import _find_data
@@ -49,7 +49,7 @@ def test_a_jail_that_dies_is_reported_with_its_last_words(tmp_path):
 
 
 def test_ubuntus_restriction_is_recognised(monkeypatch):
-    restricted = Surroundings(restricts_namespaces=True)
+    restricted = Granted(restricts_namespaces=True)
     monkeypatch.setattr("autograder.jail.isolation.look_around", lambda: restricted)
     monkeypatch.setattr("autograder.jail.isolation._bwrap_candidates", lambda: [("/usr/bin/bwrap", "0.9.0")])
     monkeypatch.setattr(
@@ -70,43 +70,43 @@ ORDINARY = "bwrap: No permissions to create a new namespace"
     ("around", "problem", "expected", "unwanted"),
     [
         (
-            Surroundings(Container.DOCKER, is_root=True, is_filtered=True),
+            Granted(Container.DOCKER, is_root=True, is_filtered=True),
             "bwrap: Creating new namespace failed: Operation not permitted",
             "`docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN …`",
             "sysctl",
         ),
         (
-            Surroundings(Container.DOCKER, is_filtered=True, has_profile=True),
+            Granted(Container.DOCKER, is_filtered=True, has_profile=True),
             ORDINARY,
             "`docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …`",
             "cap-add",
         ),
         (
-            Surroundings(Container.PODMAN, is_root=True, capabilities=ADMIN),
+            Granted(Container.PODMAN, is_root=True, capabilities=ADMIN),
             "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
             "`podman run --security-opt unmask=ALL …`",
             "systempaths",
         ),
         (
-            Surroundings(Container.KUBERNETES, is_root=True, has_profile=True),
+            Granted(Container.KUBERNETES, is_root=True, has_profile=True),
             "bwrap: Creating new namespace failed: Operation not permitted",
             'capabilities: {add: ["SYS_ADMIN", "NET_ADMIN"]}, appArmorProfile: {type: Unconfined}',
             "docker",
         ),
         (
-            Surroundings(Container.DOCKER, restricts_namespaces=True),
+            Granted(Container.DOCKER, restricts_namespaces=True),
             "bwrap: setting up uid map: Permission denied",
             "on the host, not in the container: sudo apt install apparmor-profiles",
             "docker run",
         ),
         (
-            Surroundings(Container.PODMAN, is_filtered=True, most_namespaces=0),
+            Granted(Container.PODMAN, is_filtered=True, most_namespaces=0),
             ORDINARY,
             "seccomp=unconfined …`; on the host, not in the container: sudo sysctl user.max_user_namespaces",
             "AppArmor",
         ),
-        (Surroundings(is_root=True), ORDINARY, "root lacks the capabilities SYS_ADMIN and NET_ADMIN", "sysctl"),
-        (Surroundings(), ORDINARY, "allow user namespaces: sudo sysctl", "docker"),
+        (Granted(is_root=True), ORDINARY, "root lacks the capabilities SYS_ADMIN and NET_ADMIN", "sysctl"),
+        (Granted(), ORDINARY, "allow user namespaces: sudo sysctl", "docker"),
     ],
 )
 def test_a_remedy_is_that_of_the_container(around, problem, expected, unwanted):

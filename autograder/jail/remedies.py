@@ -28,7 +28,7 @@ class Container(str, Enum):
     KUBERNETES = "kubernetes"
 
 
-class Missing(Enum):
+class Withheld(Enum):
     """What a container withholds of what building a jail takes."""
 
     ADMIN = "the capabilities SYS_ADMIN and NET_ADMIN"
@@ -39,28 +39,28 @@ class Missing(Enum):
 
 GIVEN_BY = {
     Container.DOCKER: {
-        Missing.ADMIN: "--cap-add SYS_ADMIN --cap-add NET_ADMIN",
-        Missing.SECCOMP: "--security-opt seccomp=unconfined",
-        Missing.APPARMOR: "--security-opt apparmor=unconfined",
-        Missing.PROC: "--security-opt systempaths=unconfined",
+        Withheld.ADMIN: "--cap-add SYS_ADMIN --cap-add NET_ADMIN",
+        Withheld.SECCOMP: "--security-opt seccomp=unconfined",
+        Withheld.APPARMOR: "--security-opt apparmor=unconfined",
+        Withheld.PROC: "--security-opt systempaths=unconfined",
     },
     Container.PODMAN: {
-        Missing.ADMIN: "--cap-add SYS_ADMIN --cap-add NET_ADMIN",
-        Missing.SECCOMP: "--security-opt seccomp=unconfined",
-        Missing.APPARMOR: "--security-opt apparmor=unconfined",
-        Missing.PROC: "--security-opt unmask=ALL",
+        Withheld.ADMIN: "--cap-add SYS_ADMIN --cap-add NET_ADMIN",
+        Withheld.SECCOMP: "--security-opt seccomp=unconfined",
+        Withheld.APPARMOR: "--security-opt apparmor=unconfined",
+        Withheld.PROC: "--security-opt unmask=ALL",
     },
     Container.KUBERNETES: {
-        Missing.ADMIN: 'capabilities: {add: ["SYS_ADMIN", "NET_ADMIN"]}',
-        Missing.SECCOMP: "seccompProfile: {type: Unconfined}",
-        Missing.APPARMOR: "appArmorProfile: {type: Unconfined}",
-        Missing.PROC: "procMount: Unmasked",
+        Withheld.ADMIN: 'capabilities: {add: ["SYS_ADMIN", "NET_ADMIN"]}',
+        Withheld.SECCOMP: "seccompProfile: {type: Unconfined}",
+        Withheld.APPARMOR: "appArmorProfile: {type: Unconfined}",
+        Withheld.PROC: "procMount: Unmasked",
     },
 }
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Granted:
     """What the kernel and the container grant this process."""
 
     container: Container = Container.NONE
@@ -76,12 +76,12 @@ class Surroundings:
         return all(self.capabilities >> number & 1 for number in (SYS_ADMIN, NET_ADMIN))
 
 
-def look_around(top: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> Surroundings:
+def look_around(top: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> Granted:
     """What can be read about this process; what cannot be read counts as granted."""
     status = dict(line.split(":", 1) for line in _text(top / "proc/self/status").splitlines() if ":" in line)
     most = _text(top / "proc/sys/user/max_user_namespaces")
     profile = _text(top / "proc/self/attr/current")
-    return Surroundings(
+    return Granted(
         container=_container(top, environment),
         is_root=os.geteuid() == 0,
         capabilities=int(status.get("CapEff", "0").strip() or "0", 16),
@@ -108,7 +108,7 @@ def _container(top: Path, environment: Mapping[str, str]) -> Container:
     return Container.DOCKER if (top / ".dockerenv").exists() else Container.NONE
 
 
-def remedy_for(problem: str, around: Surroundings) -> str:
+def remedy_for(problem: str, around: Granted) -> str:
     """What to do, in words and commands; `problem` is what bwrap said."""
     cannot_mount_proc = "mount proc" in problem
     if around.container is Container.NONE:
@@ -116,32 +116,32 @@ def remedy_for(problem: str, around: Surroundings) -> str:
     missing = list(_withheld(around, cannot_mount_proc))
     steps = [_given(around.container, missing)] if missing else []
     steps += _on_the_host(around)
-    return "; ".join(steps) or _given(around.container, list(Missing))
+    return "; ".join(steps) or _given(around.container, list(Withheld))
 
 
-def _for_a_machine(around: Surroundings, cannot_mount_proc: bool) -> str:
+def _for_a_machine(around: Granted, cannot_mount_proc: bool) -> str:
     if around.restricts_namespaces and not around.is_root:
         return UBUNTU.format(on_host="")
     if cannot_mount_proc:
         return "inside a container, allow mounting /proc: docker run --security-opt systempaths=unconfined …"
     if around.is_root and not around.is_admin:
-        return f"root lacks {Missing.ADMIN.value} here: grade as an ordinary user, or where root has them"
+        return f"root lacks {Withheld.ADMIN.value} here: grade as an ordinary user, or where root has them"
     return f"allow user namespaces: {NAMESPACES}"
 
 
-def _withheld(around: Surroundings, cannot_mount_proc: bool) -> Iterator[Missing]:
+def _withheld(around: Granted, cannot_mount_proc: bool) -> Iterator[Withheld]:
     """What this container withholds. Root builds a jail by capabilities, anybody else by a user namespace."""
     if around.is_root and not around.is_admin:
-        yield Missing.ADMIN  # the usual filters of system calls let these pass then
+        yield Withheld.ADMIN  # the usual filters of system calls let these pass then
     elif around.is_filtered:
-        yield Missing.SECCOMP
+        yield Withheld.SECCOMP
     if around.has_profile:
-        yield Missing.APPARMOR
+        yield Withheld.APPARMOR
     if cannot_mount_proc:
-        yield Missing.PROC
+        yield Withheld.PROC
 
 
-def _given(container: Container, missing: list[Missing]) -> str:
+def _given(container: Container, missing: list[Withheld]) -> str:
     """How this container is given what it lacks: options of its own command, or lines of its description."""
     what = ", ".join(one.value for one in missing)
     ways = [GIVEN_BY[container][one] for one in missing]
@@ -150,7 +150,7 @@ def _given(container: Container, missing: list[Missing]) -> str:
     return f"the container withholds {what}: start it with `{container.value} run {' '.join(ways)} …`"
 
 
-def _on_the_host(around: Surroundings) -> Iterator[str]:
+def _on_the_host(around: Granted) -> Iterator[str]:
     """What no option of a container's changes."""
     if around.is_root and around.is_admin:
         return
