@@ -13,6 +13,7 @@ import pytest
 
 from autograder.core.config import load_course
 from tests.conftest import GradedCourse
+from tools import release
 from tools.samples import ASSIGNMENT, ROOT, solved_cells
 
 SOURCE, RELEASE, SOLUTIONS = (ROOT / place / ASSIGNMENT for place in ("source", "release", "solutions"))
@@ -68,6 +69,25 @@ def test_the_solutions_are_the_source_executed_without_an_error(name: str) -> No
     outputs = [output for cell in code for output in cell["outputs"]]
     assert not [output for output in outputs if output["output_type"] == "error"]
     assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_making_the_release_again_changes_no_solution(name: str) -> None:
+    """Bars said how long things took, and a picture has other bytes on every machine."""
+    committed = (SOLUTIONS / name).read_text()
+    solved = json.loads(committed)
+    assert solved["metadata"]["made_of"] == release.made_of(name), REMEDY
+    assert not [o for c in solved["cells"] for o in c.get("outputs", []) if "\r" in "".join(o.get("text", ""))]
+    again = json.loads(committed)
+    for cell in again["cells"]:
+        cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["elsewhere 0.1 more\n"]}]
+    assert release.chosen(committed, release.tidy(again, release.made_of(name))) == committed
+    assert release.chosen(committed, release.tidy(again, "of a changed source")) != committed
+
+
+def test_bars_are_gone_from_what_was_printed() -> None:
+    text = "\repoch 1:  50%|███ | 1/2 [00:01]\repoch 1: 100%|████| 2/2 [00:02]\r        \repoch 1: loss 2.5\nnext\n"
+    assert release.without_bars(text) == "epoch 1: loss 2.5\nnext\n"
 
 
 def test_the_kits_copies_of_engine_modules_are_current() -> None:
