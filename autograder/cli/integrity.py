@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from autograder.review.integrity.staged import SurveySetup
 from autograder.review.integrity.survey import Models, survey
 
 MOST_SHOWN = 10
+MOST_MEMBERS = 6  # of a group, by name
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,23 @@ def open_models(given: IntegrityOptions, course: NbCourse, name: str) -> Models:
     return Models(read_job(grader.setup), read_hold_out(hold_out.resolve(), classes) if hold_out else None)
 
 
+def in_words(members: Sequence[str]) -> str:
+    """The first of a group by name, and how many more there are."""
+    named = [clean_name(member) for member in members[:MOST_MEMBERS]]
+    more = len(members) - len(named)
+    *others, last = [*named, f"{more} more"] if more else named
+    return f"{', '.join(others)} and {last}"
+
+
 def print_summary(found: Findings, path: Path) -> None:
     """The most alike groups, how much there is to look at, and where."""
     clusters = clusters_of(found.pairs)
     for cluster in clusters[:MOST_SHOWN]:
-        *others, last = (clean_name(member) for member in cluster.members)
-        click.echo(f"{', '.join(others)} and {last}: {one_line(cluster.what)}")
+        click.echo(f"{in_words(cluster.members)}: {one_line(cluster.what)}")
     for pair in found.copies[:MOST_SHOWN]:
         click.echo(f"{clean_name(pair.one)} and {clean_name(pair.other)}: {one_line(pair.what)}")
     out = [m for m in found.models if any(c.stands_out for c in m.comparisons)]
-    alike = f"{count(clusters, 'group')} alike ({count(found.pairs, 'pair')})"
+    alike = f"{count(clusters, 'group')} of alike ones ({count(found.pairs, 'pair')})"
     click.echo(
         f"{count(found.students, 'submission')}: {alike}, {len(found.copies)} like "
         f"something of the course's, {count(out, 'model')} that stand out on other images. No mark changes by this."
