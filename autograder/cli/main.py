@@ -72,6 +72,7 @@ def main(debug: bool) -> None:
       1  nothing could be graded: the message says what is missing
       2  wrong usage: an unknown command, option, assignment or student
       3  some submissions were not graded through the grader's own fault, not collected, or not compared
+      130  grading was stopped with Ctrl-C: what was recorded until then stays
     """
 
 
