@@ -13,7 +13,7 @@ import pytest
 
 from autograder.core.config import load_course
 from tests.conftest import GradedCourse
-from tools import release
+from tools import checks_table, release
 from tools.samples import ASSIGNMENT, ROOT, solved_cells
 
 SOURCE, RELEASE, SOLUTIONS = (ROOT / place / ASSIGNMENT for place in ("source", "release", "solutions"))
@@ -99,6 +99,15 @@ def test_the_table_of_checks_is_current() -> None:
     """In a process of its own: here pytest is strict, and the graders' marks are unknown."""
     done = subprocess.run([sys.executable, "-m", "tools.checks_table", "--check"], cwd=ROOT, check=False)
     assert done.returncode == 0, "run `python -m tools.checks_table`"
+
+
+def test_the_table_of_checks_begins_with_links_to_every_check() -> None:
+    """A heading that stands twice has a number in its anchor."""
+    listed = checks_table.contents({"01_a": ["Works, by 1×1 `nn.Linear`", "Batch norm"], "02_b": ["Batch norm"]})
+    assert re.findall(r"\(#(.*?)\)", listed) == ["01_a", "works-by-11-nnlinear", "batch-norm", "02_b", "batch-norm-1"]
+    page = (ROOT / "docs" / "checks.md").read_text()
+    assert page.index("(#01_output_size)") < page.index("\n## 01_output_size")
+    assert page.count("](#") == len(re.findall(r"^##+ ", page, re.MULTILINE))
 
 
 def test_no_hidden_test_is_in_any_notebook() -> None:
