@@ -57,7 +57,7 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=examples("autograder doctor", "autograder grade cnn", "autograder grade --help"),
+    epilog=examples("autograder doctor", "autograder grade hw1", "autograder grade --help"),
 )
 @click.version_option(__version__, prog_name="autograder")
 @click.option("--debug", is_flag=True, help="Show a traceback where something goes wrong.")

@@ -19,8 +19,8 @@ from autograder.cli.options import (
 @click.command(
     "check",
     epilog=examples(
-        "autograder check solutions/cnn/04_modern_cnn.ipynb",
-        "autograder check 'downloads/04_modern_cnn (1).ipynb' cnn --device cpu",
+        "autograder check submitted/ada/hw1/02_network.ipynb",
+        "autograder check 'downloads/02_network (1).ipynb' hw1 --device cpu",
     ),
 )
 @click.argument("notebook", type=existing_file)

@@ -17,7 +17,7 @@ SYSTEMS = ("canvas", "moodle", "folder")
     "collect",
     epilog=examples(
         "autograder collect submissions.zip --from canvas --dry-run",
-        "autograder collect submissions.zip cnn --from moodle --roster roster.csv",
+        "autograder collect submissions.zip hw1 --from moodle --roster roster.csv",
         f"autograder collect handed-in/ --from folder --keep before-deadline --deadline {DEADLINE_EXAMPLE}",
     ),
 )

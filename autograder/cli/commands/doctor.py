@@ -9,7 +9,7 @@ import click
 from autograder.cli.options import course_option, examples
 
 
-@click.command("doctor", epilog=examples("autograder doctor", "autograder doctor --course ~/courses/cnn"))
+@click.command("doctor", epilog=examples("autograder doctor", "autograder doctor --course ~/courses/ml"))
 @course_option
 def doctor_command(root: Path | None) -> None:
     """Say what this machine offers for grading, and what to do where something is missing.

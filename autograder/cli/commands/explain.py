@@ -11,7 +11,7 @@ from autograder.cli.options import assignment_argument, course_option, device_op
 
 @click.command(
     "explain",
-    epilog=examples("autograder explain ada --list", "autograder explain ada 04_modern_cnn/test_accuracy cnn"),
+    epilog=examples("autograder explain ada --list", "autograder explain ada 02_network/test_logits hw1"),
 )
 @click.argument("student")
 @click.argument("check", required=False)

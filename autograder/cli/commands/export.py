@@ -16,7 +16,7 @@ FORMATS = ("canvas", "moodle", "csv", "gradescope")
     "export",
     epilog=examples(
         "autograder export --to canvas --gradebook canvas-gradebook.csv",
-        "autograder export cnn --to moodle --worksheet worksheet.csv --comments",
+        "autograder export hw1 --to moodle --worksheet worksheet.csv --comments",
         "autograder export --to csv --long",
     ),
 )

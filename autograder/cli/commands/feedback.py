@@ -11,7 +11,7 @@ from autograder.cli.options import assignment_argument, course_option, examples
 
 @click.command(
     "feedback",
-    epilog=examples("autograder feedback", "autograder feedback cnn --student ada --markdown --json"),
+    epilog=examples("autograder feedback", "autograder feedback hw1 --student ada --markdown --json"),
 )
 @assignment_argument
 @click.option("--student", "students", multiple=True, metavar="ID", help="Only this student; may be given repeatedly.")

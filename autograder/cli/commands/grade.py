@@ -13,7 +13,7 @@ from autograder.cli.options import assignment_argument, course_option, device_op
     "grade",
     epilog=examples(
         "autograder grade",
-        "autograder grade cnn --student ada --student bo",
+        "autograder grade hw1 --student ada --student bo",
         "autograder grade --force --no-report",
     ),
 )

@@ -14,7 +14,7 @@ from autograder.cli.options import assignment_argument, course_option, device_op
     "integrity",
     epilog=examples(
         "autograder integrity",
-        "autograder integrity cnn --hold-out private-images/",
+        "autograder integrity hw1 --hold-out private-images/",
         "autograder integrity --no-models",
     ),
 )

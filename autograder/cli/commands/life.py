@@ -13,7 +13,7 @@ from autograder.cli.options import assignment_argument, course_option, examples,
     "extensions",
     epilog=examples(
         "autograder extensions extensions.csv --dry-run",
-        "autograder extensions extensions.csv cnn --time-zone Europe/Vienna",
+        "autograder extensions extensions.csv hw1 --time-zone Europe/Vienna",
     ),
 )
 @click.argument("file", type=existing_file)
@@ -44,7 +44,7 @@ def extensions_command(**options: Any) -> None:
 
 @click.command(
     "groups",
-    epilog=examples("autograder groups groups.csv", "autograder groups groups.csv cnn --course ~/courses/cnn"),
+    epilog=examples("autograder groups groups.csv", "autograder groups groups.csv hw1 --course ~/courses/ml"),
 )
 @click.argument("file", type=existing_file)
 @assignment_argument

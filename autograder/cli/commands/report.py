@@ -12,7 +12,7 @@ from autograder.cli.options import assignment_argument, course_option, examples
 
 @click.command(
     "report",
-    epilog=examples("autograder report", "autograder report cnn --anonymous", "autograder report --output pages/"),
+    epilog=examples("autograder report", "autograder report hw1 --anonymous", "autograder report --output pages/"),
 )
 @assignment_argument
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the pages.")

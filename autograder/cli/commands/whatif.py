@@ -23,7 +23,7 @@ PASS_MARK = 50  # percent of all points
     "whatif",
     epilog=examples(
         "autograder whatif --set accuracy_full=0.70",
-        "autograder whatif cnn --config other_config.py --boundaries 50,60,70,80,90 --messages",
+        "autograder whatif hw1 --config other_config.py --boundaries 50,60,70,80,90 --messages",
     ),
 )
 @assignment_argument
