@@ -34,7 +34,7 @@ faults: $(INSTALLED) ## kill the grader, fill the disk, break files; print what 
 fuzz: $(INSTALLED) ## 10,000 broken notebooks, records, graphs and configurations each
 	@$(BIN)/python -m tools.fuzz
 
-release: $(INSTALLED) ## generate release/ and solutions/ from source/
+release: $(INSTALLED) ## generate release/, solutions/ and docs/checks.md from source/ and grader_config.py
 	@$(BIN)/python -m tools.release
 
 lint: $(INSTALLED) ## ruff, strict mypy, and which room may import which

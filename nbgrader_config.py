@@ -14,6 +14,9 @@ c.CourseDirectory.solution_directory = "solutions"
 # Wait for a formgrader that writes at the same time, rather than give up after five seconds.
 c.CourseDirectory.db_url = f"sqlite:///{Path(__file__).resolve().parent / 'gradebook.db'}?timeout=60"
 
+# Points and texts of notebooks and of the files beside them follow `grader_config.py` (docs/adapt.md).
+c.GenerateAssignment.exporter_class = "autograder.nbgrader_plugin.ReleaseExporter"
+c.GenerateSolution.exporter_class = "autograder.nbgrader_plugin.ReleaseExporter"
 c.GenerateAssignment.post_convert_hook = "autograder.nbgrader_plugin.withhold_checkpoints"
 c.Autograde.exporter_class = "autograder.nbgrader_plugin.SafeExporter"
 c.Autograde.sanitize_preprocessors = [

@@ -8,12 +8,14 @@ from autograder.course.nbgrader_steps import (
     WriteScores,
     withhold_checkpoints,
 )
+from autograder.course.release import ReleaseExporter
 from autograder.course.safe_exporter import SafeExporter
 
 __all__ = [
     "GradeInJail",
     "LatePolicy",
     "RecordSubmission",
+    "ReleaseExporter",
     "SafeExporter",
     "SafeMarkup",
     "WriteScores",

@@ -49,15 +49,18 @@ class Watched:
 
 
 @contextmanager
-def watched_page(browser: Browser, *, width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[Watched]:
-    """A page in a context of its own, without a network."""
+def watched_page(
+    browser: Browser, *, width: int = 1280, height: int = 900, dark: bool = False, origin: str = ""
+) -> Iterator[Watched]:
+    """A page in a context of its own, without a network, or with one server only: that of `origin`."""
+    local = (*LOCAL, *([f"{origin}/"] if origin else []))
     context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", offline=True
+        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", offline=not origin
     )
     watched = Watched(context.new_page())
 
     def on_request(request: Request) -> None:
-        if not request.url.startswith(LOCAL):
+        if not request.url.startswith(local):
             watched.requests.append(request.url)
 
     def on_dialog(dialog: Dialog) -> None:

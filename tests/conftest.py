@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ import pytest
 from autograder.core.grade_report import GradeReport
 from autograder.course import report_store
 from autograder.jail import find_isolation
-from tools.samples import ASSIGNMENT, executable, make_course, sample_names
+from tests.nbgrader_commands import COMMANDS
+from tools.samples import ASSIGNMENT, make_course, sample_names
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class GradedCourse:
     reports: Mapping[str, GradeReport]
 
 
+OF_WEIGHTS = ("reference", "partial_checkpoint", "different_style", "wrong_doubling")
 SAMPLES = ("tests/test_determinism.py", "tests/test_nbgrader.py", "tests/test_release.py", "tests/test_samples.py")
 DIVISIBLE = ("tests/test_architectures.py", "tests/test_exporter.py", "tests/test_graders.py", "tests/test_graph.py")
 
@@ -73,8 +75,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def nbgrader(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run plain nbgrader in a course."""
-    command = [executable("nbgrader"), *arguments]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    return COMMANDS.run(root, arguments)
 
 
 @pytest.fixture(scope="session")
@@ -83,18 +84,33 @@ def data_name() -> str:
     return "cifar10" if os.environ.get("CIFAR10_ROOT") else "offline"
 
 
-@pytest.fixture(scope="session")
-def graded_course(tmp_path_factory: pytest.TempPathFactory, data_name: str) -> GradedCourse:
-    """All samples graded by plain `nbgrader autograde`, once for all tests that look at the outcome."""
+def grade_samples(root: Path, names: Sequence[str], data: str) -> GradedCourse:
+    """Some samples graded by plain `nbgrader autograde` in a course of their own."""
     isolation = find_isolation()
     if isolation.level == "none":
         pytest.skip(f"no jail on this machine: {isolation.problem}; {isolation.remedy}")
-    root = tmp_path_factory.mktemp("samples")
-    make_course(root, {name: name for name in sample_names()}, data_name)
+    make_course(root, {name: name for name in names}, data)
     with on_cores(ALL_CORES):  # as where a class is graded
         done = nbgrader(root, "autograde", ASSIGNMENT)
     graded = {report.student: report for report in report_store.load_reports(root, ASSIGNMENT)}
-    return GradedCourse(root, data_name, done.returncode, done.stdout + done.stderr, graded)
+    return GradedCourse(root, data, done.returncode, done.stdout + done.stderr, graded)
+
+
+@pytest.fixture(scope="session")
+def graded_course(tmp_path_factory: pytest.TempPathFactory) -> GradedCourse:
+    """All samples, once for all tests that look at the outcome. On the offline set: what most of them show is how a
+    submission is written, and on CIFAR-10 their one network would be tried on 30,000 images for each of them."""
+    return grade_samples(tmp_path_factory.mktemp("samples"), sample_names(), "offline")
+
+
+@pytest.fixture(scope="session")
+def course_of_weights(
+    graded_course: GradedCourse, tmp_path_factory: pytest.TempPathFactory, data_name: str
+) -> GradedCourse:
+    """The samples whose networks and weights differ, on CIFAR-10 where it is at hand."""
+    if data_name == graded_course.data:
+        return graded_course
+    return grade_samples(tmp_path_factory.mktemp("weights"), OF_WEIGHTS, data_name)
 
 
 @pytest.fixture

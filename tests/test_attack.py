@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import datetime
 import re
-from pathlib import Path
 
 import pytest
+from browser import skip_without_browser
 
 from autograder.jail import find_isolation
-from tools.attack import attack
+from tools.attack import Result, attack
 from tools.hostile import AIMS, Attack, read_attacks, read_twins
 from tools.samples import ROOT
 
 ADAY = 3
+FOR_BROWSERS = "active_files"
 REFERENCES = {"honest_output_size", "honest_deeper_cnn", "honest_depthwise", "honest_modern_cnn"}  # test_samples.py's
 
 
@@ -50,10 +51,25 @@ def test_every_protection_is_explained() -> None:
     assert {each.stopped_by for each in read_attacks()} <= headings
 
 
-def test_todays_attacks_gain_nothing_and_break_nothing(tmp_path: Path, data_name: str) -> None:
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The attacks of the day, and the one that every browser is tried on, in one course on the offline set: no attack
+    hangs on the images, and `make attack` takes those of CIFAR-10."""
     if find_isolation().level == "none":
         pytest.skip(f"no jail on this machine: {find_isolation().problem}")
-    result = attack(tmp_path / "course", part_of(datetime.date.today()), data_name)
+    chosen = part_of(datetime.date.today())
+    chosen += [each for each in read_attacks() if each.name == FOR_BROWSERS and each not in chosen]
+    return attack(tmp_path_factory.mktemp("attack") / "course", chosen, "offline")
+
+
+def test_todays_attacks_gain_nothing_and_break_nothing(result: Result) -> None:
     bad = {o.attack.name: (o.gained, o.wrong, o.effects) for o in result.outcomes if not o.is_good}
     assert not bad
+    assert not result.effects
+
+
+def test_a_collected_hostile_submission_does_nothing_in_a_browser(result: Result) -> None:
+    skip_without_browser()
+    (outcome,) = (each for each in result.outcomes if each.attack.name == FOR_BROWSERS)
+    assert outcome.is_good, (outcome.wrong, outcome.effects)
     assert not result.effects

@@ -50,10 +50,10 @@ from autograder.judging.normalisation import recover_normalisation
 from autograder.judging.problems import Problem
 from autograder.pipeline.grade import grade_submission, read_folder
 from autograder.pipeline.grader import open_grader
-from tests.conftest import ALL_CORES, GradedCourse, on_cores
+from tests.conftest import ALL_CORES, OF_WEIGHTS, GradedCourse, grade_samples, on_cores
 from tools.samples import ASSIGNMENT, executable, make_course, sample_names
 
-FEW = ["reference", "partial_checkpoint", "different_style", "wrong_doubling"]
+FEW = list(OF_WEIGHTS)
 ORDER_SEED = 20_261_124
 ELSEWHERE = {"PYTHONHASHSEED": "4711", "TZ": "Pacific/Chatham", "LC_ALL": "C", "LANG": "C"}
 MODERN = "04_modern_cnn"
@@ -260,28 +260,29 @@ def count_ties(course: GradedCourse) -> Callable[[str], int]:
 # The tests
 
 
-def test_order_host_and_threads_change_no_mark(graded_course: GradedCourse, tmp_path: Path) -> None:
-    first = read_outcome(graded_course.root, FEW)
-    second = grade_elsewhere(tmp_path / "Kurs – zweite Hälfte", graded_course, FEW, "nbgrader", "autograde")
+def test_order_host_and_threads_change_no_mark(course_of_weights: GradedCourse, tmp_path: Path) -> None:
+    first = read_outcome(course_of_weights.root, FEW)
+    second = grade_elsewhere(tmp_path / "Kurs – zweite Hälfte", course_of_weights, FEW, "nbgrader", "autograde")
     assert all(accuracy_of(report).correct is not None for report in first.reports.values())  # all bring weights
-    expect_same(first, second, count_ties(graded_course), len(graded_images(graded_course.data)))
+    expect_same(first, second, count_ties(course_of_weights), len(graded_images(course_of_weights.data)))
 
 
 @pytest.mark.slow
-def test_order_host_and_threads_change_no_mark_of_any_sample(graded_course: GradedCourse, tmp_path: Path) -> None:
-    first = read_outcome(graded_course.root, sample_names())
+def test_order_host_and_threads_change_no_mark_of_any_sample(tmp_path: Path, data_name: str) -> None:
+    course = grade_samples(tmp_path / "all", sample_names(), data_name)
+    first = read_outcome(course.root, sample_names())
     # Not by nbgrader itself, which does not find a student alone whose notebooks all lie one folder deeper.
-    second = grade_elsewhere(tmp_path / "again", graded_course, sample_names(), "autograder", "grade")
-    expect_same(first, second, count_ties(graded_course), len(graded_images(graded_course.data)))
+    second = grade_elsewhere(tmp_path / "again", course, sample_names(), "autograder", "grade")
+    expect_same(first, second, count_ties(course), len(graded_images(course.data)))
 
 
 @pytest.mark.parametrize("student", ["partial_checkpoint", "different_style"])
-def test_threads_change_the_class_of_near_ties_only(graded_course: GradedCourse, student: str) -> None:
-    network = read_network(graded_course.root, student)
+def test_threads_change_the_class_of_near_ties_only(course_of_weights: GradedCourse, student: str) -> None:
+    network = read_network(course_of_weights.root, student)
     found = []
     for cores in (all_cores(), one_core()):
         with runner_on(cores) as runner:
-            found.append(logits_of(network, graded_images(graded_course.data), runner))
+            found.append(logits_of(network, graded_images(course_of_weights.data), runner))
             below = [set(process.cpu_affinity()) for process in psutil.Process().children(recursive=True)]
             assert cores in below  # the runner takes as many threads as it has cores
     ties = near_ties(found[0])
@@ -290,9 +291,9 @@ def test_threads_change_the_class_of_near_ties_only(graded_course: GradedCourse,
     assert ties.mean() < 0.01  # a tolerance that covers many images would explain anything
 
 
-def test_two_runners_and_two_runs_compute_the_same_bits(graded_course: GradedCourse) -> None:
-    network = read_network(graded_course.root, "reference")
-    images = graded_images(graded_course.data)[:1000]
+def test_two_runners_and_two_runs_compute_the_same_bits(course_of_weights: GradedCourse) -> None:
+    network = read_network(course_of_weights.root, "reference")
+    images = graded_images(course_of_weights.data)[:1000]
     found = []
     for _ in range(2):
         with runner_on(all_cores()) as runner:
@@ -305,8 +306,8 @@ def test_near_ties_are_told_from_clear_cases() -> None:
     assert near_ties(logits).tolist() == [False, True, False, True]
 
 
-def test_a_difference_beyond_the_ties_is_noticed(graded_course: GradedCourse) -> None:
-    outcome, images = read_outcome(graded_course.root, FEW), len(graded_images(graded_course.data))
+def test_a_difference_beyond_the_ties_is_noticed(course_of_weights: GradedCourse) -> None:
+    outcome, images = read_outcome(course_of_weights.root, FEW), len(graded_images(course_of_weights.data))
     report = outcome.reports["partial_checkpoint"]
     correct = accuracy_of(report).correct
     assert correct is not None
@@ -330,16 +331,16 @@ def test_a_difference_beyond_the_ties_is_noticed(graded_course: GradedCourse) ->
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_the_same_marks(graded_course: GradedCourse, tmp_path: Path) -> None:
+def test_a_gpu_gives_the_same_marks(course_of_weights: GradedCourse, tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    make_alike(tmp_path, graded_course, FEW)
+    make_alike(tmp_path, course_of_weights, FEW)
     found = []
     for device in ("cpu", "cuda"):
         grader = open_grader(tmp_path, ASSIGNMENT, device=device)
         graded = {s: grade_submission(grader, s, tmp_path / "submitted" / s / ASSIGNMENT) for s in FEW}
         found.append(Outcome({student: without_device(report) for student, report in graded.items()}, {}))
-    expect_same(found[0], found[1], count_ties(graded_course), len(graded_images(graded_course.data)))
+    expect_same(found[0], found[1], count_ties(course_of_weights), len(graded_images(course_of_weights.data)))
 
 
 def without_device(report: GradeReport) -> GradeReport:

@@ -10,11 +10,8 @@ import pytest
 from browser import skip_without_browser
 from test_published import add_checkpoint, hand_in
 
-from autograder.jail import find_isolation
 from tests import tiny_course
 from tests.conftest import nbgrader
-from tools.attack import attack
-from tools.hostile import read_attacks
 from tools.published import formgrader, problems_with_files, problems_with_pages
 
 WHY = """# sums-why [a](plot.html)
@@ -113,13 +110,3 @@ def test_a_changed_mark_is_seen(course: Path) -> None:
     notebook["cells"][0]["outputs"][-1]["data"] = {"text/html": script}
     path.write_text(json.dumps(notebook))
     assert "a mark has changed" in found(course)
-
-
-def test_a_collected_hostile_submission(tmp_path: Path, data_name: str) -> None:
-    if find_isolation().level == "none":
-        pytest.skip(f"no jail on this machine: {find_isolation().problem}")
-    chosen = [each for each in read_attacks() if each.name == "active_files"]
-    result = attack(tmp_path / "course", chosen, data_name)
-    assert [outcome.attack.name for outcome in result.outcomes] == ["active_files"]
-    assert not [(outcome.wrong, outcome.effects) for outcome in result.outcomes if not outcome.is_good]
-    assert not result.effects

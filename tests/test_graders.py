@@ -16,8 +16,9 @@ from autograder.graders import checkpoint_accuracy
 from autograder.graphs.runner import Runner
 from autograder.judging.problems import Problem, decode_problem
 from autograder.judging.proof import judging_digest, read_proof
+from tests.remembering import RememberingRunner
 from tools import known_cases
-from tools.hidden_graders import GRADERS, data_name, evidence_of, grade, lost, open_runner, source_cells
+from tools.hidden_graders import GRADERS, data_name, evidence_of, grade, lost, source_cells
 from tools.known_cases import ARCHITECTURE, BadCase, Case, designs, mutants
 from tools.prove_graders import Outcome, grade_case, needs_cifar
 
@@ -31,7 +32,7 @@ OUTPUT_SIZE, DEEPER, SEPARABLE, MODERN = (
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
-    with open_runner() as runner:
+    with RememberingRunner() as runner:
         yield runner
 
 

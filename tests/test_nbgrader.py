@@ -60,6 +60,12 @@ def test_live_markup_is_seen_by_the_tests_that_look_for_it() -> None:
 
 
 @pytest.fixture(scope="module")
+def data_name(graded_course: GradedCourse) -> str:
+    """What is handed in besides has weights for the same images."""
+    return graded_course.data
+
+
+@pytest.fixture(scope="module")
 def course(graded_course: GradedCourse, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the graded course, for tests that change something."""
     root = tmp_path_factory.mktemp("course") / "copy"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from autograder.core.config import load_course
+from autograder.course.release_text import release_text
 from tests.conftest import GradedCourse
 from tools import checks_table, release
 from tools.samples import ASSIGNMENT, ROOT, solved_cells
@@ -62,8 +63,9 @@ def test_the_model_answer_of_the_manual_task_is_not_in_the_release() -> None:
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_the_solutions_are_the_source_executed_without_an_error(name: str) -> None:
-    source, solved = read(SOURCE / name)["cells"], read(SOLUTIONS / name)["cells"]
-    assert [text_of(cell) for cell in solved] == [text_of(cell) for cell in source], REMEDY
+    filled = release_text(load_course(ROOT), ASSIGNMENT, SOURCE).notebooks[Path(name).stem].cells
+    solved = read(SOLUTIONS / name)["cells"]
+    assert [text_of(cell) for cell in solved] == [cell.source for cell in filled], REMEDY
     code = [cell for cell in solved if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in code)
     outputs = [output for cell in code for output in cell["outputs"]]
@@ -130,7 +132,7 @@ def test_no_weights_and_no_images_of_cifar_are_committed_where_they_must_not_be(
 
 
 def test_the_read_me_names_the_limits_and_commands_that_there_are() -> None:
-    text = (SOURCE / "README.md").read_text()
+    text = (RELEASE / "README.md").read_text()
     limits = load_course(ROOT).limits
     told = f"at most {limits.cell_seconds:g} seconds for a cell, {limits.notebook_seconds:g} for a notebook and "
     assert told + f"{limits.submission_seconds:g} for all of them, and {limits.memory_mib:,} MiB of memory" in text

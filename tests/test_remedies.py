@@ -12,7 +12,8 @@ import pytest
 
 from autograder.graphs.runner import Runner
 from autograder.judging.proof import read_proof
-from tools.hidden_graders import GRADERS, open_runner
+from tests.remembering import RememberingRunner
+from tools.hidden_graders import GRADERS
 from tools.known_cases import Case, mutants
 from tools.prove_graders import grade_case
 
@@ -29,7 +30,7 @@ MESSAGES = {f"{case.notebook}/{case.name}": case.message for case in PROOF.cases
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
-    with open_runner() as found:
+    with RememberingRunner() as found:
         yield found
 
 

@@ -14,7 +14,7 @@ from example_reports import HOSTILE, broken, check, everyone, failing, hostile, 
 
 from autograder.core.grade_report import AnswerCell, CellRun, Flag, Layer, ManualMark, Model, NotebookRun, Status
 from autograder.core.notes import Note
-from autograder.core.rows import Currency, Mark, Row, Standing, rows_of
+from autograder.core.rows import Comment, Currency, Mark, Row, Standing, rows_of
 from autograder.core.text import readable
 from autograder.review.staff_report.page_names import STUDENT_PAGE, student_page
 from autograder.review.staff_report.site import Site, render_pages, write_report
@@ -254,6 +254,37 @@ def test_students_without_a_submission_are_named():
     assert "1 student of the gradebook who handed nothing in: bo." in words(page.text)
 
 
+FORMS = {"01_sums": "a1b2"}
+
+
+def test_a_page_leads_to_the_next_students_and_to_the_answer_in_formgrader():
+    rows = [
+        Row(report(name), marks_for(report(name)) if name == "cy" else (), Standing(name, forms=FORMS))
+        for name in ("ada", "bo", "cy")
+    ]
+    pages = {name: Page(html) for name, html in render_pages(Site("tiny", rows), NOW).items()}
+    links = {name: [a["href"] for a in page.attributes("a")] for name, page in pages.items()}
+    ada, bo, cy = (f"students/{student_page(name)}" for name in ("ada", "bo", "cy"))
+    assert (f"../{bo}" in links[ada], f"../{ada}" in links[bo], f"../{bo}" in links[cy]) == (True, True, True)
+    assert "Previous:" not in pages[ada].text
+    assert "Next that waits for a mark: cy" in words(pages[ada].text)
+    assert "http://localhost:8888/formgrader/submissions/a1b2" in links[cy]
+
+
+def test_written_answers_are_rendered_and_comments_shown():
+    text = "The *stride*: $s^2$, **see** [here](https://evil.example) <script>alert(1)</script>"
+    answer = AnswerCell(1, "markdown", "sums-why", text)
+    row = Row(replace(report("ada"), sources={"01_sums": [answer]}), marks_for(report("ada")))
+    row = replace(row, comments=[Comment("01_sums", "sums-why", "Say <b>why</b>.")])
+    html = render_pages(Site("tiny", [row]), NOW)[f"students/{student_page('ada')}"]
+    page = Page(html)
+    assert "<em>stride</em>" in html
+    assert "fb-formula" in html
+    assert "Comment: Say <b>why</b>." in words(page.text)
+    assert not [a for a in page.attributes("a") if "evil" in (a["href"] or "")]
+    assert len(page.attributes("script")) == 1
+
+
 def test_the_overview_counts_everybody_who_handed_in_and_names_whose_mark_is_of_something_else():
     rows = rows_of([report("ada"), report("bo")], {}, {}, {"bo": Currency.CHANGED})
     site = Site("tiny", rows, not_graded=["cy"], missing=["di"])
@@ -406,7 +437,8 @@ def test_a_new_mark_rewrites_its_students_page(tmp_path):
     write(tmp_path, everyone(), {**marks, "ada": marks_for(report("ada"), manual=5.0)})
     after = written(tmp_path)
     changed = {name for name in after if after[name] != before[name]}
-    assert changed - CLASS_PAGES == {f"students/{student_page('ada')}"}
+    own, leads_here = f"students/{student_page('ada')}", f"students/{student_page(hostile().student)}"
+    assert changed - CLASS_PAGES == {own, leads_here}  # it was the next one that waited
 
 
 def test_nothing_new_leaves_all_but_the_overview_with_its_time(tmp_path):

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 from nbgrader.api import Gradebook
 
 from autograder.core.grade_report import Status
-from tests.conftest import GradedCourse
+from tests.conftest import OF_WEIGHTS, GradedCourse
 from tools.samples import ASSIGNMENT, read_expected, sample_names
 
+ON_CIFAR = [f"{name} on CIFAR-10" for name in OF_WEIGHTS] if os.environ.get("CIFAR10_ROOT") else []
 
-@pytest.fixture(params=sample_names())
-def sample(request: pytest.FixtureRequest) -> str:
+
+@pytest.fixture(params=[*sample_names(), *ON_CIFAR])
+def case(request: pytest.FixtureRequest) -> str:
+    """A sample of the course on the offline set, or one whose weights matter on real images."""
     return str(request.param)
+
+
+@pytest.fixture
+def sample(case: str) -> str:
+    return case.split()[0]
+
+
+@pytest.fixture
+def judged(case: str, request: pytest.FixtureRequest) -> GradedCourse:
+    """The course in which the sample was graded."""
+    found: GradedCourse = request.getfixturevalue("course_of_weights" if case in ON_CIFAR else "graded_course")
+    return found
 
 
 @pytest.fixture
@@ -24,28 +40,28 @@ def expected(sample: str) -> dict[str, Any]:
 
 
 def test_points_are_lost_in_the_intended_checks_only(
-    graded_course: GradedCourse, sample: str, expected: dict[str, Any]
+    judged: GradedCourse, sample: str, expected: dict[str, Any]
 ) -> None:
-    report = graded_course.reports[sample]
+    report = judged.reports[sample]
     failed = [check for check in report.checks if check.status is not Status.PASSED]
     lost = {f"{check.cell}/{check.name}": check.status.value for check in failed}
     messages = {check.name: check.message for check in failed}
     assert lost == expected["lost"], messages
 
 
-def test_points_are_what_is_expected(graded_course: GradedCourse, sample: str, expected: dict[str, Any]) -> None:
+def test_points_are_what_is_expected(judged: GradedCourse, sample: str, expected: dict[str, Any]) -> None:
     points = expected["points"]
-    wanted = points[graded_course.data] if isinstance(points, dict) else points
+    wanted = points[judged.data] if isinstance(points, dict) else points
     # `within`: the last digit of an accuracy may differ where another CPU rounds another way.
-    assert abs(graded_course.reports[sample].earned - wanted) <= expected.get("within", 0)
-    assert graded_course.reports[sample].maximum == 95
+    assert abs(judged.reports[sample].earned - wanted) <= expected.get("within", 0)
+    assert judged.reports[sample].maximum == 95
 
 
 def test_the_gradebook_holds_the_reports_points_for_every_cell(
-    graded_course: GradedCourse, sample: str, expected: dict[str, Any]
+    judged: GradedCourse, sample: str, expected: dict[str, Any]
 ) -> None:
-    scores = {(s.notebook, s.cell): s for s in graded_course.reports[sample].cell_scores()}
-    with Gradebook(f"sqlite:///{graded_course.root / 'gradebook.db'}") as gradebook:
+    scores = {(s.notebook, s.cell): s for s in judged.reports[sample].cell_scores()}
+    with Gradebook(f"sqlite:///{judged.root / 'gradebook.db'}") as gradebook:
         submission = gradebook.find_submission(ASSIGNMENT, sample)
         found = {(n.name, grade.name): grade.auto_score for n in submission.notebooks for grade in n.grades}
         waiting = {grade.name for n in submission.notebooks for grade in n.grades if grade.needs_manual_grade}
@@ -55,19 +71,19 @@ def test_the_gradebook_holds_the_reports_points_for_every_cell(
     assert waiting == set(expected.get("waiting", ["depthwise-why"]))
 
 
-def test_what_happened_is_told(graded_course: GradedCourse, sample: str, expected: dict[str, Any]) -> None:
-    report = graded_course.reports[sample]
+def test_what_happened_is_told(judged: GradedCourse, sample: str, expected: dict[str, Any]) -> None:
+    report = judged.reports[sample]
     told = " ".join([*map(str, report.notes), *(check.message for check in report.checks)])
     for text in expected.get("told", []):
         assert text in told, told
 
 
-def test_nothing_of_an_honest_or_clumsy_sample_is_worth_a_look(graded_course: GradedCourse, sample: str) -> None:
-    assert graded_course.reports[sample].flags == []
+def test_nothing_of_an_honest_or_clumsy_sample_is_worth_a_look(judged: GradedCourse, sample: str) -> None:
+    assert judged.reports[sample].flags == []
 
 
-def test_figures_are_known_of_what_was_judged(graded_course: GradedCourse) -> None:
-    report = graded_course.reports["reference"]
+def test_figures_are_known_of_what_was_judged(course_of_weights: GradedCourse) -> None:
+    report = course_of_weights.reports["reference"]
     assert [(model.notebook, model.name) for model in report.models] == [
         ("02_deeper_cnn", "DeeperCNN"),
         ("04_modern_cnn", "ModernCNN"),

@@ -34,6 +34,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_course.make(root)
     for student in STUDENTS:
         hand_in(root, student, "50")
+    tiny_course.keep_results(root)
     return root
 
 

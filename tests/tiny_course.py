@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +102,16 @@ def notebook(*cells: dict[str, Any]) -> dict[str, Any]:
 
 
 def make(root: Path) -> None:
-    """Write the course and let nbgrader generate its release."""
+    """Write the course, with a release that nbgrader generated."""
+    shutil.copytree(_released(), root, dirs_exist_ok=True)
+
+
+@cache
+def _released() -> Path:
+    """The course as it is made once in this process."""
+    place = Path(tempfile.mkdtemp(prefix="autograder-tiny-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    root = place / "course"  # others may read a course, and nobody this place
     (root / "graders").mkdir(parents=True)
     (root / "graders" / "test_sums.py").write_text(SUMS)
     (root / "graders" / "test_doubles.py").write_text(DOUBLES)
@@ -110,6 +124,21 @@ def make(root: Path) -> None:
         (root / "source" / ASSIGNMENT / f"{name}.ipynb").write_text(json.dumps(made))
     done = nbgrader(root, "generate_assignment", ASSIGNMENT)
     assert done.returncode == 0, done.stderr
+    return root
+
+
+def keep_results(root: Path, fill: Callable[[Path], object] = lambda _: None) -> None:
+    """Let a copy of the course, with what `fill` hands in besides, be graded, and keep what came of it by content: for
+    tests of what happens around grading. What they hand in alike is not run in a jail and judged again."""
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / "course"
+        shutil.copytree(root, copy, symlinks=True)
+        fill(copy)
+        done = grade(copy)
+        assert done.exit_code == 0, done.output
+        for name in ("secret", "cache"):
+            (root / ".autograder").mkdir(exist_ok=True)
+            shutil.move(copy / ".autograder" / name, root / ".autograder" / name)
 
 
 def hand_in(root: Path, student: str, total: str, double: str | None = RIGHT, why: str = "Why?") -> Path:

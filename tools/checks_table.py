@@ -6,16 +6,16 @@ mistake and kept what was said.
 
 from __future__ import annotations
 
-import inspect
 import re
-import runpy
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.core.config import Assignment, load_course
+from autograder.core.config import Assignment, Exercise, load_course
+from autograder.core.declared_checks import declared_checks, points_of_checks
+from autograder.core.fields import exercise_values, fill
 from autograder.judging.proof import ProvedCase, read_proof
 from tools.samples import ASSIGNMENT, ROOT
 
@@ -34,7 +34,7 @@ Figures in messages on accuracy were measured on {data}.
 
 @dataclass(frozen=True)
 class Check:
-    """One hidden test as its decorators and docstring declare it."""
+    """One hidden test as students read of it."""
 
     name: str
     title: str
@@ -44,14 +44,13 @@ class Check:
     requires: tuple[str, ...]
 
 
-def read_checks(path: Path) -> Iterator[Check]:
-    """The checks of a grader file, in its order."""
-    for name, function in runpy.run_path(str(path)).items():
-        marks = {mark.name: mark for mark in getattr(function, "pytestmark", [])}
-        if name.startswith("test_") and "points" in marks:
-            title = (inspect.getdoc(function) or name).splitlines()[0]
-            own, required = marks["points"], marks["requires"].args if "requires" in marks else ()
-            yield Check(name, title, own.kwargs["cell"], float(own.args[0]), own.kwargs.get("hint", ""), required)
+def read_checks(path: Path, exercise: Exercise) -> Iterator[Check]:
+    """The checks of a grader file, in its order, with the points and texts that the configuration gives them."""
+    declared, values = declared_checks(path), exercise_values(exercise)
+    points = points_of_checks(declared, exercise.cells)
+    for check in declared:
+        title, hint = fill(check.title, values), fill(check.hint, values)
+        yield Check(check.name, title, check.cell, points[check.name], hint, check.requires)
 
 
 def render(assignment: Assignment) -> str:
@@ -60,7 +59,9 @@ def render(assignment: Assignment) -> str:
     proof = read_proof(graders)
     cases = proof.cases if proof else ()
     parts = [INTRODUCTION.format(proof=proof.describe() if proof else "", data=proof.data if proof else "")]
-    found = {exercise.notebook: list(read_checks(graders / exercise.grader)) for exercise in assignment.exercises}
+    found = {
+        exercise.notebook: list(read_checks(graders / exercise.grader, exercise)) for exercise in assignment.exercises
+    }
     parts.append(contents({notebook: [check.title for check in checks] for notebook, checks in found.items()}))
     for exercise in assignment.exercises:
         checks = found[exercise.notebook]

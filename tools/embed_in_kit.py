@@ -13,7 +13,11 @@ import re
 import sys
 from pathlib import Path
 
+from autograder.core.config import load_course
+from autograder.core.fields import course_values
+from autograder.course.release_text import fill_python, release_text
 from tools import kit_checks
+from tools.samples import ASSIGNMENT
 
 ROOT = Path(__file__).resolve().parent.parent
 KIT = ROOT / "source" / "cnn" / "cnn_kit.py"
@@ -47,12 +51,18 @@ def embed(kit_text: str, root: Path = ROOT) -> str:
     return _SECTION.sub(fill, kit_text)
 
 
+def configured(kit_text: str, root: Path = ROOT) -> str:
+    """The kit's text with the values that it has from `grader_config.py`."""
+    text = release_text(load_course(root), ASSIGNMENT, root / "source" / ASSIGNMENT)
+    return fill_python(kit_text, course_values(load_course(root), ASSIGNMENT), text.left_out)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only say whether the copies are current")
     check_only = parser.parse_args(arguments).check
     before = KIT.read_text(encoding="utf-8")
-    after = embed(before)
+    after = configured(embed(before))
     if after == before:
         print(f"{KIT.name}: copies are current")
         return 0

@@ -148,19 +148,25 @@ class Seen:
     skipped: bool = False
 
 
-def build_scene(place: Path, seed: int, kills: int, steps: int) -> Scene:
-    """A graded course, then what was handed in since; graded once without disturbance, in a copy."""
+def build_scene(place: Path, seed: int, kills: int, steps: int, *, with_network: bool = True) -> Scene:
+    """A graded course, then what was handed in since; graded once without disturbance, in a copy.
+
+    Without a network there is no runner that could be killed, and no notebook waits for PyTorch.
+    """
     before, after = place / "before", place / "after"
     tiny_course.make(before)
-    _add_network(before)
+    _in_a_jail(before)
+    net = NET if with_network else ""
+    if with_network:
+        _add_network(before)
     for student in STUDENTS[:3]:
-        tiny_course.hand_in(before, student, "50", (WRONG if student == "bo" else RIGHT) + NET, "As I said.")
+        tiny_course.hand_in(before, student, "50", (WRONG if student == "bo" else RIGHT) + net, "As I said.")
     check(grade(before), 0)
     tiny_course.give_mark(before, "ada", "01_sums", "sums-why", 1.5)
     tiny_course.give_mark(before, "bo", "01_sums", "sums-why", 2)
-    tiny_course.hand_in(before, "ada", "40", SLOW + RIGHT + NET, "I have thought again.")
+    tiny_course.hand_in(before, "ada", "40", SLOW + RIGHT + net, "I have thought again.")
     tiny_course.hand_in(before, "cy", "30", None, "I have no doubles.")
-    tiny_course.hand_in(before, "dee", "50", SLOW + RIGHT + NET, "Since.")
+    tiny_course.hand_in(before, "dee", "50", SLOW + RIGHT + net, "Since.")
     shutil.copytree(before, after, symlinks=True)
     check(grade(after), 0)
     new = outcome(after)
@@ -168,21 +174,33 @@ def build_scene(place: Path, seed: int, kills: int, steps: int) -> Scene:
     return Scene(place, before, after, outcome(before), new, seed, kills, steps)
 
 
+def _in_a_jail(root: Path) -> None:
+    """Let notebooks run in a jail, which takes its time."""
+    limits = "Limits(cell_seconds=3, notebook_seconds=20, submission_seconds=60)"
+    _replace_in(
+        root / "grader_config.py",
+        (limits, "Limits(cell_seconds=60)"),
+        ('isolation="none"', f'isolation="{find_isolation().level}"'),
+    )
+
+
 def _add_network(root: Path) -> None:
     """Let the second notebook have a model, too, so that there is a runner that can be killed."""
-    config = root / "grader_config.py"
-    isolation = find_isolation().level
-    for old, new in (
+    _replace_in(
+        root / "grader_config.py",
         ('settings={"full": 2},', 'modules=[ModuleProbe("Net", image_sizes=[8], train=False)],'),
-        ("Limits(cell_seconds=3, notebook_seconds=20, submission_seconds=60)", "Limits(cell_seconds=60)"),
         ("Exercise, Limits", "Exercise, Limits, ModuleProbe"),
-        ('isolation="none"', f'isolation="{isolation}"'),
-    ):
-        text = config.read_text()
-        assert old in text, old
-        config.write_text(text.replace(old, new))
+    )
     grader = root / "graders" / "test_doubles.py"
     grader.write_text(grader.read_text().replace("@points(10,", "@points(6,") + CHECK_NET)
+
+
+def _replace_in(path: Path, *changes: tuple[str, str]) -> None:
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    path.write_text(text)
 
 
 def outcome(root: Path) -> Outcome:

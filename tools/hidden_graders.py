@@ -187,7 +187,8 @@ def grade(notebook: str, evidence: Evidence, runner: Runner, **changed: Any) -> 
 def grade_check(notebook: str, name: str, evidence: Evidence, runner: Runner, **changed: Any) -> CheckResult:
     """The result of one hidden check alone, which must not depend on others."""
     subject = graded(notebook, evidence, runner, **changed)
-    with mock.patch.object(hidden_tests, "points_problem", return_value=""):  # the others' points are missing here
+    alone = {"points_problem": mock.Mock(return_value=""), "shared_points": mock.Mock(return_value={})}
+    with mock.patch.multiple(hidden_tests, **alone):  # the others' points are missing here
         results = hidden_tests.run_graders(GRADERS / f"{subject.exercise.grader}::{name}", subject)
     assert [result.name for result in results] == [name], results
     return results[0]

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from autograder.core.config import Exercise, load_course
+from autograder.core.declared_checks import declared_checks
+from autograder.core.fields import exercise_values, fill
+from autograder.core.literal import literal
 from autograder.pipeline.plan import plan_probes
 from tools.samples import ASSIGNMENT, ROOT
 
@@ -84,7 +87,6 @@ KITS_OWN = frozenset(
 )  # fmt: skip
 PUBLIC_SECRET = b"public"
 OWN_MODULE = "_kit"
-WIDTH = 120
 
 
 class NotCopied(ValueError):
@@ -294,7 +296,7 @@ def section(root: Path = ROOT) -> str:
     assignment = load_course(root).assignment(ASSIGNMENT)
     parts = [_tables(root, assignment.exercises)]
     tools = {name: module_name(place) for name, place in places_of_tools(root).items()}
-    parts.append(f"_TOOLS = {_literal(tools, 0)}  # what the kit itself uses of the programs below, and of which\n")
+    parts.append(f"_TOOLS = {literal(tools, 0)}  # what the kit itself uses of the programs below, and of which\n")
     parts.append("_GRADERS = {  # programs, run when a public check first needs them")
     for name, text in copied_modules(root).items():
         quotes = "'''" if '"""' in text else '"""'
@@ -310,34 +312,10 @@ def _tables(root: Path, exercises: Any) -> str:
     checks = [row for exercise in exercises for row in _checks(root, exercise)]
     lines = ["_PROBES: dict[str, list[dict[str, Any]]] = {  # what is asked of a notebook, as grader_config.py says"]
     for notebook, own in probes.items():
-        lines += [f"    {json.dumps(notebook)}: [", *(f"        {_literal(probe, 8)}," for probe in own), "    ],"]
+        lines += [f"    {json.dumps(notebook)}: [", *(f"        {literal(probe, 8)}," for probe in own), "    ],"]
     lines += ["}", "", "_CHECKS = (  # cell, grader, check, title, the checks that it depends on, and how public it is"]
-    lines += [f"    {_literal(row, 4)}," for row in checks]
+    lines += [f"    {literal(row, 4)}," for row in checks]
     return "\n".join([*lines, ")", ""])
-
-
-def _literal(value: Any, indent: int, key: str = "") -> str:
-    """A value as Python writes it, behind its key if it has one, on lines that are not too long."""
-    text = f"{key}{_quoted(value)}"
-    if indent + len(text) < WIDTH or not isinstance(value, (dict, list, tuple)):
-        return text
-    opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]") if isinstance(value, list) else ("(", ")")
-    parts = [(f"{_quoted(k)}: ", v) for k, v in value.items()] if isinstance(value, dict) else [("", v) for v in value]
-    inner = " " * (indent + 4)
-    items = [f"{inner}{_literal(part, indent + 4, name)}," for name, part in parts]
-    return "\n".join([f"{key}{opening}", *items, " " * indent + closing])
-
-
-def _quoted(value: Any) -> str:
-    """`repr` with double quotes."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k)}: {_quoted(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        inside = ", ".join(map(_quoted, value)) + ("," if isinstance(value, tuple) and len(value) == 1 else "")
-        return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
-    return repr(value)
 
 
 def _probes(exercise: Exercise) -> Iterator[dict[str, Any]]:
@@ -350,29 +328,12 @@ def _probes(exercise: Exercise) -> Iterator[dict[str, Any]]:
 def _checks(root: Path, exercise: Exercise) -> Iterator[tuple[Any, ...]]:
     """Cell, grader, name, title, requirements of each check, and whose words it is in."""
     grader = exercise.grader.removesuffix(".py")
-    module = Module.read(f"autograder.graders.{grader}", root)
-    constants = {name: value for statement in module.statements for name, value in _constants(statement)}
-    for statement in module.statements:
-        if not (isinstance(statement, ast.FunctionDef) and _is_check(statement)):
-            continue
-        marks = {ast.unparse(call.func): call for call in statement.decorator_list if isinstance(call, ast.Call)}
-        cell = next(ast.unparse(keyword.value) for keyword in marks["points"].keywords if keyword.arg == "cell")
-        requires = tuple(map(ast.literal_eval, marks["requires"].args)) if "requires" in marks else ()
-        title = (ast.get_docstring(statement) or statement.name).splitlines()[0]
-        how = "public" if statement.name in PUBLIC.get(grader, ()) else "hidden"
-        if statement.name in IN_OTHER_WORDS.get(grader, ()):
+    for check in declared_checks(root / "autograder" / "graders" / exercise.grader):
+        title, how = fill(check.title, exercise_values(exercise)), "hidden"
+        if check.name in PUBLIC.get(grader, ()):
+            how = "public"
+        if check.name in IN_OTHER_WORDS.get(grader, ()):
             how, title = "own words", ""
         if how == "hidden":
-            title = IN_SHORT.get(statement.name, f"“{title}”")
-        yield (constants[cell], grader, statement.name, title, requires, how)
-
-
-def _constants(statement: ast.stmt) -> Iterator[tuple[str, str]]:
-    """The names that a statement gives to texts."""
-    if isinstance(statement, ast.Assign):
-        target, value = statement.targets[0], statement.value
-        targets = target.elts if isinstance(target, ast.Tuple) else [target]
-        values = value.elts if isinstance(value, ast.Tuple) and isinstance(target, ast.Tuple) else [value]
-        for one, other in zip(targets, values, strict=False):
-            if isinstance(one, ast.Name) and isinstance(other, ast.Constant) and isinstance(other.value, str):
-                yield one.id, other.value
+            title = IN_SHORT.get(check.name, f"“{title}”")
+        yield (check.cell, grader, check.name, title, check.requires, how)

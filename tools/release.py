@@ -1,5 +1,7 @@
 """Generate `release/` and `solutions/` from `source/` with plain nbgrader: `make release`.
 
+The kit, and `docs/checks.md`, are renewed before, as `grader_config.py` and the graders are.
+
 The solution notebooks are executed on the built-in offline set: their outputs are committed, and images of CIFAR-10
 must not be. As when grading, the training cell returns at once; the reference weights for the offline set stand in for
 what it would have saved, so that the last check shows a trained model.
@@ -39,7 +41,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=["release", "solutions"], help="generate only one of the two")
     only = parser.parse_args().only
-    subprocess.run([sys.executable, "-m", "tools.embed_in_kit"], cwd=ROOT, check=True)
+    for tool in ("tools.embed_in_kit", "tools.checks_table"):
+        subprocess.run([sys.executable, "-m", tool], cwd=ROOT, check=True)
     if only != "solutions":
         nbgrader("generate_assignment")
     if only != "release":

@@ -277,12 +277,14 @@ def _vary_accuracy(report: GradeReport, draw: random.Random) -> GradeReport:
     measured = Accuracy(correct, found.images, tuple(tuple(row) for row in confusion))
     low, high = measured.interval
     varied: Evaluation = replace(found, correct=correct, low=low, high=high, confusion=confusion, not_finite=0)
-    settings = load_course(ROOT).assignment(ASSIGNMENT).exercise(MODERN).settings  # type: ignore[union-attr]
+    exercise = load_course(ROOT).assignment(ASSIGNMENT).exercise(MODERN)
+    assert exercise is not None
+    settings = exercise.settings
     points = accuracy_points(
         measured.accuracy,
         zero=settings["accuracy_zero"],
         full=settings["accuracy_full"],
-        points=settings["accuracy_points"],
+        points=exercise.cells["modern-cnn-accuracy"],
     )
     said = f"test accuracy {measured.describe()}, normalised with mean (0.5, 0.5, 0.5) and std (0.5, 0.5, 0.5)"
     checks = []

@@ -35,13 +35,16 @@ and to the files of these notebooks:
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +72,30 @@ def make_course(place: Path, students: Mapping[str, str], data: str) -> None:
     `data` is "cifar10" or "offline". Raises RuntimeError, with nbgrader's words, where the release fails.
     """
     shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(_released(), place)
+    (place / "grader_config.py").write_text(_config(data))
+    for student, sample in students.items():
+        build_sample(sample, place / "submitted" / student / ASSIGNMENT, data, release=place / "release" / ASSIGNMENT)
+
+
+@cache
+def _released() -> Path:
+    """A course without students, as it is generated once in this process. Raises RuntimeError."""
+    temporary = Path(tempfile.mkdtemp(prefix="autograder-course-"))
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    place = temporary / "course"  # others may read a course, and nobody the folder around it
     shutil.copytree(ROOT / "source" / ASSIGNMENT, place / "source" / ASSIGNMENT)
     shutil.copyfile(ROOT / "nbgrader_config.py", place / "nbgrader_config.py")
-    config = CONFIG.replace("{path!r}", repr(str(ROOT / "grader_config.py"))).replace("{data!r}", repr(data))
-    (place / "grader_config.py").write_text(config)
+    (place / "grader_config.py").write_text(_config("offline"))
     command = [executable("nbgrader"), "generate_assignment", ASSIGNMENT, "--force"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"nbgrader generate_assignment failed:\n{done.stderr}")
-    for student, sample in students.items():
-        build_sample(sample, place / "submitted" / student / ASSIGNMENT, data, release=place / "release" / ASSIGNMENT)
+    return place
+
+
+def _config(data: str) -> str:
+    return CONFIG.replace("{path!r}", repr(str(ROOT / "grader_config.py"))).replace("{data!r}", repr(data))
 
 
 def executable(name: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich import box
@@ -12,7 +14,12 @@ from rich.text import Text
 
 from autograder.cli.ending import NOTHING_GRADED, complain
 from autograder.cli.shared import make_console
+from autograder.core.config import load_course
+from autograder.core.config_values import CONFIG_FILE, ConfigError
 from autograder.pipeline import doctor
+
+if TYPE_CHECKING:
+    from autograder.course.release_text import ReleaseText
 
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
 
@@ -22,7 +29,8 @@ def look_at_machine(root: Path | None) -> None:
     console = make_console()
     findings = []
     with console.status("Looking at this machine …") as status:
-        for finding in doctor.examine((root or Path()).resolve(), course_expected=root is not None):
+        place = (root or Path()).resolve()
+        for finding in chain(doctor.examine(place, course_expected=root is not None), check_texts(place)):
             findings.append(finding)
             status.update(f"Looked at: {finding.name} …")
     console.print(findings_table(findings))
@@ -33,6 +41,35 @@ def look_at_machine(root: Path | None) -> None:
         complain("Grading cannot work on this machine yet.")
         raise click.exceptions.Exit(NOTHING_GRADED)
     console.print("Grading can work here.")
+
+
+def check_texts(root: Path) -> Iterator[doctor.Finding]:
+    """Whether what students read agrees with the configuration, by assignment; nothing where that cannot be loaded."""
+    from autograder.course.release_text import release_text  # nbformat is slow to import, for `--help`
+
+    try:
+        course = load_course(root)
+    except ConfigError:  # another finding says so
+        return
+    for name in course.assignments:
+        source = root / "source" / name
+        if source.is_dir():
+            yield texts_finding(f"texts of {name}", release_text(course, name, source), root / "release" / name)
+
+
+def texts_finding(title: str, text: ReleaseText, release: Path) -> doctor.Finding:
+    """The places where texts contradict the configuration, those that stop the release first."""
+    from autograder.course.release_text import stale_texts
+
+    if text.blocking:
+        found = "\n".join(map(str, text.blocking))
+        return doctor.Finding(title, doctor.Health.MISSING, found, f"correct {CONFIG_FILE} or the place that is named")
+    stale = list(stale_texts(text, release))
+    if remarks := [*text.remarks, *stale]:
+        remedy = "make release (or nbgrader generate_assignment --force)" if stale else "see docs/adapt.md"
+        return doctor.Finding(title, doctor.Health.WARN, "\n".join(map(str, remarks)), remedy)
+    count = len(text.notebooks) + len(text.files)
+    return doctor.Finding(title, doctor.Health.OK, f"{count} notebooks and files say what {CONFIG_FILE} says")
 
 
 def findings_table(findings: Sequence[doctor.Finding]) -> Table:

@@ -19,6 +19,7 @@ from autograder.cli.commands.feedback import feedback_command
 from autograder.cli.commands.grade import grade_command
 from autograder.cli.commands.integrity import integrity_command
 from autograder.cli.commands.life import extensions_command, forget_command, groups_command
+from autograder.cli.commands.mark import mark_command
 from autograder.cli.commands.report import report_command
 from autograder.cli.commands.whatif import whatif_command
 from autograder.cli.ending import NOTHING_GRADED, complain
@@ -81,6 +82,7 @@ for command in (
     collect_command,
     grade_command,
     check_command,
+    mark_command,
     report_command,
     whatif_command,
     explain_command,

@@ -18,12 +18,15 @@ from autograder.core.config_values import (
     require_all,
     require_choice,
     require_number,
+    require_points,
     require_probed,
     require_text,
     shown,
 )
+from autograder.core.declared_checks import declared_checks, points_of_checks
 from autograder.core.package import package_file
 from autograder.core.probes import AnswerProbe, CallProbe, CheckpointProbe, Drawn, ModuleProbe, TransformProbe
+from autograder.core.shares import TooFewPoints
 from autograder.core.text import did_you_mean
 from autograder.core.times import DueError, parse_due
 
@@ -79,8 +82,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One notebook. `cells` maps the `grade_id` of each automatically graded cell to its points; `grader` is the
-    hidden pytest file; cells in `skip_cells` are not executed when grading (a training cell, say).
+    """One notebook. `cells` maps the `grade_id` of each automatically graded cell to its points, `manual` that of each
+    cell that a person marks; `grader` is the hidden pytest file; cells in `skip_cells` are not executed when grading (a
+    training cell, say).
 
     `sections` are the headings in `Assignment.lesson` that explain what the checks (names of tests) ask for, "" for all
     others: the report links mistakes to them.
@@ -97,16 +101,16 @@ class Exercise:
     skip_cells: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     sections: Mapping[str, str] = field(default_factory=dict)
+    manual: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_text("Exercise.notebook", self.notebook)
         what = f"Exercise({self.notebook!r})"
-        require(isinstance(self.cells, Mapping), f"{what}.cells must be a dict, got {shown(self.cells)}")
+        require_points(f"{what}.cells", self.cells)
         require(bool(self.cells), f"{what}.cells is empty: nothing to grade")
-        for cell, points in self.cells.items():
-            require_text(f"{what}.cells: an id", cell)
-            plain = isinstance(points, (int, float)) and not isinstance(points, bool) and 0 < points <= 10_000
-            require(plain, f"{what}.cells[{cell!r}] must be points > 0, got {shown(points)}")
+        require_points(f"{what}.manual", self.manual)
+        twice = sorted(set(self.cells) & set(self.manual))
+        require(not twice, f"{what}: {twice} cannot be in cells and in manual")
         require_text(f"{what}.grader", self.grader)
         require_all(f"{what}.answers", self.answers, AnswerProbe)
         require_all(f"{what}.calls", self.calls, CallProbe)
@@ -125,6 +129,11 @@ class Exercise:
             require_probed(
                 "CheckpointProbe.transform", self.checkpoint.transform, [probe.name for probe in self.transforms]
             )
+
+    @property
+    def points(self) -> float:
+        """What the notebook is worth, answers that a person marks included."""
+        return round(sum([*self.cells.values(), *self.manual.values()]), 1)
 
 
 @dataclass(frozen=True)
@@ -288,7 +297,7 @@ def _find_graders(assignment: Assignment, root: Path) -> Assignment:
 
 def _require_known_checks(course: Course) -> None:
     """A name in `Exercise.sections` is a check of its grader, one in `Feedback.by_check` a check of any grader or a
-    grade cell: a misspelt one would show what it hides."""
+    grade cell: a misspelt one would show what it hides. Every grade cell has checks, and every check a grade cell."""
     exercises = [(a.graders / e.grader, e) for a in course.assignments.values() for e in a.exercises]
     cells = [cell for _, exercise in exercises for cell in exercise.cells]
     checks = []
@@ -298,9 +307,27 @@ def _require_known_checks(course: Course) -> None:
         for name in exercise.sections:
             where = f"Exercise({exercise.notebook!r}).sections has {name!r}, which is no check"
             require(name in ("", *own), where + did_you_mean(name, own))
+        _require_shared_points(exercise, path)
     for name in course.feedback.by_check:
         meant = did_you_mean(name, [*checks, *cells])
         require(name in (*checks, *cells), f"Feedback.by_check has {name!r}, which is no check and no cell{meant}")
+
+
+def _require_shared_points(exercise: Exercise, path: Path) -> None:
+    """What running the grader would find only after the students' code: cells without checks, checks without cells."""
+    what, checks = f"Exercise({exercise.notebook!r}).cells", declared_checks(path)
+    if not checks or any(not check.cell for check in checks):
+        return  # only running the file tells
+    for check in checks:
+        meant = did_you_mean(check.cell, list(exercise.cells))
+        place = f"to which {check.name} gives points ({path.name}, line {check.line})"
+        require(check.cell in exercise.cells, f"{what} has no {check.cell!r}, {place}{meant}")
+    for cell in exercise.cells:
+        require(any(check.cell == cell for check in checks), f"{what}[{cell!r}]: no check of {path.name} gives points")
+    try:
+        points_of_checks(checks, exercise.cells)
+    except TooFewPoints as error:
+        raise ConfigError(f"{what}: {error} ({CONFIG_FILE})") from error
 
 
 PARTS = (AnswerProbe, CallProbe, CheckpointProbe, Drawn, ModuleProbe, TransformProbe)

@@ -43,6 +43,17 @@ def require_number(what: str, value: object, *, whole: bool = False, least: floa
     require(value <= most, f"{what} must be <= {most:,}, got {shown(value)}")
 
 
+def require_points(what: str, cells: object) -> None:
+    """Points by the ids of cells; scores are kept to a tenth of a point."""
+    require(isinstance(cells, Mapping), f"{what} must be a dict, got {shown(cells)}")
+    assert isinstance(cells, Mapping)
+    for cell, points in cells.items():
+        require_text(f"{what}: an id", cell)
+        plain = isinstance(points, (int, float)) and not isinstance(points, bool) and 0 < points <= 10_000
+        require(plain, f"{what}[{cell!r}] must be points > 0, got {shown(points)}")
+        require(round(points, 1) == points, f"{what}[{cell!r}] must have one decimal at most, got {shown(points)}")
+
+
 def require_all(what: str, value: object, kinds: type | tuple[type, ...]) -> None:
     known = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
     require(isinstance(value, (list, tuple)), f"{what} must be a list of {known}, got {shown(value)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
@@ -43,7 +43,7 @@ class Standing:
     """What the gradebook knows of a student and one assignment, the marks apart. Times are UTC.
 
     `due` is the student's own due date, `extension_seconds` included. A student who handed nothing in has
-    `is_submitted` False. `penalty` is in points, of all notebooks.
+    `is_submitted` False. `penalty` is in points, of all notebooks. `forms` are formgrader's ids of the notebooks.
     """
 
     student: str
@@ -57,6 +57,7 @@ class Standing:
     extension_seconds: float = 0.0
     seconds_late: float = 0.0
     penalty: float = 0.0
+    forms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -65,6 +66,18 @@ class Standing:
 
 
 Standings = Mapping[str, Standing]  # by student
+
+
+@dataclass(frozen=True)
+class Comment:
+    """What a person wrote about an answer, as Markdown."""
+
+    notebook: str
+    cell: str
+    text: str
+
+
+Comments = Mapping[str, tuple[Comment, ...]]  # by student
 
 
 class Currency(str, Enum):
@@ -105,6 +118,7 @@ class Row:
     marks: Sequence[Mark] = ()
     standing: Standing | None = None
     currency: Currency = Currency.GRADED
+    comments: Sequence[Comment] = ()
 
     @property
     def student(self) -> str:

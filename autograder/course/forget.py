@@ -18,6 +18,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -30,7 +31,9 @@ from autograder.core.text import clean_name
 from autograder.course.extensions import extensions_path, load_extensions, save_extensions
 from autograder.course.gradebook import database_path, explained, opened
 from autograder.course.groups import Groups, groups_path, load_groups, save_groups
+from autograder.course.hand_marks import read_held
 from autograder.course.kept_results import traces_of
+from autograder.course.marking_record import open_record, record_path
 
 if TYPE_CHECKING:
     from autograder.course.folder import NbCourse
@@ -81,6 +84,7 @@ def find_traces(course: NbCourse, student: str, assignments: Iterable[str]) -> l
     traces = [_tree(root, path) for path in _own_paths(course, student, names)]
     for name in names:
         traces += _lists(root, name, student)
+    traces += _marking(course, student, names)
     traces += [_rows(path, student) for path in _records(root) if _keeps(path, student)]
     traces += [_log(path, words) for path in _logs(course) if _mentions(path, words)]
     traces += _cache(root, student)
@@ -229,6 +233,24 @@ def _without(groups: Groups, student: str) -> Groups:
     copies = {member: copy for member, copy in groups.copies.items() if student not in (member, copy.of)}
     held = {member: marks for member, marks in groups.held.items() if member != student}
     return replace(groups, members={n: own for n, own in members.items() if own}, copies=copies, held=held)
+
+
+def _marking(course: NbCourse, student: str, assignments: Sequence[str]) -> Iterator[Trace]:
+    """What the records of marking by hand say of a student's grades, which the gradebook still knows."""
+    for name in assignments:
+        path = record_path(course.root, name)
+        if path.exists():
+            grades = [mark.grade for mark in read_held(course.db_url, name) if mark.student == student]
+            with open_record(course.root, name) as record:
+                found = record.mentions(grades)
+            if found:
+                what = f"{os.path.relpath(path, course.root)}: {found} entr{'y' if found == 1 else 'ies'}"
+                yield Trace(what, partial(_forget_grades, course.root, name, grades))
+
+
+def _forget_grades(root: Path, assignment: str, grades: Sequence[str]) -> None:
+    with open_record(root, assignment) as record:
+        record.forget(grades)
 
 
 def _records(root: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DatabaseError
 
 from autograder.core.config import Assignment
 from autograder.core.errors import AutograderError
-from autograder.core.rows import Mark, Marks, Standing, Standings
+from autograder.core.rows import Comment, Comments, Mark, Marks, Standing, Standings
 
 LOCK_WAIT_SECONDS = 5.0
 LOCKED = "is locked by another program: let formgrader finish, close database browsers, and run again"
@@ -163,6 +163,29 @@ def _standing(student: Any, due: datetime | None, submission: Any | None) -> Sta
         if due is not None and submission.timestamp is not None
         else 0.0,
         penalty=float(submission.late_submission_penalty or 0.0),
+        forms={notebook.name: str(notebook.id) for notebook in submission.notebooks},
+    )
+
+
+def read_comments(db_url: str, name: str) -> Comments:
+    """What people have written about the answers to an assignment. Raises GradebookError."""
+    with opened(db_url) as gradebook:
+        if gradebook is None:
+            return {}
+        try:
+            submissions = gradebook.find_assignment(name).submissions
+        except MissingEntry:
+            return {}
+        return {submission.student.id: comments_of(submission) for submission in submissions}
+
+
+def comments_of(submission: Any) -> tuple[Comment, ...]:
+    """The comments of one of nbgrader's submissions, without those that nbgrader makes itself."""
+    return tuple(
+        Comment(notebook.name, comment.name, comment.manual_comment)
+        for notebook in submission.notebooks
+        for comment in notebook.comments
+        if (comment.manual_comment or "").strip()
     )
 
 

@@ -169,6 +169,11 @@ def _announcement(root: Path, assignment: str, student: str) -> Path:
     return root / ".autograder" / "recording" / assignment / f"{student}.json"
 
 
+def is_being_recorded(root: Path, assignment: str, student: str) -> bool:
+    """Whether a grader records this submission now, or was killed while it did: then its marks are not settled."""
+    return _announcement(root, assignment, student).exists()
+
+
 def _announce(root: Path, report: GradeReport, marks: Sequence[Mark], change: mark_changes.Regrade | None) -> None:
     content = {
         "report": report.to_json(),
@@ -277,7 +282,7 @@ def standing_report(
     report = load_report(grader.root, grader.assignment_name, student)
     if report is None or not report.key or report.is_internal or report.content != content_digest(folder):
         return None
-    if _announcement(grader.root, grader.assignment_name, student).exists():
+    if is_being_recorded(grader.root, grader.assignment_name, student):
         return None
     row = Row(report, marks)
     if row.older_marks and grader.course.older_marks != "review":

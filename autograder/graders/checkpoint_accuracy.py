@@ -66,6 +66,11 @@ def advice(checkpoint: Checkpoint, accuracy: Accuracy, test_set: str) -> str:
     return "Train longer, or look at where training and validation accuracy part"
 
 
+def in_percent(part: float) -> str:
+    """A threshold as the configuration has it: 75%, 72.5%."""
+    return f"{100 * part:g}%"
+
+
 def expect_within_budget(graph: ModelGraph, export: LoadedGraph, most_parameters: int, most_macs: int) -> None:
     """The published budgets. Every stored number counts: a buffer holds as much as a weight does."""
     numbers, parameters = stored_numbers(graph), parameter_count(graph)
@@ -77,7 +82,7 @@ def expect_within_budget(graph: ModelGraph, export: LoadedGraph, most_parameters
     macs = export.info.macs_per_image
     expect(
         macs <= most_macs,
-        f"at most {most_macs / 1e9:.1f} billion multiplications per 32×32 image are allowed, found {macs / 1e9:.2f}: "
+        f"at most {most_macs / 1e9:g} billion multiplications per 32×32 image are allowed, found {macs / 1e9:.2f}: "
         "let the stem or the first stages halve height and width",
     )
 

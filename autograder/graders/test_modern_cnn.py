@@ -16,6 +16,7 @@ from autograder.graders.checkpoint_accuracy import (
     bound_checkpoint,
     evaluate,
     expect_within_budget,
+    in_percent,
     normalisation_of,
 )
 from autograder.graders.effects import everywhere
@@ -236,10 +237,15 @@ def test_both_normalise_alike(graded: CheckContext) -> None:
 # The accuracy
 
 
-@points(20, cell=ACCURACY, hint="Aim at 77 % on the validation images; the rule stands in part c) of the notebook.")
+@points(
+    20,
+    cell=ACCURACY,
+    hint="Aim at {{ (accuracy_full + accuracy_margin) | percent }} on the validation images; "
+    "the rule stands in part c) of the notebook.",
+)
 def test_accuracy(graded: CheckContext, modern_cnn: Network) -> None:
-    """Test accuracy of the handed-in weights reaches 75 %"""
-    settings = graded.exercise.settings
+    """Test accuracy of the handed-in weights reaches {{ accuracy_full | percent }}"""
+    settings, worth = graded.exercise.settings, graded.exercise.cells[ACCURACY]
     graph = modern_cnn.graph(False, modern_cnn.size)
     shapes = modern_cnn.evaluation.shapes
     graded.flags.extend(lookup_flags(graded.exercise.notebook, modern_cnn.evaluation.graph, shapes))
@@ -254,13 +260,13 @@ def test_accuracy(graded: CheckContext, modern_cnn: Network) -> None:
         accuracy.accuracy,
         zero=settings["accuracy_zero"],
         full=settings["accuracy_full"],
-        points=settings["accuracy_points"],
+        points=worth,
     )
     message = f"{measured.describe()}, normalised with {normalisation.describe()}"
     if accuracy.accuracy >= settings["accuracy_full"]:
         raise CheckEnded(Status.PASSED, message, fraction=1.0)
     award(
-        earned / settings["accuracy_points"],
-        f"{message}. All points from {settings['accuracy_full']:.0%} on, none up to {settings['accuracy_zero']:.0%}. "
-        + advice(checkpoint, accuracy, graded.test_set().name),
+        earned / worth,
+        f"{message}. All points from {in_percent(settings['accuracy_full'])} on, none up to "
+        f"{in_percent(settings['accuracy_zero'])}. " + advice(checkpoint, accuracy, graded.test_set().name),
     )

@@ -17,6 +17,7 @@ from autograder.handin.submission import Submission, grade_id_of, is_test_cell, 
 
 MOST_CELLS = 60  # of a notebook
 MOST_CHARACTERS = 40_000  # of a notebook
+CUT = "# … cut, with what follows"  # the last line of an answer of which no more is kept
 
 
 def answer_cells(submission: Submission, release: Path) -> dict[str, list[AnswerCell]]:
@@ -47,7 +48,7 @@ def _bounded(cells: Iterator[AnswerCell]) -> Iterator[AnswerCell]:
     for number, cell in enumerate(cells, 1):
         whole = len(cell.source) <= left and number <= MOST_CELLS
         if not whole:
-            yield replace(cell, source=f"{cell.source[:left]}\n# … cut, with what follows")
+            yield replace(cell, source=f"{cell.source[:left]}\n{CUT}")
             return
         yield cell
         left -= len(cell.source)

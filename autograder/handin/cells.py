@@ -48,6 +48,13 @@ def test_cells(notebook: Notebook) -> dict[str, float]:
     return {cell["grade_id"]: float(cell["points"]) for cell in own}
 
 
+def manual_cells(notebook: Notebook) -> dict[str, float]:
+    """The cells of a released notebook that a person marks, with their points."""
+    graded = [cell for cell in notebook["cells"] if not is_test_cell(cell)]
+    own = [cell.get("metadata", {}).get("nbgrader", {}) for cell in graded]
+    return {cell["grade_id"]: float(cell["points"]) for cell in own if cell.get("grade") or cell.get("task")}
+
+
 def source_of(cell: Mapping[str, Any]) -> str:
     """A cell's text as one string, fit to be written, with Unix line ends."""
     source = cell.get("source", "")

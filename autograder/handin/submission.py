@@ -11,7 +11,7 @@ from pathlib import Path
 from autograder.core.config import Limits
 from autograder.core.files import StagedFile
 from autograder.core.notes import Note
-from autograder.handin.cells import grade_id_of, is_run, is_test_cell, source_of, test_cells
+from autograder.handin.cells import grade_id_of, is_run, is_test_cell, manual_cells, source_of, test_cells
 from autograder.handin.finder import FoundNotebooks, find_notebooks
 from autograder.handin.notebook_file import (
     MOST_NOTEBOOK_MIB,
@@ -47,6 +47,7 @@ __all__ = [
     "is_test_cell",
     "load_notebook",
     "look_into",
+    "manual_cells",
     "notebook_in",
     "quarantine",
     "quarantined",

@@ -24,7 +24,9 @@ Found = TypeVar("Found")
 def points(value: float, *, cell: str, hint: str = "") -> Callable[[Function], Function]:
     """Mark a hidden test: what it is worth, the grade cell that carries the points, and the remedy in a sentence.
 
-    The test's docstring is its title, which the student sees.
+    The cell's points are the configuration's: where those of its checks do not sum to them, they are shared in
+    proportion. The test's docstring is its title, which the student sees; title and hint may hold fields
+    (`{{ accuracy_full | percent }}`), filled from the exercise's settings.
     """
     return pytest.mark.points(value, cell=cell, hint=hint)
 

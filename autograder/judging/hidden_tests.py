@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 
 from autograder.core.config import Exercise
+from autograder.core.fields import FieldError, exercise_values, fill
 from autograder.core.grade_report import CheckResult, Status
 from autograder.core.package import package_file
+from autograder.core.shares import TooFewPoints, share_points
 from autograder.core.source_lines import LINES_PER_CELL
 from autograder.core.text import clean_text
 from autograder.graphs.model_graph import GraphRefused
@@ -32,7 +34,8 @@ ARGUMENTS += ["--disable-plugin-autoload"]
 WITHOUT = ["cacheprovider", "terminal", "faulthandler", "junitxml", "pastebin", "stepwise", "doctest", "unittest"]
 # These two collect garbage at the end of each run, five times over: most of the time of a quick grader file.
 WITHOUT += ["unraisableexception", "threadexception"]
-MARKERS = ["points(value, *, cell, hint): what a check is worth", "requires(*names): checks it depends on"]
+MARKERS = ["points(value, *, cell, hint): what a check is worth among those of its cell"]
+MARKERS += ["requires(*names): checks it depends on"]
 
 
 Tell = Callable[..., None]
@@ -45,8 +48,8 @@ def silent(**_: Any) -> None:
 def run_graders(path: Path, graded: CheckContext, only: str = "", tell: Tell = silent) -> list[CheckResult]:
     """Run one hidden grader file with pytest and return one result per check, in the file's order.
 
-    With `only` that check runs and those that it requires. A file that cannot be collected, or whose points do not add
-    up to the exercise's, is INTERNAL for all its cells.
+    With `only` that check runs and those that it requires. A file that cannot be collected, or whose checks have other
+    cells than the exercise, is INTERNAL for all its cells.
     """
     tell(stage="collection")
     plugin = GraderPlugin(graded, only, tell)
@@ -65,9 +68,20 @@ def points_problem(exercise: Exercise, results: list[CheckResult]) -> str:
     """Why the checks of a grader file do not fit the points of the configuration, or nothing."""
     found: dict[str, float] = {}
     for result in results:
-        found[result.cell] = found.get(result.cell, 0) + result.points
+        found[result.cell] = round(found.get(result.cell, 0) + result.points, 6)
     wanted = {cell: float(points) for cell, points in exercise.cells.items()}
     return "" if found == wanted else f"{exercise.grader}: checks give {found}, the configuration says {wanted}"
+
+
+def shared_points(exercise: Exercise, items: Sequence[pytest.Item]) -> dict[str, float]:
+    """What each check is worth, by name: the points of its cell, shared by the checks' own. Raises TooFewPoints."""
+    marks = {item.name: mark for item in items if (mark := item.get_closest_marker("points")) is not None}
+    found = {name: float(mark.args[0]) for name, mark in marks.items()}
+    for cell, points in exercise.cells.items():
+        own = [name for name, mark in marks.items() if mark.kwargs["cell"] == cell]
+        if own:
+            found.update(zip(own, share_points([found[name] for name in own], points), strict=True))
+    return found
 
 
 def internal_results(exercise: Exercise, problem: str) -> list[CheckResult]:
@@ -93,6 +107,7 @@ class GraderPlugin:
         self.problem = ""
         self._errors: dict[str, BaseException] = {}
         self._started = 0.0
+        self._points: dict[str, float] = {}
 
     @pytest.fixture(scope="session")
     def graded(self) -> CheckContext:
@@ -107,6 +122,10 @@ class GraderPlugin:
             config.addinivalue_line("markers", marker)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        try:
+            self._points = shared_points(self._graded.exercise, items)
+        except TooFewPoints as error:
+            self.problem = f"{self._graded.exercise.grader}: {error}"
         if self._only:
             wanted = with_required(items, self._only)
             items[:] = [item for item in items if item.name in wanted]
@@ -157,13 +176,21 @@ class GraderPlugin:
         """The check as its marks and docstring declare it, not judged yet."""
         mark = item.get_closest_marker("points")
         function = getattr(item, "function", None)
-        title = (getattr(function, "__doc__", None) or item.name).strip().splitlines()[0]
+        title = self._filled((getattr(function, "__doc__", None) or item.name).strip().splitlines()[0], item)
         if mark is None:
             self.problem = f"{item.name} has no @points"
             return CheckResult(self._graded.exercise.notebook, "", item.name, title, 0, 0, Status.INTERNAL)
-        hint = str(mark.kwargs.get("hint", ""))
-        cell, value = str(mark.kwargs["cell"]), float(mark.args[0])
+        hint = self._filled(str(mark.kwargs.get("hint", "")), item)
+        cell, value = str(mark.kwargs["cell"]), self._points.get(item.name, float(mark.args[0]))
         return CheckResult(self._graded.exercise.notebook, cell, item.name, title, value, 0.0, Status.FAILED, hint=hint)
+
+    def _filled(self, text: str, item: pytest.Item) -> str:
+        """A title or a hint with what the configuration says in its fields."""
+        try:
+            return fill(text, exercise_values(self._graded.exercise))
+        except FieldError as error:
+            self.problem = f"{self._graded.exercise.grader}, {item.name}: {error}"
+            return text
 
     def _failed_requirement(self, item: pytest.Item) -> CheckResult | None:
         """The first required check that did not pass, one that was decided before one that was not."""

@@ -14,6 +14,7 @@ from autograder.core.errors import SetupError
 from autograder.core.files import digest_of
 from autograder.core.text import did_you_mean
 from autograder.handin.submission import (
+    manual_cells,
     read_released,
     test_cells,
 )
@@ -150,7 +151,13 @@ def check_points(assignment: Assignment, release: Path) -> None:
         exercise_or_none = assignment.exercise(name)
         wanted = {c: float(p) for c, p in exercise_or_none.cells.items()} if exercise_or_none else {}
         if found != wanted:
-            raise ConfigError(f"{name}: the release's test cells are {found}, grader_config.py says {wanted}")
+            told = f"the release's test cells are {found}, grader_config.py says {wanted}"
+            raise ConfigError(f"{name}: {told}: run `make release`, or see docs/adapt.md")
+        marked = manual_cells(read_released(release / f"{name}.ipynb"))
+        for cell, points in exercise_or_none.manual.items() if exercise_or_none else ():
+            if marked.get(cell) != points:
+                told = f"the release has {marked.get(cell)} points by hand for {cell!r}, grader_config.py says {points}"
+                raise ConfigError(f"{name}: {told}: run `make release`, or see docs/adapt.md")
 
 
 def _choose_isolation(course: Course) -> Isolation:

@@ -14,7 +14,8 @@ from autograder.cli.options import course_option, examples
 def doctor_command(root: Path | None) -> None:
     """Say what this machine offers for grading, and what to do where something is missing.
 
-    It imports torch, starts a jail, and reads the test set, which takes half a minute.
+    It imports torch, starts a jail, and reads the test set, which takes half a minute; and it compares what the
+    notebooks, their kit and the checks say with grader_config.py.
 
     \b
     Exit codes: 0 grading can work; 1 it cannot, with remedies.

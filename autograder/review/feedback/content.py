@@ -13,7 +13,7 @@ from datetime import datetime
 from autograder.core.config import Feedback
 from autograder.core.grade_report import CheckResult, Curve, Evaluation, GradeReport, Model, Status
 from autograder.core.remarks import few
-from autograder.core.rows import Currency, Mark, Points, Row, Standing
+from autograder.core.rows import Comment, Currency, Mark, Points, Row, Standing
 from autograder.core.text import readable
 from autograder.core.wording import remedy, status_words, undecided_points, where
 from autograder.course.score_cells import checks_digest
@@ -66,14 +66,6 @@ class ShownCell:
     remarks: Sequence[str] = ()
     is_full: bool = False  # every check of it, and there are some
     is_current: bool = True  # its results are those of the graded notebook
-
-
-@dataclass(frozen=True)
-class Comment:
-    """What a person wrote about an answer, as Markdown."""
-
-    cell: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -183,7 +175,7 @@ def show_notebook(
         basis.row.points_of(name),
         cells,
         [f"About your notebook: {readable(note)}." for note in few(notes)],
-        [Comment(comment.cell, readable(comment.text)) for comment in comments],
+        [replace(comment, text=readable(comment.text)) for comment in comments],
     )
     return _with_figures(shown, report, basis.others)
 

@@ -26,7 +26,7 @@ from autograder.core.config_values import ConfigError
 from autograder.core.grade_report import GradeReport
 from autograder.core.limited import Bounds, TooMuch, WorkFailed
 from autograder.core.package import package_file
-from autograder.core.rows import Row, Standings
+from autograder.core.rows import Comment, Row, Standings
 from autograder.core.text import printable
 from autograder.course.currency import currency_of
 from autograder.course.gradebook import GradebookError, read_marks, read_standings
@@ -37,7 +37,6 @@ from autograder.handin.submission import is_test_cell
 from autograder.review.feedback.content import (
     IN_FULL,
     Basis,
-    Comment,
     ShownCell,
     ShownNotebook,
     StudentFeedback,
@@ -188,7 +187,7 @@ class ShowVisible(NbGraderPreprocessor):  # type: ignore[misc]
     def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
         own = resources["nbgrader"]
         basis = self._basis(own["assignment"], own["student"], own["db_url"])
-        page = show_notebook(basis, own["notebook"], _graded_cells(notebook), _comments(notebook))
+        page = show_notebook(basis, own["notebook"], _graded_cells(notebook), _comments(own["notebook"], notebook))
         overall = show_overall(basis.row)
         told = self.parent.told.setdefault(own["student"], StudentFeedback(overall, []))
         self.parent.told[own["student"]] = StudentFeedback(overall, [*told.notebooks, page])
@@ -250,7 +249,7 @@ def _graded_cells(notebook: Notebook) -> dict[str, str | None]:
     return found
 
 
-def _comments(notebook: Notebook) -> list[Comment]:
+def _comments(name: str, notebook: Notebook) -> list[Comment]:
     """What people wrote about the answers, which GetGrades has put beside them."""
     cells = [cell.metadata.get("nbgrader", {}) for cell in notebook.cells]
-    return [Comment(own["grade_id"], own["comment"]) for own in cells if own.get("comment")]
+    return [Comment(name, own["grade_id"], own["comment"]) for own in cells if own.get("comment")]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import fmean, median, pstdev
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment
 from markupsafe import Markup
@@ -61,6 +62,31 @@ class Site:
     def link(self, row: Row) -> str:
         """The address of a submission's page, from the folder of the report."""
         return f"{STUDENTS}/{student_page(row.report.student)}"
+
+    def form(self, row: Row, notebook: str) -> str:
+        """Where formgrader shows a student's answers in a notebook; its list of them where no id is known."""
+        known = row.standing.forms.get(notebook, "") if row.standing else ""
+        place = f"submissions/{known}" if known else f"gradebook/{quote(self.assignment)}/{quote(notebook)}"
+        return f"{self.formgrader}/formgrader/{place}"
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Submissions that a page leads to: its neighbours in the list, and the next one that waits for a person's mark."""
+
+    before: Row | None = None
+    after: Row | None = None
+    waiting: Row | None = None
+
+
+def ways_from(rows: Sequence[Row], index: int) -> Ways:
+    """From the page of `rows[index]`; after the last one that waits comes the first."""
+    others = [*rows[index + 1 :], *rows[:index]]
+    return Ways(
+        rows[index - 1] if index else None,
+        rows[index + 1] if index + 1 < len(rows) else None,
+        next((row for row in others if row.waiting or row.undecided), None),
+    )
 
 
 def render_template(template: str, site: Site, *, page: str, root: str = "", **values: Any) -> str:

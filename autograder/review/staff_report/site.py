@@ -24,7 +24,7 @@ from autograder.review.figures import Dot, draw_accuracy_cost, draw_exercises, d
 from autograder.review.staff_report.anonymous import anonymised
 from autograder.review.staff_report.items import items, misconceptions
 from autograder.review.staff_report.page_names import STUDENT_PAGE, STUDENTS, student_page
-from autograder.review.staff_report.pages import Site, code_digest, common_facts, render_template
+from autograder.review.staff_report.pages import Site, code_digest, common_facts, render_template, ways_from
 from autograder.review.staff_report.student import render_student
 
 __all__ = ["Site", "render_pages", "write_report"]
@@ -163,15 +163,19 @@ def _pages(site: Site, now: datetime) -> Iterator[tuple[str, str, Any]]:
     yield "index.html", f"{of_class} {now.isoformat()}", lambda: _overview(site, now)
     yield "checks.html", of_class, lambda: _checks(site)
     yield "submissions.html", of_class, lambda: _submissions(site)
-    for row, digest in zip(site.rows, digests, strict=True):
+    for index, (row, digest) in enumerate(zip(site.rows, digests, strict=True)):
+        ways = ways_from(site.rows, index)
+        around = [each.report.student if each else "" for each in (ways.before, ways.after, ways.waiting)]
         name = f"{STUDENTS}/{student_page(row.report.student)}"
-        yield name, digest, lambda row=row: render_student(site, row)
+        yield name, f"{digest} {around}", lambda row=row, ways=ways: render_student(site, row, ways)
 
 
 def _digest(code: str, site: Site, row: Row) -> str:
     """Identifies what a submission's page is made of. How long grading took this time changes nothing on it."""
     standing = dataclasses.asdict(row.standing) if row.standing else None
-    held = json.dumps([[dataclasses.asdict(mark) for mark in row.marks], standing, row.currency], default=str)
+    held = json.dumps(
+        [[dataclasses.asdict(mark) for mark in row.marks], standing, row.currency, row.comments], default=str
+    )
     changes = list(site.changes.get(row.report.student, ()))
     setup = f"{site.assignment} {site.anonymous} {site.formgrader} {site.integrity} {list(site.notebooks)} {changes}"
     return hashlib.sha256("\0".join([code, setup, row.report.to_json(), held]).encode()).hexdigest()

@@ -18,7 +18,8 @@ from autograder.core.text import ANSI, printable
 from autograder.pipeline.outputs import MOST_PIXELS, PICTURES
 from autograder.review.figures import draw_confusion, draw_curve, draw_model
 from autograder.review.staff_report.code_view import Remark, code_lines, plain_lines
-from autograder.review.staff_report.pages import OWN_FACTS, Site, checks_by_cell, render_template
+from autograder.review.staff_report.pages import OWN_FACTS, Site, Ways, checks_by_cell, render_template
+from autograder.review.staff_report.prose import render_prose
 
 MOST_TEXT = 20_000  # characters of a cell's output that a page shows
 MOST_PAGE_TEXT = 1 << 20  # of all outputs on a page
@@ -56,6 +57,7 @@ class Task:
     checks: Sequence[CheckResult] = ()
     remark: str = ""
     by_hand: bool = False
+    comments: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Answer:
     status: Status | None
     message: str
     outputs: Sequence[Shown]
+    prose: str = ""  # a written answer rendered; empty where the lines are shown
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class Part:
     evaluations: Sequence[Evaluation]
 
 
-def render_student(site: Site, row: Row) -> str:
+def render_student(site: Site, row: Row, ways: Ways) -> str:
     """The page as text."""
     marked, room = {m.notebook for m in row.marks if m.needs_person}, _Room()
     return render_template(
@@ -156,6 +159,7 @@ def render_student(site: Site, row: Row) -> str:
         page="",
         root="../",
         row=row,
+        ways=ways,
         parts=[_part(site, row, notebook, number, room) for number, notebook in enumerate(site.notebooks, 1)],
         own_facts=_own_facts(row),
         forms=[] if site.anonymous else sorted(marked),
@@ -227,6 +231,8 @@ def _part(site: Site, row: Row, notebook: str, number: int, room: _Room) -> Part
     known = {cell.index for cell in sources}
     remarks = _remarks_by_cell(site, row, notebook)
     answers = [_answer(number, cell, cells.get(cell.index), remarks.get(cell.index, {}), room) for cell in sources]
+    written = render_prose([cell.source for cell in sources if cell.kind != "code"])
+    answers = [answer if answer.is_code else replace(answer, prose=written.pop(0)) for answer in answers]
     stopped = [cell for cell in cells.values() if cell.status is not Status.PASSED and cell.index not in known]
     return Part(
         notebook=notebook,
@@ -234,7 +240,7 @@ def _part(site: Site, row: Row, notebook: str, number: int, room: _Room) -> Part
         points=row.points_of(notebook),
         seconds=run.seconds if run else 0.0,
         problem=(run.status, run.message) if run and run.status is not Status.PASSED else None,
-        tasks=tasks,
+        tasks=[replace(task, comments=_comments(row, notebook, task.cell)) for task in tasks],
         lost=[loss for task in tasks for loss in _lost(site, task)],
         answers=answers,
         stopped=[Stopped(cell.index + 1, cell, room.show(cell)) for cell in stopped[:MOST_STOPPED]],
@@ -242,6 +248,11 @@ def _part(site: Site, row: Row, notebook: str, number: int, room: _Room) -> Part
         figures=_figures(row, notebook),
         evaluations=[_with_pictures(found) for found in report.evaluations if found.notebook == notebook],
     )
+
+
+def _comments(row: Row, notebook: str, cell: str) -> list[str]:
+    """What people wrote about an answer."""
+    return [comment.text for comment in row.comments if (comment.notebook, comment.cell) == (notebook, cell)]
 
 
 def _lost(site: Site, task: Task) -> Iterator[Loss]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from autograder.core.config import Course
 from autograder.core.rows import Currency, rows_of
 from autograder.course.currency import currencies, present_rules
 from autograder.course.folder import NbCourse
-from autograder.course.gradebook import read_marks, read_standings
+from autograder.course.gradebook import read_comments, read_marks, read_standings
 from autograder.course.mark_changes import Regrade, changes_of
 from autograder.course.report_store import load_reports
 from autograder.review.staff_report.pages import Site
@@ -29,9 +30,13 @@ def write_course_report(
     current = currencies(reports, course.submissions(name), present_rules(course.root, name))
     standings = read_standings(course.db_url, name)
     changes = {r.student: [regrade_sentence(c) for c in _latest(course.root, name, r.student)] for r in reports}
+    rows, comments = (
+        rows_of(reports, read_marks(course.db_url, name), standings, current),
+        read_comments(course.db_url, name),
+    )
     site = Site(
         assignment=name,
-        rows=rows_of(reports, read_marks(course.db_url, name), standings, current),
+        rows=[replace(row, comments=comments.get(row.report.student, ())) for row in rows],
         anonymous=anonymous,
         formgrader=configured.formgrader_url.rstrip("/"),
         changes={student: words for student, words in changes.items() if words},

@@ -1,0 +1,104 @@
+"""Answers and questions as HTML, made in a process with limits: Markdown with its formulas, code with its colours.
+
+No link of a student's is alive, and nothing carries a style of its own: the page's policy allows none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from autograder.core.limited import Bounds, TooMuch, WorkFailed, run_limited
+from autograder.core.text import printable
+from autograder.course.links import Keep
+from autograder.course.page_text import Draw, PageText, Room, render_safely
+from autograder.review.feedback.formulas import draw_formula, draw_in
+from autograder.review.staff_report.code_view import code_lines
+
+BOUNDS = Bounds(cpu_seconds=10, wall_seconds=60, memory_mib=1024, answer_mib=32)
+MOST_KEPT = 2_000  # rendered texts
+MOST_SHIFT = 60  # pixels that a formula reaches below its line
+SHIFT = re.compile(r'style="vertical-align: (-?\d+(?:\.\d+)?)px"')  # which `draw_formula` gives its drawings
+
+
+@dataclass(frozen=True)
+class SourceText:
+    """A cell's text. `is_course` says that it is the course's own, whose links may lead to public sites."""
+
+    text: str
+    is_code: bool = False
+    is_course: bool = False
+
+
+class TextRenderer:
+    """Renders texts, and keeps what it has rendered while a server runs."""
+
+    def __init__(self) -> None:
+        self._kept: dict[SourceText, Markup] = {}
+        draw_formula("x")  # so that a forked process finds the fonts read
+
+    def render(self, texts: Sequence[SourceText]) -> list[Markup]:
+        """HTML of each. What takes too much is shown as plain text."""
+        wanted = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        if len(self._kept) + len(wanted) > MOST_KEPT:
+            self._kept.clear()
+            wanted = list(dict.fromkeys(texts))
+        for text, made in zip(wanted, self._make(wanted), strict=True):
+            self._kept[text] = made
+        return [self._kept[text] for text in texts]
+
+    def _make(self, texts: Sequence[SourceText]) -> list[Markup]:
+        """All in one process; where one of them takes too much, each in its own."""
+        if not texts:
+            return []
+        try:
+            return [Markup(made) for made in run_limited(render_texts, [asdict(text) for text in texts], BOUNDS)]
+        except (TooMuch, WorkFailed):
+            if len(texts) == 1:
+                return [as_plain_text(texts[0].text)]
+        return [self._make([text])[0] for text in texts]
+
+
+def as_plain_text(text: str) -> Markup:
+    """A text as it was written."""
+    remark = Markup('<p class="quiet">Shown as it was written: rendering it takes too much.</p>')
+    return remark + Markup('<pre class="plain">{}</pre>').format(printable(text))
+
+
+def render_texts(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For `run_limited`: HTML of texts, in the form of `SourceText`."""
+    room = Room()
+    return [str(render_text(SourceText(**each), room)) for each in told]
+
+
+def render_text(source: SourceText, room: Room) -> Markup:
+    """One text; formulas as far as there is room for them."""
+    if source.is_code:
+        lines = (Markup("<li><code>{}</code></li>").format(line) for line in code_lines(source.text))
+        return Markup('<ol class="code" tabindex="0">{}</ol>').format(Markup("\n").join(lines))
+    keep = Keep.COURSE if source.is_course else Keep.NONE
+    renderer = PageText(without_styles(draw_in(room)), attachments={}, exclude_anchor_links=True)
+    return Markup(f'<div class="prose" dir="auto">{render_safely(source.text, renderer, keep)}</div>')
+
+
+def without_styles(draw: Draw) -> Draw:
+    """Drawings that say by a class how far they reach below their line: a style of their own would be refused."""
+
+    def drawn(tex: str, kind: str) -> str:
+        return SHIFT.sub(lambda found: f'data-shift="{_pixels(found[1])}"', str(draw(tex, kind)))
+
+    return drawn
+
+
+def _pixels(shift: str) -> int:
+    return min(MOST_SHIFT, max(0, round(-float(shift))))
+
+
+def shift_rules() -> str:
+    """The style sheet's part of it."""
+    rules = (f'[data-shift="{pixels}"] {{ vertical-align: -{pixels}px; }}' for pixels in range(1, MOST_SHIFT + 1))
+    return "\n".join(rules)
