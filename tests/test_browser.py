@@ -159,11 +159,21 @@ def test_axe_finds_no_serious_problem(browser: Browser, site: Path, dark: bool) 
             assert accessibility_problems(page) == [], name
 
 
-def test_a_phone_needs_no_sideways_scrolling_of_the_page(browser: Browser, site: Path) -> None:
+# How many names would be broken inside, if all were one long word: lines are boxes of an element in a line.
+BROKEN = """() => {
+  for (const part of document.querySelectorAll("details")) part.open = true;
+  const names = [...document.querySelectorAll("main bdi")];
+  for (const name of names) name.textContent = "wolfeschlegelstein";
+  return names.filter((name) => name.getClientRects().length > 1).length;
+}"""
+
+
+def test_a_phone_needs_no_sideways_scrolling_of_the_page_and_breaks_no_name(browser: Browser, site: Path) -> None:
     with watched_page(browser, width=390, height=844) as watched:
-        for name in [*PAGES, f"students/{student_page(FOURTEEN)}"]:
+        for name in [*PAGES, f"students/{student_page(FOURTEEN)}", "../cnn-integrity/index.html"]:
             page = watched.open(site / name)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), name
+            assert page.evaluate(BROKEN) == 0, name
 
 
 def test_pages_can_be_read_without_script(browser: Browser, site: Path) -> None:
@@ -173,6 +183,20 @@ def test_pages_can_be_read_without_script(browser: Browser, site: Path) -> None:
     assert page.locator("#table tbody tr").count() == SIZE + len(TRICKS)
     assert not page.locator("form.controls").is_visible()
     context.close()
+
+
+def test_checks_are_found_by_words_and_by_exercise(watched: Watched, site: Path) -> None:
+    page = watched.open(site / "checks.html")
+    items, mistakes = page.locator("#items ~ .scroll tbody tr:visible"), page.locator(".mistakes li:visible")
+    page.get_by_label("Exercise").select_option("02_deeper_cnn")
+    assert items.count() > 0
+    held = [*items.all(), *page.locator(".mistakes > li:visible").all()]
+    assert {str(each.get_attribute("data-check")).split("/")[0] for each in held} == {"02_deeper_cnn"}
+    page.get_by_label("Search").fill("nothing says this")
+    assert (items.count(), mistakes.count()) == (0, 0)
+    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("link", name="All checks").click()
+    assert page.locator("#items").evaluate("(each) => Math.abs(each.getBoundingClientRect().top) < innerHeight")
 
 
 # Four tasks, each of at most three clicks from the overview

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -95,6 +98,8 @@ def pretend_to_grade(grader: Grader, student: str, folder: Path, notes: Sequence
     source = json.loads((folder / name).read_text())["cells"][0]["source"]
     if "bug" in source:
         raise ZeroDivisionError("a bug of the grader")
+    if "stop" in source:
+        raise KeyboardInterrupt
     status = Status.INTERNAL if "fault" in source else Status.UNSUPPORTED if "odd" in source else Status.FAILED
     message = "Grader error, not your code: no runner" if "fault" in source else "expected 42, got [red]41[/red]"
     if source == PUNCTUAL:
@@ -226,6 +231,45 @@ def test_graders_fault_leaves_no_score_and_stops_nobody_else(course: Path, troub
     hand_in(course, "ada")
     assert grade(course).exit_code == 0
     assert automatic_score(course, "ada") == 3.0
+
+
+def test_ctrl_c_keeps_what_is_recorded_writes_the_report_and_says_how_to_go_on(course: Path) -> None:
+    hand_in(course, "ada")
+    hand_in(course, "bo", "wrong = 1")
+    hand_in(course, "cy")
+    grade(course, "--no-report", "--student", "bo")
+    hand_in(course, "bo", "stop = 1")
+    result = grade(course)
+    assert result.exit_code == 130
+    said = words(result.stderr)
+    assert "Interrupted: 1 of 3 submissions are done and recorded; 2 are not, and keep what they had: bo and" in said
+    assert "`autograder grade tiny` goes on" in said
+    assert (automatic_score(course, "ada"), automatic_score(course, "bo")) == (3.0, 0.0)
+    assert "cy" not in read_marks(open_course(course).db_url, "tiny")
+    assert {path.name.split("-")[0] for path in (course / "reports" / "tiny" / "students").iterdir()} == {"ada", "bo"}
+    assert "Interrupted while grading bo" in (course / ".autograder" / "logs" / "nbgrader.log").read_text()
+    hand_in(course, "bo")
+    result = grade(course)
+    assert result.exit_code == 0
+    assert re.search(r"ada .* unchanged", result.output)
+    assert (automatic_score(course, "bo"), automatic_score(course, "cy")) == (3.0, 3.0)
+
+
+def test_a_time_that_is_edited_after_grading_is_said_to_be_unread_until_it_is_graded_again(course: Path) -> None:
+    """Marks are shown by the old time meanwhile, which nobody was told."""
+    for student in ("ada", "bo"):
+        hand_in(course, student)
+    time = course / "submitted" / "ada" / "tiny" / "timestamp.txt"
+    time.write_text("2026-11-02 13:00:00 UTC")
+    remark = "timestamp.txt of ada says another time than the gradebook, and is unread until they are graded again"
+    assert "unread" not in grade(course).output
+    assert "unread" not in run("report", "--course", course).output
+    time.write_text("2026-11-01 09:00:00 UTC")
+    assert remark in words(run("report", "--course", course).stderr)
+    assert re.search(r"ada .* graded", grade(course).output)
+    assert "unread" not in run("report", "--course", course).output
+    time.unlink()
+    assert remark in words(run("export", "--to", "csv", "--course", course).stderr)
 
 
 def test_undecided_checks_are_flagged(course: Path) -> None:
@@ -454,7 +498,9 @@ def test_every_command_has_help_and_a_place_in_the_docs(name: str) -> None:
     assert f"## autograder {name}" in DOCS
     section = DOCS.split(f"## autograder {name}")[1].split("\n## ")[0]
     for parameter in command.params:
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, click.Option) and parameter.hidden:
+            assert parameter.opts == ["--assignment"]  # said once, at the top of the page
+        elif isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
             assert all(f"`{option}" in section or option.startswith("--no-") for option in parameter.opts), (
                 parameter.name
@@ -462,6 +508,55 @@ def test_every_command_has_help_and_a_place_in_the_docs(name: str) -> None:
         else:
             assert (parameter.metavar or str(parameter.name).upper()) in section
     assert run(name, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_below_every_help_can_be_typed(name: str) -> None:
+    """Each is read as the shell and the command would read it: its options exist, and their values are choices."""
+    command = main.main.commands[name]
+    lines = [line.strip() for line in (command.epilog or "").splitlines()[2:]]
+    assert len(lines) >= 2
+    for line in lines:
+        program, called, *arguments = shlex.split(line)
+        assert (program, called) == ("autograder", name)
+        values, rest, _ = command.make_parser(click.Context(command)).parse_args(arguments)
+        assert not rest
+        for parameter in command.params:
+            if isinstance(parameter.type, click.Choice) and (value := values.get(str(parameter.name))) is not None:
+                parameter.type.convert(value, parameter, None)
+            assert not parameter.required or parameter.name in values, line
+    assert lines[0] in run(name, "--help").output
+
+
+def test_help_imports_nothing_of_what_the_work_takes() -> None:
+    """It took four seconds: nbgrader, PyTorch's readers and tables were imported to print a text."""
+    code = "import sys; from autograder.cli.main import main; main(standalone_mode=False)"
+    code += "; print('\\n'.join(sys.modules), file=sys.stderr)"
+    for arguments in ("--help", *(f"{name} --help" for name in COMMANDS)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments.split()], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("Usage: ")
+        loaded = done.stderr.split()
+        strangers = {module.partition(".")[0] for module in loaded} - sys.stdlib_module_names
+        strangers = {module for module in strangers if not module.startswith("_")}
+        assert strangers <= {"autograder", "click", "dateutil", "six"}, arguments
+        rooms = {module.split(".")[1] for module in loaded if module.startswith("autograder.")}
+        assert rooms == {"cli", "core"}, arguments
+
+
+def test_the_assignment_is_named_in_one_way_everywhere(course: Path, tmp_path: Path) -> None:
+    """Behind what is worked on; as an option, which nbgrader's commands have, it says the same."""
+    for name, command in main.main.commands.items():
+        positions = [p.name for p in command.params if isinstance(p, click.Argument)]
+        assert "assignment" not in positions[:-1], name
+        assert positions[-1:] == ["assignment"] or name in ("doctor", "forget")
+    path = tmp_path / "01_sums.ipynb"
+    path.write_text(json.dumps(notebook(PUNCTUAL)))
+    for named in (("tiny",), ("--assignment", "tiny"), ("tiny", "--assignment", "tiny")):
+        assert run("check", path, *named, "--course", course).exit_code == 0
+    result = run("check", path, "tiny", "--assignment", "other", "--course", course)
+    assert (result.exit_code, "'tiny' and --assignment 'other'" in result.stderr) == (2, True)
 
 
 def test_logging_is_put_back(course: Path) -> None:

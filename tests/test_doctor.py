@@ -8,6 +8,7 @@ import pytest
 
 from autograder.core.config import Limits
 from autograder.jail import Isolation, find_isolation
+from autograder.jail.remedies import Container, Granted, look_around, remedy_for
 from autograder.pipeline import doctor
 from autograder.pipeline.doctor import Health
 from autograder.pipeline.grader import _find_data
@@ -48,10 +49,8 @@ def test_a_jail_that_dies_is_reported_with_its_last_words(tmp_path):
 
 
 def test_ubuntus_restriction_is_recognised(monkeypatch):
-    read, is_file = Path.read_text, Path.is_file
-    switch = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
-    monkeypatch.setattr(Path, "is_file", lambda self: str(self) == switch or is_file(self))
-    monkeypatch.setattr(Path, "read_text", lambda self, *a, **k: "1\n" if str(self) == switch else read(self, *a, **k))
+    restricted = Granted(restricts_namespaces=True)
+    monkeypatch.setattr("autograder.jail.isolation.look_around", lambda: restricted)
     monkeypatch.setattr("autograder.jail.isolation._bwrap_candidates", lambda: [("/usr/bin/bwrap", "0.9.0")])
     monkeypatch.setattr(
         "autograder.jail.isolation._try_bwrap", lambda binary: "bwrap: setting up uid map: Permission denied"
@@ -61,6 +60,74 @@ def test_ubuntus_restriction_is_recognised(monkeypatch):
     assert "AppArmor" in finding.remedy
     assert "sudo" in finding.remedy
     assert "--isolation=none" in finding.remedy
+
+
+ADMIN = 1 << 21 | 1 << 12  # SYS_ADMIN and NET_ADMIN
+ORDINARY = "bwrap: No permissions to create a new namespace"
+
+
+@pytest.mark.parametrize(
+    ("around", "problem", "expected", "unwanted"),
+    [
+        (
+            Granted(Container.DOCKER, is_root=True, is_filtered=True),
+            "bwrap: Creating new namespace failed: Operation not permitted",
+            "`docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN …`",
+            "sysctl",
+        ),
+        (
+            Granted(Container.DOCKER, is_filtered=True, has_profile=True),
+            ORDINARY,
+            "`docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …`",
+            "cap-add",
+        ),
+        (
+            Granted(Container.PODMAN, is_root=True, capabilities=ADMIN),
+            "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
+            "`podman run --security-opt unmask=ALL …`",
+            "systempaths",
+        ),
+        (
+            Granted(Container.KUBERNETES, is_root=True, has_profile=True),
+            "bwrap: Creating new namespace failed: Operation not permitted",
+            'capabilities: {add: ["SYS_ADMIN", "NET_ADMIN"]}, appArmorProfile: {type: Unconfined}',
+            "docker",
+        ),
+        (
+            Granted(Container.DOCKER, restricts_namespaces=True),
+            "bwrap: setting up uid map: Permission denied",
+            "on the host, not in the container: sudo apt install apparmor-profiles",
+            "docker run",
+        ),
+        (
+            Granted(Container.PODMAN, is_filtered=True, most_namespaces=0),
+            ORDINARY,
+            "seccomp=unconfined …`; on the host, not in the container: sudo sysctl user.max_user_namespaces",
+            "AppArmor",
+        ),
+        (Granted(is_root=True), ORDINARY, "root lacks the capabilities SYS_ADMIN and NET_ADMIN", "sysctl"),
+        (Granted(), ORDINARY, "allow user namespaces: sudo sysctl", "docker"),
+    ],
+)
+def test_a_remedy_is_that_of_the_container(around, problem, expected, unwanted):
+    """What helps on a machine does nothing in a container, where only its own options or the host's settings do."""
+    remedy = remedy_for(problem, around)
+    assert expected in remedy
+    assert unwanted not in remedy
+
+
+def test_a_container_and_what_it_withholds_are_read_from_the_system(tmp_path):
+    (tmp_path / "proc/self/attr").mkdir(parents=True)
+    (tmp_path / "proc/self/status").write_text("Name:\tx\nCapEff:\t00000000a80425fb\nSeccomp:\t2\n")
+    (tmp_path / "proc/self/attr/current").write_text("docker-default (enforce)\n")
+    assert look_around(tmp_path, {}).container is Container.NONE
+    (tmp_path / ".dockerenv").touch()
+    found = look_around(tmp_path, {})
+    assert found.container is Container.DOCKER
+    assert (found.is_admin, found.is_filtered, found.has_profile) == (False, True, True)
+    assert look_around(tmp_path, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).container is Container.KUBERNETES
+    (tmp_path / "proc/self/status").write_text("CapEff:\t000001ffffffffff\nSeccomp:\t0\n")
+    assert look_around(tmp_path, {}).is_admin
 
 
 def test_no_bubblewrap_is_missing_with_how_to_install_it(monkeypatch):

@@ -20,8 +20,8 @@ from rich.console import Console
 from autograder.cli.check import checks_table
 from autograder.cli.collect_tables import show_intake
 from autograder.cli.doctor import findings_table
+from autograder.cli.ending import complain
 from autograder.cli.grade import print_end, scores_table
-from autograder.cli.shared import complain
 from autograder.cli.whatif import comparisons_table, conclude_comparison, messages_table
 from autograder.core.grade_report import Status
 from autograder.core.rows import Points, rows_of

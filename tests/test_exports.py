@@ -223,7 +223,7 @@ def test_columns_keep_their_order_whoever_is_in_the_class(course: Path) -> None:
 
 def test_the_long_form_has_a_row_for_each_check(course: Path) -> None:
     export(course, "--to", "csv", "--long")
-    table = pd.read_csv(course / "exports" / "tiny-csv.csv")
+    table = pd.read_csv(course / "exports" / "tiny-csv-long.csv")
     assert len(table) == sum(len(graded.checks) for graded, *_ in people())
     blaise = table[(table["student"] == "blaise") & (table["check"] == "channels double")].iloc[0]
     assert (blaise["status"], blaise["earned"], blaise["maximum"]) == ("FAILED", 0, 8)
@@ -242,8 +242,15 @@ def test_no_text_is_a_formula_and_no_number_is_text(course: Path) -> None:
     (odd,) = [row for row in rows if row[0] == f"'{FORMULA}"]
     assert odd[1:3] == ['O"Hara, "Scarlett"', "new line"]
     export(course, "--to", "csv", "--long")
-    messages = pd.read_csv(course / "exports" / "tiny-csv.csv")["message"].dropna()
+    messages = pd.read_csv(course / "exports" / "tiny-csv-long.csv")["message"].dropna()
     assert "'=1+1, not 2" in list(messages)
+
+
+def test_the_two_forms_for_a_spreadsheet_do_not_overwrite_each_other(course: Path) -> None:
+    for long in ((), ("--long",)):
+        export(course, "--to", "csv", *long)
+    assert "check" not in pd.read_csv(course / "exports" / "tiny-csv.csv")
+    assert "check" in pd.read_csv(course / "exports" / "tiny-csv-long.csv")
 
 
 def test_a_file_of_marks_is_for_its_owner_only(course: Path) -> None:

@@ -39,8 +39,8 @@ from autograder.review.feedback.figures import draw_figures
 from autograder.review.feedback.formulas import typeset_markdown
 from autograder.review.feedback.json_form import render_json
 from autograder.review.feedback.markdown import escape, render_markdown
-from autograder.review.feedback.page import render_cell, render_result
-from autograder.review.figures import Dot
+from autograder.review.feedback.page import render_cell, render_plain, render_result
+from autograder.review.figures import Dot, page_variables
 from autograder.review.html import coded
 from tests import example_reports, tiny_course
 from tests.browser import accessibility_problems, open_browser, watched_page
@@ -279,13 +279,16 @@ def test_a_wrong_student_is_asked_back(told: Told) -> None:
     assert "did you mean 'raises'" in done.output
 
 
-def test_pages_need_no_network_run_no_script_and_serve_everybody(told: Told) -> None:
-    with open_browser() as browser, watched_page(browser, width=420) as watched:
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_pages_need_no_network_run_no_script_and_serve_everybody(told: Told, dark: bool) -> None:
+    with open_browser() as browser, watched_page(browser, width=420, dark=dark) as watched:
         for path in sorted((told.root / "feedback" / "raises").rglob("*.html")):
             page = watched.open(path)
             assert page.locator("h2", has_text="Your result").is_visible()
             assert page.locator("script").count() == 0
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert paper == ("rgb(18, 22, 27)" if dark else "rgb(255, 255, 255)")
             assert accessibility_problems(page) == []
         assert (watched.requests, watched.complaints) == ([], [])
 
@@ -478,6 +481,27 @@ def test_a_class_is_shown_without_names_rounded_and_only_where_it_is_large_enoug
         '"student": "student-3"', ""
     )
     assert show_notebook(basis(others[3]), "02_network", {"network-tests": digest}).dots == []
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb (WCAG 2.2)."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_pages_have_a_dark_mode_in_which_words_and_figures_can_be_read() -> None:
+    style = str(render_plain("n", "", (), ""))
+    light, dark = style.split("@media screen and (prefers-color-scheme: dark)", 1)
+    own = [dict(re.findall(r"--(fb-\w+): (#[0-9a-f]{6})", part)) for part in (light, dark)]
+    assert own[1].keys() - own[0].keys() == {"fb-paper"}
+    assert set(re.findall(r"var\(--(fb-\w+)\)", style)) <= own[1].keys()
+    for colours in ({"fb-paper": "#ffffff"} | own[0], own[1]):
+        for ink in ("ink", "quiet", "link", "good", "wait", "bad"):
+            for paper in ("paper", "shade"):
+                pair = sorted(luminance(colours[f"fb-{name}"]) + 0.05 for name in (ink, paper))
+                assert pair[1] / pair[0] >= 4.5, (ink, paper)
+    assert page_variables(dark=True) in dark
 
 
 def test_students_text_is_text_in_every_form() -> None:

@@ -996,6 +996,21 @@ def test_a_damaged_last_archive_does_not_take_the_one_before_away(course: Path) 
     assert "ask the student for it again; the one before it was taken" in words(result)
 
 
+@pytest.mark.parametrize(
+    ("system", "member", "name"),
+    [
+        ("folder", "zoe.zip", "zoe.zip"),
+        ("canvas", "zoe_5_9_cnn-submission-1.zip", "cnn-submission-1.zip"),
+        ("moodle", "Zoe Z_5_assignsubmission_file/my work.zip", "my work.zip"),
+    ],
+)
+def test_a_damaged_zip_is_called_as_it_was_uploaded(course: Path, system: str, member: str, name: str) -> None:
+    """A TA looks for the file under that name, and so does the student who is asked for it again."""
+    result = collect(course, export(course, {member: packed({"01_output_size.ipynb": NOTEBOOK})[:-40]}), system)
+    assert result.exit_code == 3
+    assert f" {name} is no whole zip file: ask the student for it again" in words(result)
+
+
 def test_archives_are_unpacked_one_level_deep(course: Path) -> None:
     inner = packed({"02.ipynb": b"2"})
     content = zip_of(

@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from autograder.cli.integrity import integrity_command
+from autograder.cli.commands.integrity import integrity_command
 from autograder.core.config import load_course
 from autograder.core.grade_report import KINDS as FLAGS
 from autograder.core.grade_report import Flag, NotebookRun, Status
@@ -32,6 +32,7 @@ from autograder.judging.datasets import DataError
 from autograder.pipeline.grade import grade_submission
 from autograder.pipeline.grader import open_grader
 from autograder.review.integrity.answers import NotebookAnswer, Public, answers_in, compare_place, public_of
+from autograder.review.integrity.clusters import clusters_of
 from autograder.review.integrity.incidents import signs_of
 from autograder.review.integrity.memorised import RecallOutcome, judge_models, paired_drop, read_hold_out, separate_drop
 from autograder.review.integrity.page import render_integrity_page, write_page
@@ -47,6 +48,7 @@ from autograder.review.integrity.signals import (
 from autograder.review.integrity.staged import SurveySetup
 from autograder.review.integrity.survey import survey, told_of
 from autograder.review.integrity.weights import Array, Weights, alike_checkpoints, near_checkpoints, reduce_weights
+from autograder.review.staff_report.page_names import student_page
 from tests.browser import accessibility_problems, open_browser, watched_page
 from tests.example_reports import HOSTILE, report
 from tools.flagged import build_flagged
@@ -441,7 +443,37 @@ def test_the_most_alike_pair_is_the_first_thing_on_the_page() -> None:
     table = page[page.index("Submissions that are alike") : page.index("Like the course")]
     assert table.index("bo</bdi>") < table.index("cy</bdi>")
     assert "the same checkpoint file (01 &lt;script&gt;" in table
-    assert 'href="#p1"' in table
+    assert 'href="#g1"' in table
+
+
+def alike_pair(one: str, other: str, kind: str = "same-file", strength: float = 1.0) -> Pair:
+    return Pair(one, other, [SignalEvidence(kind, "model.pt", strength, "the same bytes")])
+
+
+def test_those_who_share_somebody_are_one_group_with_each_pair_below_it() -> None:
+    """Three who hand in one file are one thing to look at, and not three lines of a table."""
+    pairs = [alike_pair("bo", "ada"), alike_pair("eve", "fay"), alike_pair("cy", "dan"), alike_pair("ada", "cy")]
+    first, second = clusters_of(pairs)
+    assert (sorted(first.members), len(first.pairs), first.possible) == (["ada", "bo", "cy", "dan"], 3, 6)
+    assert (second.members, second.pairs) == (["eve", "fay"], [pairs[1]])
+    page = render_integrity_page(Findings("cnn", list("abcdef"), 6, pairs), NOW)
+    table = page[page.index("<tbody>") : page.index("</tbody>")]
+    assert table.count("<tr>") == 2
+    assert re.findall(r'href="#(\w+)"', table) == ["g1", "p2"]
+    listed = page[page.index('id="g1"') :]
+    assert re.findall(r'href="#(p\d)"', listed[: listed.index("</ul>")]) == ["p1", "p3", "p4"]
+
+
+def test_the_page_leads_back_to_the_report_and_to_each_students_page_where_they_are_written(tmp_path: Path) -> None:
+    found = Findings("cnn", ["ada", "bo"], 2, [alike_pair("ada", "bo")])
+    path = write_page(tmp_path / "cnn-integrity", found)
+    assert 'href="../' not in path.read_text()
+    (tmp_path / "cnn" / "students").mkdir(parents=True)
+    for name in ("index.html", f"students/{student_page('ada')}"):
+        (tmp_path / "cnn" / name).touch()
+    links = set(re.findall(r'href="(\.\./[^"]*)"', write_page(tmp_path / "cnn-integrity", found).read_text()))
+    assert links == {"../cnn/index.html", f"../cnn/students/{student_page('ada')}"}
+    assert all((path.parent / link).is_file() for link in links)
 
 
 def test_a_class_with_nothing_to_tell_has_a_page_that_says_so() -> None:
@@ -462,7 +494,7 @@ def test_a_browser_has_nothing_to_complain_of_and_asks_no_network(tmp_path: Path
     with open_browser() as browser, watched_page(browser) as watched:
         page = watched.open(path)
         page.get_by_role("link", name="Evidence for").first.click()
-        assert page.url.endswith("#p1")
+        assert page.url.endswith("#g1")
         assert page.title() == "cnn: integrity"
         assert accessibility_problems(page) == []
         assert (watched.complaints, watched.requests) == ([], [])
@@ -508,7 +540,7 @@ def test_the_command_finds_copies_among_students_and_of_the_course_and_runs_no_c
     assert kinds["ada", "bo"] == ["near-weights"]
     assert kinds["cy", "solutions/checkpoints/offline/modern_cnn.safetensors"] == ["same-file"]
     assert "code" in kinds["bo", "cy"]
-    assert "ada and bo: nearly the same weights" in result.output
+    assert "ada, bo and cy: nearly the same weights" in result.output
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 

@@ -14,6 +14,7 @@ import pytest
 from autograder.core.config import load_course
 from autograder.course.release_text import release_text
 from tests.conftest import GradedCourse
+from tools import checks_table, release
 from tools.samples import ASSIGNMENT, ROOT, solved_cells
 
 SOURCE, RELEASE, SOLUTIONS = (ROOT / place / ASSIGNMENT for place in ("source", "release", "solutions"))
@@ -72,6 +73,25 @@ def test_the_solutions_are_the_source_executed_without_an_error(name: str) -> No
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_making_the_release_again_changes_no_solution(name: str) -> None:
+    """Bars said how long things took, and a picture has other bytes on every machine."""
+    committed = (SOLUTIONS / name).read_text()
+    solved = json.loads(committed)
+    assert solved["metadata"]["made_of"] == release.made_of(name), REMEDY
+    assert not [o for c in solved["cells"] for o in c.get("outputs", []) if "\r" in "".join(o.get("text", ""))]
+    again = json.loads(committed)
+    for cell in again["cells"]:
+        cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["elsewhere 0.1 more\n"]}]
+    assert release.chosen(committed, release.tidy(again, release.made_of(name))) == committed
+    assert release.chosen(committed, release.tidy(again, "of a changed source")) != committed
+
+
+def test_bars_are_gone_from_what_was_printed() -> None:
+    text = "\repoch 1:  50%|███ | 1/2 [00:01]\repoch 1: 100%|████| 2/2 [00:02]\r        \repoch 1: loss 2.5\nnext\n"
+    assert release.without_bars(text) == "epoch 1: loss 2.5\nnext\n"
+
+
 def test_the_kits_copies_of_engine_modules_are_current() -> None:
     done = subprocess.run([sys.executable, "-m", "tools.embed_in_kit", "--check"], cwd=ROOT, check=False)
     assert done.returncode == 0, REMEDY
@@ -81,6 +101,15 @@ def test_the_table_of_checks_is_current() -> None:
     """In a process of its own: here pytest is strict, and the graders' marks are unknown."""
     done = subprocess.run([sys.executable, "-m", "tools.checks_table", "--check"], cwd=ROOT, check=False)
     assert done.returncode == 0, "run `python -m tools.checks_table`"
+
+
+def test_the_table_of_checks_begins_with_links_to_every_check() -> None:
+    """A heading that stands twice has a number in its anchor."""
+    listed = checks_table.contents({"01_a": ["Works, by 1×1 `nn.Linear`", "Batch norm"], "02_b": ["Batch norm"]})
+    assert re.findall(r"\(#(.*?)\)", listed) == ["01_a", "works-by-11-nnlinear", "batch-norm", "02_b", "batch-norm-1"]
+    page = (ROOT / "docs" / "checks.md").read_text()
+    assert page.index("(#01_output_size)") < page.index("\n## 01_output_size")
+    assert page.count("](#") == len(re.findall(r"^##+ ", page, re.MULTILINE))
 
 
 def test_no_hidden_test_is_in_any_notebook() -> None:

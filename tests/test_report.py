@@ -224,6 +224,30 @@ def test_what_goes_wrong_is_grouped_with_who_did_it():
     assert {f"students/{student_page(name)}" for name in ("ada", "bo")} <= links
 
 
+@pytest.mark.parametrize("figures", [("44.2", "44.2"), ("44.2", "61")], ids=["the same", "others"])
+def test_one_students_figures_are_not_given_as_everybodys(figures):
+    told = [f"test accuracy {figure} %" for figure in figures]
+    lost = [check("logits", "network-tests", 6, Status.FAILED, message=message) for message in told]
+    page = pages_of(report("ada", lost[0]), report("bo", lost[1]))["checks.html"]
+    (message,) = re.findall(r"2 students Logits (.*?) 02_network", words(page.text))
+    assert message == ("For example: test accuracy 61 %" if figures[0] != figures[1] else "test accuracy 44.2 %")
+
+
+def test_the_page_of_checks_has_jump_links_and_can_be_filtered():
+    """A course's page was ten thousand pixels long, and nothing led into it."""
+    lost = check("logits", "network-tests", 6, Status.FAILED, message="softmax in forward")
+    alone = check("channels double", "network-tests", 8, Status.FAILED, message="three layers")
+    page = pages_of(report("ada", lost, alone), report("bo", lost))["checks.html"]
+    jumps = [str(a["href"]) for a in page.attributes("a") if str(a["href"]).startswith("#")]
+    assert jumps[1:] == ["#mistakes", "#single", "#items"]
+    assert {jump[1:] for jump in jumps} <= set(page.ids)
+    held = [a for _, a in page.elements if "data-check" in a]
+    assert {a["data-what"] for a in held} == {"mistakes", "checks"}
+    choices = {a["value"] for a in page.attributes("option")} - {""}
+    assert {a["data-tags"] for a in held} <= choices
+    assert {"search", "shown", "none", "reset"} <= set(page.ids)
+
+
 def test_students_without_a_submission_are_named():
     standings = {name: Standing(name) for name in ("ada", "bo")}
     page = pages_of(report("ada"), standings=standings, missing=["bo"])["submissions.html"]

@@ -101,7 +101,7 @@ def test_the_new_exercise_is_graded(
 def test_the_check_command_of_step_five_shows_the_message(course: Path) -> None:
     folder = hand_in(course, "tries", "def square(number):\n    return number + number")
     command = [sys.executable, "-m", "autograder.cli", "check", str(folder / "01_square.ipynb")]
-    command += ["--assignment", "squares", "--course", str(course)]
+    command += ["squares", "--course", str(course)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "expected n times n" in done.stdout

@@ -6,8 +6,10 @@ mistake and kept what was said.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +59,12 @@ def render(assignment: Assignment) -> str:
     proof = read_proof(graders)
     cases = proof.cases if proof else ()
     parts = [INTRODUCTION.format(proof=proof.describe() if proof else "", data=proof.data if proof else "")]
+    found = {
+        exercise.notebook: list(read_checks(graders / exercise.grader, exercise)) for exercise in assignment.exercises
+    }
+    parts.append(contents({notebook: [check.title for check in checks] for notebook, checks in found.items()}))
     for exercise in assignment.exercises:
-        checks = list(read_checks(graders / exercise.grader, exercise))
+        checks = found[exercise.notebook]
         own = [case for case in cases if case.notebook == exercise.notebook]
         accepted = "; ".join(case.title for case in own if not case.is_mutant)
         parts.append(f"## {exercise.notebook}\n\nCorrect designs that are accepted: {accepted}.\n")
@@ -66,6 +72,23 @@ def render(assignment: Assignment) -> str:
         for check in checks:
             parts.append(_section(check, titles, [case for case in own if case.check == check.name]))
     return "\n".join(parts)
+
+
+def contents(titles: Mapping[str, Sequence[str]]) -> str:
+    """Links to every exercise and its checks, by the anchors that GitHub and GitLab give headings."""
+    seen: Counter[str] = Counter()
+    lines = []
+    for notebook, own in titles.items():
+        lines.append(f"- [{notebook}](#{_anchor(notebook, seen)})")
+        lines += [f"  - [{title}](#{_anchor(title, seen)})" for title in own]
+    return "\n".join(lines) + "\n"
+
+
+def _anchor(heading: str, seen: Counter[str]) -> str:
+    """In small letters, without punctuation, spaces as hyphens; the second of the same gets a number."""
+    plain = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+    seen[plain] += 1
+    return plain if seen[plain] == 1 else f"{plain}-{seen[plain] - 1}"
 
 
 def _section(check: Check, titles: dict[str, str], caught: Sequence[ProvedCase]) -> str:

@@ -9,15 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from autograder.cli.shared import (
-    NOT_ALL_GRADED,
-    choose_assignment,
-    complain,
-    course_option,
-    device_option,
-    isolation_option,
-    make_console,
-)
+from autograder.cli.ending import NOT_ALL_GRADED, complain
+from autograder.cli.shared import choose_assignment, make_console
 from autograder.core.config import Course, load_course
 from autograder.core.grade_report import GradeReport, Status
 from autograder.core.text import clean_name, clean_text, did_you_mean, printable
@@ -33,29 +26,10 @@ STATUS_STYLES = {
 }
 
 
-@click.command("check")
-@click.argument("notebook", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--assignment", metavar="NAME", help="Where more than one assignment has a notebook of this name.")
-@course_option
-@isolation_option
-@device_option
-@click.pass_context
-def check_command(
-    ctx: click.Context,
-    notebook: Path,
-    assignment: str | None,
-    root: Path | None,
-    isolation: str | None,
-    device: str | None,
+def check_notebook(
+    notebook: Path, assignment: str | None, root: Path | None, isolation: str | None, device: str | None
 ) -> None:
-    """Grade one notebook without a gradebook, and print its checks.
-
-    The files beside the notebook (a checkpoint, say) are used; only this notebook's exercise is graded. Nothing is
-    recorded.
-
-    \b
-    Exit codes: 0 graded, whatever the points; 1 set-up, with remedies; 2 wrong usage; 3 the grader's own fault.
-    """
+    """Grade one notebook without a gradebook, and print its checks."""
     root = (root or Path()).resolve()
     course = load_course(root)
     name = choose_assignment_of(root, course, notebook, assignment)
@@ -69,7 +43,7 @@ def check_command(
     console.print(Text(f"{report.earned:g} of {report.maximum:g} automatic points", "bold"))
     if report.is_internal:
         complain("The grader itself failed: these points would not be recorded.")
-        ctx.exit(NOT_ALL_GRADED)
+        raise click.exceptions.Exit(NOT_ALL_GRADED)
 
 
 def choose_assignment_of(root: Path, course: Course, notebook: Path, wanted: str | None) -> str:
@@ -80,7 +54,9 @@ def choose_assignment_of(root: Path, course: Course, notebook: Path, wanted: str
     if len(found) == 1:
         return found[0]
     if found:
-        raise click.UsageError(f"{clean_name(notebook.stem)!r} is in {', '.join(found)}: choose with --assignment")
+        raise click.UsageError(
+            f"{clean_name(notebook.stem)!r} is in {', '.join(found)}: name the assignment after the notebook"
+        )
     known = [exercise.notebook for name in names for exercise in course.assignment(name).exercises]
     raise click.UsageError(
         f"{clean_name(notebook.name)} is no graded notebook: {', '.join(known)}" + did_you_mean(notebook.stem, known)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.text import Text
 
 from autograder.cli.collect_tables import show_intake
-from autograder.cli.shared import NOT_ALL_GRADED, CourseOptions, choose_assignment, course_option, make_console
+from autograder.cli.ending import NOT_ALL_GRADED
+from autograder.cli.shared import CourseOptions, choose_assignment, make_console
 from autograder.core.config import load_course
 from autograder.core.text import clean_name
 from autograder.core.times import DEADLINE_EXAMPLE, TimeError, parse_deadline, parse_zone
@@ -34,61 +34,8 @@ class CollectOptions(CourseOptions):
     dry_run: bool
 
 
-@click.command("collect")
-@click.argument("file", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--from",
-    "system",
-    type=click.Choice(collect.SYSTEMS),
-    required=True,
-    help='What made FILE: Canvas\'s "Download Submissions", Moodle\'s "Download all submissions", or whatever has a '
-    "folder or a zip for each student.",
-)
-@click.option("--assignment", metavar="NAME", help="Where grader_config.py has more than one.")
-@click.option(
-    "--roster",
-    "roster_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV file that maps ids and names to nbgrader's student ids: column student, and any of canvas_id, moodle_id, "
-    "name, email, login.",
-)
-@click.option(
-    "--receipts",
-    "receipts_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV file of receipts that students hold: columns student, sha256.",
-)
-@click.option(
-    "--keep",
-    type=click.Choice(["latest", "before-deadline"]),
-    default="latest",
-    show_default=True,
-    help="Which of several submissions of a student counts: the last one, or the last one before --deadline.",
-)
-@click.option("--deadline", metavar="TIME", help=f"The deadline, e.g. {DEADLINE_EXAMPLE}; later ones are named.")
-@click.option(
-    "--time-zone",
-    "zone_name",
-    metavar="NAME",
-    help="Zone of times that have none, in FILE and --deadline, e.g. Europe/Vienna.  [default: this machine's]",
-)
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and touch nothing.")
-@course_option
-@click.pass_context
-def collect_command(ctx: click.Context, /, **options: Any) -> None:
-    """Unpack an export of a learning management system into submitted/STUDENT/ASSIGNMENT/.
-
-    FILE is the export, as a zip or unpacked. Zips that students packed are unpacked, their receipts checked. An older
-    submission is moved to .autograder/intake/replaced, never merged; .autograder/intake keeps a record of each run.
-
-    \b
-    Exit codes:
-      0  everything was collected, was unchanged, or was left out by the rule that you chose
-      1  nothing, or nothing more, could be collected: the export, the roster or the disk, with remedies
-      2  wrong usage
-      3  some were not collected: damaged or oversized submissions, files that fit nobody; they are named
-    """
-    given = CollectOptions(**options)
+def collect_submissions(given: CollectOptions) -> None:
+    """Unpack an export of a learning management system into submitted/STUDENT/ASSIGNMENT/."""
     root = given.course_root
     configured = load_course(root)
     name = choose_assignment(configured, given.assignment)
@@ -115,7 +62,7 @@ def collect_command(ctx: click.Context, /, **options: Any) -> None:
         )
     show_intake(console, found, zone)
     if not found.is_whole:
-        ctx.exit(NOT_ALL_GRADED)
+        raise click.exceptions.Exit(NOT_ALL_GRADED)
 
 
 def read_times(keep: str, deadline: str | None, zone_name: str | None) -> tuple[tzinfo | None, collect.Rules, str]:

@@ -12,12 +12,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from autograder.cli.shared import (
-    NOTHING_GRADED,
-    complain,
-    course_option,
-    make_console,
-)
+from autograder.cli.ending import NOTHING_GRADED, complain
+from autograder.cli.shared import make_console
 from autograder.core.config import load_course
 from autograder.core.config_values import CONFIG_FILE, ConfigError
 from autograder.pipeline import doctor
@@ -28,17 +24,8 @@ if TYPE_CHECKING:
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
 
 
-@click.command("doctor")
-@course_option
-def doctor_command(root: Path | None) -> None:
-    """Say what this machine offers for grading, and what to do where something is missing.
-
-    It imports torch, starts a jail, and reads the test set, which takes half a minute; and it compares what the
-    notebooks, their kit and the checks say with grader_config.py.
-
-    \b
-    Exit codes: 0 grading can work; 1 it cannot, with remedies.
-    """
+def look_at_machine(root: Path | None) -> None:
+    """Say what this machine offers for grading, and what to do where something is missing."""
     console = make_console()
     findings = []
     with console.status("Looking at this machine …") as status:

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 
-from autograder.cli.shared import (
-    GraderOptions,
-    choose_assignment,
-    choose_students,
-    course_option,
-    device_option,
-    isolation_option,
-)
+from autograder.cli.shared import GraderOptions, choose_assignment, choose_students
 from autograder.core.config import load_course
 from autograder.core.grade_report import GradeReport, Status
 from autograder.core.text import clean_name, one_line, printable
@@ -39,31 +31,8 @@ class ExplainOptions(GraderOptions):
     secret: bool
 
 
-@click.command("explain")
-@click.argument("student")
-@click.argument("check", required=False)
-@click.argument("assignment", required=False)
-@click.option("--list", "lists", is_flag=True, help="List the submission's checks with their results.")
-@click.option(
-    "--secret", is_flag=True, help="Also show the inputs that were drawn for this course. For no student's eyes."
-)
-@course_option
-@isolation_option
-@device_option
-def explain_command(**options: Any) -> None:
-    """Say why a check of a student's submission ended as it did, and show the evidence it looked at.
-
-    CHECK is a check's name, or a part of it or of its title that no other one has. The verdict is derived again from
-    what the run left when it was graded; no student code runs, and nothing is recorded.
-
-    \b
-    Exit codes:
-      0  the verdict is the recorded one
-      1  it cannot be derived again, with the reason and the remedy
-      2  wrong usage: among others a student or a check that there is not
-      3  the verdict is another than the recorded one; what differs is named
-    """
-    given = ExplainOptions(**options)
+def explain_verdict(given: ExplainOptions) -> None:
+    """Say why a check of a student's submission ended as it did, and show the evidence it looked at."""
     if given.lists and given.check and not given.assignment:
         given = replace(given, check=None, assignment=given.check)  # a list needs no CHECK
     root = given.course_root

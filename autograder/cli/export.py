@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from autograder.cli.shared import NOT_ALL_GRADED, choose_assignment, complain, count, course_option, open_current
+from autograder.cli.ending import NOT_ALL_GRADED, complain
+from autograder.cli.shared import choose_assignment, count, open_current
 from autograder.core.config import Course, load_course
 from autograder.core.files import write_atomically
 from autograder.core.text import one_line
@@ -18,7 +19,6 @@ from autograder.review import exports
 from autograder.review.exports import Classbook, Export, ExportError, Policy
 from autograder.review.exports.fill import account, stale_remarks
 
-FORMATS = ("canvas", "moodle", "csv", "gradescope")
 # Which options belong to which format: one that does nothing is a misunderstanding.
 OPTIONS = {
     "gradebook": ("canvas",),
@@ -30,7 +30,6 @@ OPTIONS = {
     "roster": ("canvas", "moodle"),
     "long": ("csv",),
 }
-existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True)
@@ -49,55 +48,8 @@ class Choices:
     policy: Policy
 
 
-@click.command("export")
-@click.argument("assignment", required=False)
-@click.option("--to", type=click.Choice(FORMATS), required=True, help="Where the marks go; csv is for a spreadsheet.")
-@click.option("--gradebook", type=existing_file, help="canvas: the gradebook that you have exported from Canvas.")
-@click.option(
-    "--column",
-    default="",
-    metavar="TITLE",
-    help='canvas: the column, as "Task 3 (12345)", unless one alone begins with the assignment\'s name. moodle: the '
-    "grade item's name.",
-)
-@click.option("--worksheet", type=existing_file, help="moodle: fill in this offline grading worksheet.")
-@click.option(
-    "--by",
-    type=click.Choice(["email", "id-number"]),
-    default=None,
-    help="moodle: how it knows students.  [default: email]",
-)
-@click.option("--comments", is_flag=True, help="moodle: add the points of each notebook as feedback.")
-@click.option("--scale", is_flag=True, help="Multiply marks to fit the points that Canvas's or Moodle's column has.")
-@click.option(
-    "--roster", type=existing_file, help="Who is who, as for `autograder collect`, beside the gradebook's ids."
-)
-@click.option("--long", is_flag=True, help="csv: a row for each student and check, with result and message.")
-@click.option(
-    "--provisional",
-    is_flag=True,
-    help="Write what there is although marks are missing: the points so far of those who wait for a manual mark.",
-)
-@click.option("--final-only", is_flag=True, help="Write the final marks although others are missing; those stay blank.")
-@click.option("--zeros", is_flag=True, help="Write 0 for those who handed nothing in.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="The file, for gradescope the folder, to write.  [default: exports/ASSIGNMENT-FORMAT in the course's folder]",
-)
-@course_option
-def export_command(assignment: str | None, output: Path | None, root: Path | None, **options: Any) -> None:
-    """Write an assignment's marks for another system, every number as the gradebook has it.
-
-    Nothing is written where a mark is not final: where somebody has handed in again, or was not graded yet, or waits
-    for a manual mark, or could not be graded through the grader's own fault. They are named. With --final-only their
-    places stay blank; with --provisional, too, but for the points so far of those who wait. Whoever is in one system
-    and not in the other is named at the end.
-
-    \b
-    Exit codes: 0 everybody's mark was written; 1 nothing could be written, with the remedy; 2 wrong usage;
-    3 written, but somebody who handed in has no mark in it.
-    """
+def export_marks(assignment: str | None, output: Path | None, root: Path | None, **options: Any) -> None:
+    """Write an assignment's marks for another system, every number as the gradebook has it."""
     options["by"] = options["by"] or ("" if options["to"] != "moodle" or options["worksheet"] else "email")
     policy = Policy(options.pop("provisional"), options.pop("zeros"), options.pop("final_only"))
     choices = Choices(policy=policy, **options)
@@ -107,7 +59,7 @@ def export_command(assignment: str | None, output: Path | None, root: Path | Non
     name = choose_assignment(course, assignment)
     book = exports.read_class(open_current(root, name), name)
     exports.expect_final(book, choices.policy)
-    path = output or root / "exports" / f"{name}-{choices.to}{'' if choices.to == 'gradescope' else '.csv'}"
+    path = output or root / "exports" / default_name(name, choices)
     done = write(path, book, choices, course)
     print_export(path, done, [*done.remarks, *stale_remarks(book)])
     if done.left:
@@ -125,6 +77,13 @@ def check_options(choices: Choices) -> None:
         raise click.UsageError("--worksheet has its own columns: leave out --by and --column")
     if choices.to == "moodle" and not choices.worksheet and choices.scale:
         raise click.UsageError("--scale needs to know the other system's points: give --worksheet, or leave it out")
+
+
+def default_name(assignment: str, choices: Choices) -> str:
+    """The file, for gradescope the folder, that an export goes to: no form of it takes another one's place."""
+    if choices.to == "gradescope":
+        return f"{assignment}-gradescope"
+    return f"{assignment}-{choices.to}{'-long' if choices.long else ''}.csv"
 
 
 def write(path: Path, book: Classbook, choices: Choices, course: Course) -> Export:

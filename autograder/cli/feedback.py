@@ -7,15 +7,8 @@ from pathlib import Path
 
 import click
 
-from autograder.cli.shared import (
-    NOT_ALL_GRADED,
-    NOTHING_GRADED,
-    choose_assignment,
-    complain,
-    count,
-    course_option,
-    open_current,
-)
+from autograder.cli.ending import NOT_ALL_GRADED, NOTHING_GRADED, complain
+from autograder.cli.shared import choose_assignment, count, open_current
 from autograder.core.config import load_course
 from autograder.core.errors import SetupError
 from autograder.core.rows import Currency
@@ -28,24 +21,10 @@ from autograder.review.feedback.json_form import render_json
 from autograder.review.feedback.markdown import render_markdown
 
 
-@click.command("feedback")
-@click.argument("assignment", required=False)
-@click.option("--student", "students", multiple=True, metavar="ID", help="Only this student; may be given repeatedly.")
-@click.option("--markdown", is_flag=True, help="Also write feedback.md, which says the same.")
-@click.option("--json", "as_json", is_flag=True, help="Also write feedback.json, which says the same.")
-@course_option
-def feedback_command(
+def make_feedback(
     assignment: str | None, students: tuple[str, ...], markdown: bool, as_json: bool, root: Path | None
 ) -> None:
-    """Make the students' feedback anew: what `nbgrader generate_feedback --force` does, and more forms of it.
-
-    It shows as much of the hidden checks as `Course(feedback=...)` in grader_config.py says, at this moment: run it
-    again when a due date has passed. Nothing is graded. The files go to feedback/STUDENT/ASSIGNMENT, from where
-    `nbgrader release_feedback` takes the pages.
-
-    \b
-    Exit codes: 0 all made; 1 none could be made, with the remedy; 2 wrong usage; 3 some could not be made (named).
-    """
+    """Make the students' feedback anew: what `nbgrader generate_feedback --force` does, and more forms of it."""
     root = (root or Path()).resolve()
     name = choose_assignment(load_course(root), assignment)
     course = open_current(root, name)

@@ -14,19 +14,8 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from rich.table import Table
 from rich.text import Text
 
-from autograder.cli.shared import (
-    NOT_ALL_GRADED,
-    GraderOptions,
-    choose_assignment,
-    choose_students,
-    complain,
-    count,
-    course_option,
-    device_option,
-    isolation_option,
-    make_console,
-    report_folder,
-)
+from autograder.cli.ending import INTERRUPTED, NOT_ALL_GRADED, complain
+from autograder.cli.shared import GraderOptions, choose_assignment, choose_students, count, make_console, report_folder
 from autograder.core.config import load_course
 from autograder.core.rows import Marks, Row, notebooks_of, rows_of
 from autograder.core.text import clean_name, one_line
@@ -53,37 +42,8 @@ class GradeOptions(GraderOptions):
     wants_report: bool
 
 
-@click.command("grade")
-@click.argument("assignment", required=False)
-@click.option("--student", "students", multiple=True, metavar="ID", help="Only this student; may be given repeatedly.")
-@course_option
-@click.option("--force", is_flag=True, help="Grade and record again what has not changed since it was last graded.")
-@isolation_option
-@device_option
-@click.option(
-    "--older-marks",
-    type=click.Choice(["review", "keep", "clear"]),
-    default=None,
-    help="What becomes of manual marks that were given to an earlier submission: flag them for a person, let them "
-    "stand for this one, or remove them.  [default: as grader_config.py says, which is review]",
-)
-@click.option("--report/--no-report", "wants_report", default=True, help="Write the HTML page afterwards (default).")
-@click.pass_context
-def grade_command(ctx: click.Context, /, **options: Any) -> None:
-    """Grade submissions, record the scores in nbgrader's gradebook, and print a table.
-
-    ASSIGNMENT may be left out where grader_config.py has only one. Each submission is graded by nbgrader with this
-    engine's preprocessors, one after another; a failure never stops the others. What is graded again is decided by
-    content (files, engine, configuration, data set), not by time stamps.
-
-    \b
-    Exit codes:
-      0  every submission was graded (those without any notebook are named)
-      1  nothing could be graded: set-up, with remedies
-      2  wrong usage
-      3  some were not graded through the grader's own fault; they have no score and are named at the end
-    """
-    given = GradeOptions(**options)
+def grade_submissions(given: GradeOptions) -> None:
+    """Grade submissions, record the scores in nbgrader's gradebook, and print a table."""
     root = given.course_root
     configured = load_course(root)
     name = choose_assignment(configured, given.assignment)
@@ -102,10 +62,23 @@ def grade_command(ctx: click.Context, /, **options: Any) -> None:
         console.print(Text(f"Report: {write_course_report(course, configured, name, report_folder(root, name))}"))
     console.print(Text(f"Log: {done.log}"))
     print_end(console, done)
+    if done.left:
+        complain(interrupted(name, done))
+        raise click.exceptions.Exit(INTERRUPTED)
     if any(row.older_marks for row in rows):
         console.print(OLDER_MARKS_COUNT, style="yellow")
     if done.faults:
-        ctx.exit(NOT_ALL_GRADED)
+        raise click.exceptions.Exit(NOT_ALL_GRADED)
+
+
+def interrupted(name: str, done: batch.Batch) -> str:
+    """What Ctrl-C leaves behind, and how to go on."""
+    ended = len(done.outcomes)
+    return (
+        f"Interrupted: {ended} of {ended + len(done.left)} submissions are done and recorded; {len(done.left)} are "
+        f"not, and keep what they had: {clean_name(done.left[0])}{' and others' if len(done.left) > 1 else ''}. "
+        f"`autograder grade {name}` goes on, and does nothing twice."
+    )
 
 
 def run_batch(

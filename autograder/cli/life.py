@@ -14,7 +14,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from autograder.cli.shared import choose_assignment, count, course_option, make_console
+from autograder.cli.shared import choose_assignment, count, make_console
 from autograder.core.config import Assignment, load_course
 from autograder.core.config_values import CONFIG_FILE
 from autograder.core.errors import SetupError
@@ -32,7 +32,6 @@ from autograder.course.late import penalties_of
 from autograder.course.lock import CourseBusy, lock_course
 from autograder.course.upkeep import Shift
 
-csv_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUTSIDE = (
     "Not looked at: what lies outside of the course's folder (backups, nbgrader's exchange, the learning management "
     "system, marks that were exported), and the history of a repository."
@@ -50,30 +49,10 @@ def alone(root: Path) -> Iterator[None]:
         yield
 
 
-@click.command("extensions")
-@click.argument("file", type=csv_file)
-@click.argument("assignment", required=False)
-@click.option(
-    "--time-zone",
-    "zone_name",
-    metavar="NAME",
-    help="Zone of times in FILE that have none.  [default: that of the due date in grader_config.py, else this "
-    "machine's]",
-)
-@click.option("--dry-run", is_flag=True, help="Show what would change, and touch nothing.")
-@course_option
-def extensions_command(
+def give_extensions(
     file: Path, assignment: str | None, zone_name: str | None, dry_run: bool, root: Path | None
 ) -> None:
-    """Give students more time, as a CSV file says, and take back the late penalties that it undoes.
-
-    FILE has the column student, and until (a date and a time) or days and hours after the due date; 0 days take an
-    extension back. Students who are not in FILE keep what they have. Who has not handed in yet gets the extension when
-    they do. Nothing is graded again.
-
-    \b
-    Exit codes: 0 done; 1 FILE, the due date or the gradebook cannot be used: the message says why; 2 wrong usage.
-    """
+    """Give students more time, as a CSV file says, and take back the late penalties that it undoes."""
     root = (root or Path()).resolve()
     configured = load_course(root)
     name = choose_assignment(configured, assignment)
@@ -177,20 +156,8 @@ def name_unknown(students: Mapping[str, object], known: list[str]) -> None:
             click.secho(f"{clean_name(student)} is not known in the course so far{one_line(meant)}", fg="yellow")
 
 
-@click.command("groups")
-@click.argument("file", type=csv_file)
-@click.argument("assignment", required=False)
-@course_option
-def groups_command(file: Path, assignment: str | None, root: Path | None) -> None:
-    """Take up who works together: one submission, marks for all members.
-
-    FILE is a CSV file with the columns group and student, and replaces the groups that there were. What one member has
-    handed in is copied to the others, so that each is graded, shown and given feedback; the latest of several
-    submissions counts. `autograder grade` keeps copies up to date. Manual marks that one member is given go to all.
-
-    \b
-    Exit codes: 0 done; 1 FILE or a folder cannot be used: the message says why; 2 wrong usage.
-    """
+def take_up_groups(file: Path, assignment: str | None, root: Path | None) -> None:
+    """Take up who works together: one submission, marks for all members."""
     root = (root or Path()).resolve()
     configured = load_course(root)
     name = choose_assignment(configured, assignment)
@@ -209,20 +176,8 @@ def groups_command(file: Path, assignment: str | None, root: Path | None) -> Non
     click.echo(f"{count(found, 'group')} with {count(members, 'student')} in {name}: `autograder grade {name}` grades.")
 
 
-@click.command("forget")
-@click.argument("student")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@course_option
-def forget_command(student: str, yes: bool, root: Path | None) -> None:
-    """Delete everything that the course's folder holds of a student, after showing the list.
-
-    Submissions, feedback, marks, reports, what was set aside or replaced, records, and kept results that only this
-    student's work is behind. Pages and exports about everybody are deleted, too: write them anew. At the end it says
-    which files still mention the student.
-
-    \b
-    Exit codes: 0 deleted; 1 not, or not all: the message says why; 2 wrong usage, or nobody of this name.
-    """
+def forget_student(student: str, yes: bool, root: Path | None) -> None:
+    """Delete everything that the course's folder holds of a student, after showing the list."""
     root = (root or Path()).resolve()
     assignments = load_course(root).names
     course = open_course(root)

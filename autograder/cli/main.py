@@ -10,19 +10,20 @@ from typing import Any
 import click
 
 from autograder import __version__
-from autograder.cli.check import check_command
-from autograder.cli.collect import collect_command
-from autograder.cli.doctor import doctor_command
-from autograder.cli.explain import explain_command
-from autograder.cli.export import export_command
-from autograder.cli.feedback import feedback_command
-from autograder.cli.grade import grade_command
-from autograder.cli.integrity import integrity_command
-from autograder.cli.life import extensions_command, forget_command, groups_command
-from autograder.cli.mark import mark_command
-from autograder.cli.report import report_command
-from autograder.cli.shared import NOTHING_GRADED, complain
-from autograder.cli.whatif import whatif_command
+from autograder.cli.commands.check import check_command
+from autograder.cli.commands.collect import collect_command
+from autograder.cli.commands.doctor import doctor_command
+from autograder.cli.commands.explain import explain_command
+from autograder.cli.commands.export import export_command
+from autograder.cli.commands.feedback import feedback_command
+from autograder.cli.commands.grade import grade_command
+from autograder.cli.commands.integrity import integrity_command
+from autograder.cli.commands.life import extensions_command, forget_command, groups_command
+from autograder.cli.commands.mark import mark_command
+from autograder.cli.commands.report import report_command
+from autograder.cli.commands.whatif import whatif_command
+from autograder.cli.ending import NOTHING_GRADED, complain
+from autograder.cli.options import examples
 from autograder.core.errors import AutograderError
 from autograder.core.machine_faults import disk_problem
 
@@ -54,7 +55,11 @@ class Commands(click.Group):
             ctx.exit(NOTHING_GRADED)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("autograder doctor", "autograder grade hw1", "autograder grade --help"),
+)
 @click.version_option(__version__, prog_name="autograder")
 @click.option("--debug", is_flag=True, help="Show a traceback where something goes wrong.")
 def main(debug: bool) -> None:
@@ -68,6 +73,7 @@ def main(debug: bool) -> None:
       1  nothing could be graded: the message says what is missing
       2  wrong usage: an unknown command, option, assignment or student
       3  some submissions were not graded through the grader's own fault, not collected, or not compared
+      130  grading was stopped with Ctrl-C: what was recorded until then stays
     """
 
 

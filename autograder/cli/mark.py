@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autograder.cli.shared import choose_assignment, complain, count, course_option, open_current
+from autograder.cli.ending import complain
+from autograder.cli.shared import choose_assignment, count, open_current
 from autograder.core.config import load_course
 from autograder.core.errors import SetupError
 from autograder.core.remarks import in_words
@@ -26,31 +27,10 @@ if TYPE_CHECKING:
 MOST_MARKER = 60  # characters
 
 
-@click.command("mark")
-@click.argument("assignment", required=False)
-@click.option("--as", "marker", metavar="NAME", help="Who marks, as others read it.  [default: your login name]")
-@click.option("--hide-names", is_flag=True, help="Begin without students' names; the page can show them.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on.  [default: a free one]")
-@click.option("--no-browser", is_flag=True, help="Print the address only.")
-@course_option
-def mark_command(
+def mark_answers(
     assignment: str | None, marker: str | None, hide_names: bool, port: int, no_browser: bool, root: Path | None
 ) -> None:
-    """Mark written answers and undecided checks on a local page, alike answers together.
-
-    One question at a time, with a rubric, comments used before, keys for everything, and undo. Marks and comments are
-    nbgrader's own, so formgrader, report and feedback show them. Only this machine can open the page, and only by the
-    address that is printed. Ctrl-C ends it; what was saved stays.
-
-    \b
-    Examples:
-      autograder mark                     the only assignment there is
-      autograder mark cnn --hide-names    without names, so that none sways you
-      autograder mark --port 8899         for `ssh -L 8899:127.0.0.1:8899 MACHINE`, then open the printed address
-
-    \b
-    Exit codes: 0 ended by Ctrl-C, or nothing to mark; 1 it could not be served, with the remedy; 2 wrong usage.
-    """
+    """Mark written answers and undecided checks on a local page, alike answers together."""
     from autograder.review.marking.desk import Desk
 
     root = (root or Path()).resolve()

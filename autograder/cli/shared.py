@@ -1,4 +1,4 @@
-"""What the commands share: options, the choice of assignment and students, console and words."""
+"""What the work of the commands shares: the choice of assignment and students, console and words."""
 
 from __future__ import annotations
 
@@ -10,36 +10,17 @@ from typing import Any
 import click
 from rich.console import Console
 
+from autograder.cli.ending import complain
 from autograder.core.config import Course, OrdinaryAssignment, load_course
 from autograder.core.config_values import CONFIG_FILE
 from autograder.core.errors import SetupError
-from autograder.core.text import did_you_mean, printable
+from autograder.core.text import did_you_mean
 from autograder.course import upkeep
 from autograder.course.folder import NbCourse, open_course
 from autograder.pipeline.grader import Grader, open_grader
 
-NOTHING_GRADED, NOT_ALL_GRADED = 1, 3
 ONLY_HIDDEN_GRADERS = (
     "this command looks at hidden graders, and its tests stand in its notebooks; formgrader shows what they showed"
-)
-
-course_option = click.option(
-    "--course",
-    "root",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The course's folder, which holds grader_config.py.  [default: the working directory]",
-)
-isolation_option = click.option(
-    "--isolation",
-    type=click.Choice(["bubblewrap", "none"]),
-    default=None,
-    help='How student code is kept apart; "none" runs it with your own rights: only for people you trust.',
-)
-device_option = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default=None,
-    help="Where model graphs are run.  [default: as grader_config.py says, which is a GPU where there is one]",
 )
 
 
@@ -70,11 +51,6 @@ class GraderOptions(CourseOptions):
         return open_grader(
             self.course_root, name, release=release, isolation=self.isolation or "", device=self.device or ""
         )
-
-
-def complain(message: str) -> None:
-    """Say on standard error what went wrong."""
-    click.secho(printable(message), fg="red", err=True)
 
 
 def open_current(root: Path, name: str) -> NbCourse:

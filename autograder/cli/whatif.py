@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 from rich import box
@@ -13,18 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autograder.cli.shared import (
-    NOT_ALL_GRADED,
-    NOTHING_GRADED,
-    GraderOptions,
-    choose_assignment,
-    complain,
-    count,
-    course_option,
-    device_option,
-    isolation_option,
-    make_console,
-)
+from autograder.cli.ending import NOT_ALL_GRADED, NOTHING_GRADED, complain
+from autograder.cli.shared import GraderOptions, choose_assignment, count, make_console
 from autograder.core.config import load_course
 from autograder.core.config_changes import Changes, WrongSetting, load_changed, parse_settings
 from autograder.core.errors import SetupError
@@ -56,60 +45,8 @@ class WhatifOptions(GraderOptions):
         return self.config and self.config.resolve()
 
 
-@click.command("whatif")
-@click.argument("assignment", required=False)
-@click.option(
-    "--config",
-    "config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Another grader_config.py: other settings, other points for a cell.",
-)
-@click.option(
-    "--graders",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Another folder of hidden graders: other checks, hints and messages.",
-)
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="SETTING=VALUE",
-    help="Another value for an exercise's setting, e.g. accuracy_full=0.70; may be given repeatedly.",
-)
-@click.option(
-    "--boundaries",
-    default=f"{whatif.PASS_MARK:g}",
-    show_default=True,
-    metavar="PERCENT,…",
-    help="Boundaries between grades, in percent of all points, e.g. 50,60,70,80,90; a pass mark unless given.",
-)
-@click.option("--all", "shows_all", is_flag=True, help="Also list the students for whom nothing changes.")
-@click.option("--messages", is_flag=True, help="Show other messages, hints and titles side by side.")
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write everything to a JSON file."
-)
-@click.option(
-    "--csv", "csv_path", type=click.Path(dir_okay=False, path_type=Path), help="Write one row a student to a CSV file."
-)
-@course_option
-@isolation_option
-@device_option
-@click.pass_context
-def whatif_command(ctx: click.Context, /, **options: Any) -> None:
-    """Say who would gain and who would lose by other thresholds, hints or checks, before anything is recorded.
-
-    The evidence that was kept when submissions were graded is looked at again; no student code runs, and neither
-    gradebook nor reports change. Marks are compared with the latest recorded ones. Without --config, --graders and
-    --set the course as it stands now is compared with what is recorded: what would grading again change?
-
-    \b
-    Exit codes:
-      0  every student was compared
-      1  nothing could be compared: set-up, or changes that the kept evidence cannot answer
-      2  wrong usage: among others an unknown setting or a value of another type
-      3  some students could not be compared; they are named at the end, with the reason
-    """
-    given = WhatifOptions(**options)
+def compare_marks(given: WhatifOptions) -> None:
+    """Say who would gain and who would lose by other thresholds, hints or checks, before anything is recorded."""
     root = given.course_root
     name = choose_assignment(load_course(root, given.config_path), given.assignment)
     boundaries = parse_boundaries(given.boundaries)
@@ -139,7 +76,7 @@ def whatif_command(ctx: click.Context, /, **options: Any) -> None:
         whatif.write_json(given.json_path, changes, found, boundaries)
     if given.csv_path is not None:
         whatif.write_csv(given.csv_path, found, boundaries)
-    ctx.exit(conclude_comparison(console, found))
+    raise click.exceptions.Exit(conclude_comparison(console, found))
 
 
 def read_changes(given: WhatifOptions, name: str) -> Changes:

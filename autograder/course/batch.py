@@ -68,11 +68,15 @@ class SubmissionOutcome:
 
 @dataclass(frozen=True)
 class Batch:
-    """What became of all submissions; nbgrader's own words are in the file `log`."""
+    """What became of all submissions; nbgrader's own words are in the file `log`.
+
+    `left` are the students who were not come to, because a person stopped it with Ctrl-C; nothing of theirs changed.
+    """
 
     outcomes: tuple[SubmissionOutcome, ...]
     log: Path
     remarks: tuple[str, ...] = ()  # on groups and late penalties
+    left: tuple[str, ...] = ()
 
     @property
     def faults(self) -> tuple[SubmissionOutcome, ...]:
@@ -118,25 +122,32 @@ def grade_batch(
     """Grade submissions one after another. Only what has changed is graded again, unless `force` says so.
 
     Whether something changed is decided by content: the files, the engine, the graders, the configuration, the data
-    set, and the scores in the gradebook.
+    set, and the scores in the gradebook. Ctrl-C ends it: each submission is recorded whole
+    or not at all.
     """
-    outcomes = []
+    outcomes: list[SubmissionOutcome] = []
     with _alone(course), logged(course) as errors:
         upkeep.enter_dates(course.db_url, course.root, grader.assignment_name, grader.assignment.due_at)
         run = _BatchRun(course, grader, read_marks(course.db_url, grader.assignment_name), errors, force)
-        for student, folder in in_order(course.root, grader.assignment_name, submissions).items():
-            on_start(student)
-            errors.clear()
-            try:
-                outcome = _grade_one(run, student, folder)
-            except OF_THE_COURSE:
-                raise  # whosever submission it came up with
-            except Exception as error:
-                outcome = _not_graded(course, grader, student, error)
-            outcomes.append(outcome)
-            on_end(outcome)
+        with suppress(KeyboardInterrupt):
+            for student, folder in in_order(course.root, grader.assignment_name, submissions).items():
+                on_start(student)
+                errors.clear()
+                outcomes.append(_grade_one_or_say_why(run, student, folder))
+                on_end(outcomes[-1])
         remarks = upkeep.bring_up_to_date(course, grader.assignment_name)
-    return Batch(tuple(outcomes), course.log_path, tuple(remarks))
+    ended = {outcome.student for outcome in outcomes}
+    left = tuple(student for student in submissions if student not in ended)
+    return Batch(tuple(outcomes), course.log_path, tuple(remarks), left)
+
+
+def _grade_one_or_say_why(run: _BatchRun, student: str, folder: Path) -> SubmissionOutcome:
+    try:
+        return _grade_one(run, student, folder)
+    except OF_THE_COURSE:
+        raise  # whosever submission it came up with
+    except Exception as error:
+        return _not_graded(run.course, run.grader, student, error)
 
 
 def _not_graded(course: NbCourse, grader: Grader, student: str, error: Exception) -> SubmissionOutcome:

@@ -232,6 +232,9 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         try:
             converted: tuple[str, Resources] = self.from_notebook_node(nbformat.from_dict(data), resources, **kw)
             ended = not self.parent._sanitizing and self._end_of(path.stem, converted[0], student)
+        except KeyboardInterrupt:
+            self.log.error(INTERRUPTED, student, self.grader.assignment_name)
+            raise
         finally:
             if ended:
                 self._texts, self.converted = {}, {}
@@ -278,6 +281,12 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         is_command = isinstance(self.parent.parent, Application)
         if not is_command and student == self._last:
             self._lock.release()
+
+
+INTERRUPTED = (
+    "Interrupted while grading %s, of whom nothing new is recorded; those before are. The same command goes on, and "
+    "`autograder report %s` writes the report of what there is."
+)
 
 
 def submitted_folders(converter: Any) -> list[str]:

@@ -19,16 +19,18 @@ from autograder.core.rows import Row
 from autograder.core.text import clean_name
 from autograder.course import mark_changes, recording
 from autograder.course.extensions import Extension, extend, load_extensions
-from autograder.course.gradebook import marks_of, opened
+from autograder.course.gradebook import marks_of, opened, read_standings
 from autograder.course.groups import share
 from autograder.course.late import Penalties, penalties_of
 from autograder.course.lock import CourseBusy, lock_course
 from autograder.course.report_store import load_report
 from autograder.course.shared_marks import sync_groups
+from autograder.handin.quarantine import handed_in_at
 
 if TYPE_CHECKING:
     from autograder.course.folder import NbCourse
 
+MOST_NAMED = 12  # students in a remark
 SILENT = logging.getLogger("autograder.upkeep")
 SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
@@ -173,7 +175,27 @@ def bring_up_to_date(course: NbCourse, name: str, why: Mapping[str, str] | None 
             shifts = refresh_penalties(course.db_url, course.root, name, penalties, why)
     except (CourseBusy, OSError) as error:  # or the folder cannot be written
         return [f"marks may be a little behind: {error}"]
-    return [*remarks, *(describe_shift(shift) for shift in shifts)]
+    return [*remarks, *(describe_shift(shift) for shift in shifts), *unread_times(course, name)]
+
+
+def unread_times(course: NbCourse, name: str) -> list[str]:
+    """A remark where a `timestamp.txt` says another time than the gradebook: it is read when it is graded only, so that
+    marks are shown meanwhile by the old one."""
+    changed = []
+    for student, standing in read_standings(course.db_url, name).items():
+        folder = Path(course.folder("submitted", student, name))
+        if standing.is_submitted and folder.is_dir():
+            time = handed_in_at(folder)
+            if (time.replace(tzinfo=None) if time else None) != standing.handed_in:
+                changed.append(student)
+    if not changed:
+        return []
+    named = ", ".join(clean_name(student) for student in changed[:MOST_NAMED])
+    more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
+    return [
+        f"timestamp.txt of {named}{more} says another time than the gradebook, and is unread until they are graded "
+        f"again: `autograder grade {name}`. Lateness and penalty are by the old time so far"
+    ]
 
 
 def describe_shift(shift: Shift) -> str:

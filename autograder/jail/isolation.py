@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from autograder.jail.bubblewrap import namespace_arguments, system_links
 from autograder.jail.control_group import find_scope
+from autograder.jail.remedies import look_around, remedy_for
 from autograder.jail.seccomp import denied_names, is_available
 
 OLDEST_BWRAP = (0, 8)  # --disable-userns
@@ -69,7 +69,7 @@ def find_isolation() -> Isolation:
         problem = _try_bwrap(binary)
         if not problem:
             return Isolation("bubblewrap", binary, version, scope=find_scope())
-    return Isolation("none", problem=problem, remedy=_remedy_for(problem))
+    return Isolation("none", problem=problem, remedy=remedy_for(problem, look_around()))
 
 
 def _bwrap_candidates() -> Iterator[tuple[str, str]]:
@@ -96,17 +96,3 @@ def _try_bwrap(binary: str) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
     return "" if done.returncode == 0 else (done.stderr.strip() or f"bwrap ended with {done.returncode}")
-
-
-def _remedy_for(problem: str) -> str:
-    restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-    if restricted.is_file() and restricted.read_text().strip() == "1":
-        return (
-            "Ubuntu's AppArmor restricts user namespaces: sudo apt install apparmor-profiles && "
-            "sudo ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && "
-            "sudo systemctl reload apparmor (or, until reboot: "
-            "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0)"
-        )
-    if "mount proc" in problem:
-        return "inside a container, allow mounting /proc: docker run --security-opt systempaths=unconfined …"
-    return "allow user namespaces: sudo sysctl user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1"

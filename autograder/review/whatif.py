@@ -38,8 +38,6 @@ from autograder.pipeline.judgement import CollectedRun
 from autograder.pipeline.plan import plan_probes
 from autograder.pipeline.report import is_settled
 
-PASS_MARK = 50.0
-
 
 def open_changed(grader: Grader, changes: Changes) -> Grader:
     """The grader with changes. Points may differ from the release; cells may not. Raises ConfigError."""

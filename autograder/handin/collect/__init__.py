@@ -14,7 +14,6 @@ collect    all of it, one student after another
 from autograder.handin.collect.assemble import Rules
 from autograder.handin.collect.collect import collect
 from autograder.handin.collect.intake import (
-    SYSTEMS,
     Intake,
     IntakeError,
     Options,
@@ -27,7 +26,6 @@ from autograder.handin.collect.receipts import Receipt
 from autograder.handin.roster import Roster, TableError, read_receipts, read_roster
 
 __all__ = [
-    "SYSTEMS",
     "Intake",
     "IntakeError",
     "Options",

@@ -372,7 +372,7 @@ def _look_over(done: SubmissionDraft, room: int) -> None:
     """Say what a person should know before grading, and refuse what is too large or empty."""
     for item in done.arrived:
         if item.verdict == "refused" and not item.is_archive and item.copied is None:
-            done.note(item.upload.name, f"{item.remark}: left out")
+            done.note(item.upload.uploaded_as, f"{item.remark}: left out")
     for name, placed in done.files.items():
         if NOTEBOOK.fullmatch(name) and placed.copied.size > MOST_NOTEBOOK_MIB << 20:
             done.note(name, f"is larger than {MOST_NOTEBOOK_MIB} MiB and cannot be graded: its outputs must be cleared")
@@ -386,6 +386,6 @@ def _look_over(done: SubmissionDraft, room: int) -> None:
             f"has {len(done.files)} files with {size >> 20} MiB: at most {MOST_FILES} files and {room >> 20} MiB"
         )
     elif not done.files and not done.late:
-        refused = [f"{clean_name(item.upload.name)} {item.remark}" for item in done.arrived if item.remark]
+        refused = [f"{clean_name(item.upload.uploaded_as)} {item.remark}" for item in done.arrived if item.remark]
         reasons = few(dict.fromkeys([*refused, *done.remarks]), MOST_REASONS)
         done.refusal = "; ".join(reasons) or "there is no file in it"

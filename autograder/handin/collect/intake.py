@@ -16,7 +16,6 @@ from autograder.handin.collect.receipts import RECEIPT, CheckedReceipt
 from autograder.handin.roster import Roster, StudentReceipt
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")  # the endings that students' programs give them
-SYSTEMS = ("canvas", "moodle", "folder")
 
 
 class IntakeError(AutograderError):

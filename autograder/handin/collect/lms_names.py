@@ -24,13 +24,22 @@ MOODLE = re.compile(
 
 @dataclass(frozen=True)
 class Upload:
-    """A file as it was handed in: `name` is the student's own, `order` grows with the time of handing in."""
+    """A file as it was handed in: `name` is what it is taken as, `order` grows with the time of handing in.
+
+    `given` is how the person who uploaded it knows it, where that is something else.
+    """
 
     person: Person
     member: Member
     name: str
     marked_late: bool = False
     order: int = 0
+    given: str = ""
+
+    @property
+    def uploaded_as(self) -> str:
+        """For what people are told."""
+        return self.given or self.name
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ def _is_ambiguous(match: re.Match[str], rest: str, users: set[str], known: Calla
 def _canvas_upload(
     person: Person, member: Member, match: re.Match[str], file: str, rest: str, known: Callable[[str], bool]
 ) -> Upload:
-    return Upload(person, member, without_suffix(rest, known), bool(match["late"]), int(file))
+    return Upload(person, member, without_suffix(rest, known), bool(match["late"]), int(file), rest)
 
 
 def without_suffix(name: str, known: Callable[[str], bool]) -> str:
@@ -179,7 +188,7 @@ def sort_folder(
         if rest:
             found.add(Upload(Person("folder", top, top), member, rest))
         elif top.lower().endswith(".zip"):
-            found.add(Upload(Person("folder", top[:-4], top[:-4]), member, f"{assignment}-submission.zip"))
+            found.add(Upload(Person("folder", top[:-4], top[:-4]), member, f"{assignment}-submission.zip", given=top))
         else:
             reason = member.problem or "is neither a student's folder nor a student's zip"
             found.unmatched.append(SkippedEntry(member.name, reason))

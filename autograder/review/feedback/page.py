@@ -12,6 +12,7 @@ from autograder.core.grade_report import Status
 from autograder.core.package import package_file
 from autograder.core.rows import Points
 from autograder.review.feedback.content import Overall, ShownCell, ShownCheck, ShownNotebook, strengths_and_steps
+from autograder.review.figures import page_variables
 from autograder.review.html import coded, make_environment
 
 KINDS = {
@@ -54,7 +55,11 @@ def _environment() -> Environment:
 
 @cache
 def _style() -> Markup:
-    return Markup(package_file("review/feedback/templates/style.css").read_text("utf-8"))
+    """The style sheet, with the figures' colours on dark paper; on light paper and in print they have their own."""
+    own = package_file("review/feedback/templates/style.css").read_text("utf-8")
+    return Markup(
+        f"{own}@media screen and (prefers-color-scheme: dark) {{ :root {{ {page_variables(dark=True)} }} }}\n"
+    )
 
 
 def _kind(check: ShownCheck) -> str:

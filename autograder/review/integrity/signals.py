@@ -163,11 +163,15 @@ class Pair:
 
     @property
     def what(self) -> str:
-        """What is alike, in a line: each kind once, with the notebooks where it is about these."""
-        places: dict[str, list[str]] = {}
-        for found in self.evidence:
-            places.setdefault(found.kind, []).extend([found.place] if found.passage else [])
-        return "; ".join(KINDS[kind].title + f" ({', '.join(own)})" * bool(own) for kind, own in places.items())
+        return kinds_in_words(self.evidence)
+
+
+def kinds_in_words(evidence: Sequence[SignalEvidence]) -> str:
+    """What is alike, in a line: each kind once, with the notebooks where it is about these, each once."""
+    places: dict[str, dict[str, None]] = {}
+    for found in evidence:
+        places.setdefault(found.kind, {}).update({found.place: None} if found.passage else {})
+    return "; ".join(KINDS[kind].title + f" ({', '.join(own)})" * bool(own) for kind, own in places.items())
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class Item:
 class Misconception:
     """One mistake in the grader's own words, and who made it; `message` is the shortest wording that was told.
 
+    `varies` says that not everybody was told that: the others' numbers and names are others.
     `titles` are the checks that it failed: several where the same students were told the same by each, as by all checks
     of an exercise that was left out. `lesson` is the section that explains the first, nothing where none is known.
     """
@@ -52,6 +53,7 @@ class Misconception:
     name: str
     titles: Sequence[str]
     message: str
+    varies: bool
     hint: str
     rows: Sequence[Row]
     lesson: str
@@ -130,11 +132,13 @@ def _misconception(groups: Sequence[Sequence[tuple[Row, CheckResult]]], sections
     """What one or more checks told the same students."""
     first = groups[0][0][1]
     own = sections.get(first.notebook, {})
+    messages = {check.message for _, check in groups[0]}
     return Misconception(
         notebook=first.notebook,
         name=first.name,
         titles=[group[0][1].title for group in groups],
-        message=min((check.message for _, check in groups[0]), key=lambda message: (len(message), message)),
+        message=min(messages, key=lambda message: (len(message), message)),
+        varies=len(messages) > 1,
         hint=first.hint if len(groups) == 1 else "",
         rows=[row for row, _ in groups[0]],
         lesson=own.get(first.name, own.get("", "")),

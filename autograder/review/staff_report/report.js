@@ -1,10 +1,11 @@
-// Sorting, searching and filtering of tables, kept in the address; every page can be read without it.
+// Sorting, searching and filtering of tables and lists, kept in the address; every page can be read without it.
 "use strict";
 (() => {
   const table = document.getElementById("table");
   const controls = document.querySelector("form.controls");
   const fields = controls ? [...controls.elements].filter((field) => field.name) : [];
-  const rows = table ? [...table.tBodies[0].rows] : [];
+  const rows = controls ? [...document.querySelectorAll("[data-tags]")] : [];
+  const kinds = [...new Set(rows.map((row) => row.dataset.what ?? ""))];
   const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
 
   // Sorting: numbers from the largest first, then the other way round.
@@ -45,9 +46,16 @@
       const own = row.dataset.tags.split(" ");
       row.hidden = !(tags.every((tag) => own.includes(tag)) && words.every((word) => texts.get(row).includes(word)));
     }
-    const count = rows.filter((row) => !row.hidden).length;
-    document.getElementById("shown").textContent = `${count} of ${rows.length} shown`;
-    document.getElementById("none").hidden = count > 0;
+    const counts = kinds.map((kind) => {
+      const own = rows.filter((row) => (row.dataset.what ?? "") === kind);
+      return `${own.filter((row) => !row.hidden).length} of ${own.length} ${kind}`.trim();
+    });
+    document.getElementById("shown").textContent = `${counts.join(", ")} shown`;
+    document.getElementById("none").hidden = rows.some((row) => !row.hidden);
+    for (const part of document.querySelectorAll("details[data-holds]")) {
+      part.hidden = !part.querySelector("[data-tags]:not([hidden])");
+      if (words.length || tags.length) part.open = true; // what is found is seen
+    }
   };
 
   // The address: #status=waiting&search=ada&sort=total&order=descending
