@@ -50,14 +50,14 @@ def choose_assignment_of(root: Path, course: Course, notebook: Path, wanted: str
     """The assignment that a notebook belongs to, by its cells or its name. Raises click.UsageError."""
     names = [choose_assignment(course, wanted)] if wanted else sorted(course.assignments)
     held = {name: notebook_held(notebook, root / "release" / name, course.limits) for name in names}
-    found = [name for name in names if course.assignments[name].exercise(held[name])]
+    found = [name for name in names if course.assignment(name).exercise(held[name])]
     if len(found) == 1:
         return found[0]
     if found:
         raise click.UsageError(
             f"{clean_name(notebook.stem)!r} is in {', '.join(found)}: name the assignment after the notebook"
         )
-    known = [exercise.notebook for name in names for exercise in course.assignments[name].exercises]
+    known = [exercise.notebook for name in names for exercise in course.assignment(name).exercises]
     raise click.UsageError(
         f"{clean_name(notebook.name)} is no graded notebook: {', '.join(known)}" + did_you_mean(notebook.stem, known)
     )

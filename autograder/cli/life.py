@@ -179,7 +179,7 @@ def take_up_groups(file: Path, assignment: str | None, root: Path | None) -> Non
 def forget_student(student: str, yes: bool, root: Path | None) -> None:
     """Delete everything that the course's folder holds of a student, after showing the list."""
     root = (root or Path()).resolve()
-    assignments = sorted(load_course(root).assignments)
+    assignments = load_course(root).names
     course = open_course(root)
     try:
         check_id(student)

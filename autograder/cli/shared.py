@@ -11,13 +11,17 @@ import click
 from rich.console import Console
 
 from autograder.cli.ending import complain
-from autograder.core.config import Course
+from autograder.core.config import Course, OrdinaryAssignment, load_course
 from autograder.core.config_values import CONFIG_FILE
 from autograder.core.errors import SetupError
 from autograder.core.text import did_you_mean
 from autograder.course import upkeep
 from autograder.course.folder import NbCourse, open_course
 from autograder.pipeline.grader import Grader, open_grader
+
+ONLY_HIDDEN_GRADERS = (
+    "this command looks at hidden graders, and its tests stand in its notebooks; formgrader shows what they showed"
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class GraderOptions(CourseOptions):
     def open_grader(self, course: NbCourse, name: str) -> Grader:
         """The grader of one assignment. Raises ConfigError, SetupError or DataError."""
         release = Path(course.folder("release", ".", name))
+        if isinstance(load_course(self.course_root).assignment(name), OrdinaryAssignment):
+            raise SetupError(f"{name} is an ordinary nbgrader assignment: {ONLY_HIDDEN_GRADERS}")
         return open_grader(
             self.course_root, name, release=release, isolation=self.isolation or "", device=self.device or ""
         )
@@ -60,15 +66,18 @@ def report_folder(root: Path, assignment: str) -> Path:
 
 
 def choose_assignment(course: Course, wanted: str | None) -> str:
-    """The assignment that was named, or the only one there is. Raises click.UsageError."""
-    known = sorted(course.assignments)
-    if wanted is None and len(known) == 1:
-        return known[0]
+    """The assignment that was named, or the only one that the configuration has; by name also an ordinary one of the
+    course's folder. Raises click.UsageError."""
+    known = course.names
+    configured = sorted(course.assignments) or known
+    if wanted is None and len(configured) == 1:
+        return configured[0]
     if wanted is None:
-        raise click.UsageError(f"{CONFIG_FILE} has {len(known)} assignments: name one of {', '.join(known)}")
+        raise click.UsageError(f"the course has {len(known)} assignments: name one of {', '.join(known)}")
     if wanted not in known:
+        where = f"in {CONFIG_FILE}, nor in source/ or release/"
         raise click.UsageError(
-            f"no assignment {wanted!r} in {CONFIG_FILE}: it has {', '.join(known)}" + did_you_mean(wanted, known)
+            f"no assignment {wanted!r} {where}: there are {', '.join(known)}" + did_you_mean(wanted, known)
         )
     return wanted
 

@@ -24,6 +24,7 @@ from autograder.core.config_values import (
     shown,
 )
 from autograder.core.declared_checks import declared_checks, points_of_checks
+from autograder.core.ordinary import ordinary_names, released_points
 from autograder.core.package import package_file
 from autograder.core.probes import AnswerProbe, CallProbe, CheckpointProbe, Drawn, ModuleProbe, TransformProbe
 from autograder.core.shares import TooFewPoints
@@ -254,17 +255,53 @@ class Course:
         told = isinstance(self.feedback, Feedback)
         require(told, f"Course.feedback must be Feedback(...), got {shown(self.feedback)}")
 
+    @property
+    def names(self) -> list[str]:
+        """All assignments, in order of their names."""
+        return sorted(self.assignments)
+
     def assignment(self, name: str) -> Assignment:
         """Raises ConfigError, with the nearest name, where there is no such assignment."""
         if name not in self.assignments:
-            known = sorted(self.assignments)
+            known = self.names
             raise ConfigError(
                 f"assignment {name!r} is not in {CONFIG_FILE}, which has {known}" + did_you_mean(name, known)
             )
         return self.assignments[name]
 
 
-def load_course(root: Path, file: Path | None = None) -> Course:
+@dataclass(frozen=True)
+class OrdinaryExercise(Exercise):
+    """A notebook of an ordinary assignment: what is asserted stands in its own cells. It may have no automatic one."""
+
+    def __post_init__(self) -> None:
+        """Nothing to check: it is read from a release that nbgrader made."""
+
+
+@dataclass(frozen=True)
+class OrdinaryAssignment(Assignment):
+    """An assignment that the configuration does not name: its tests stand in its notebooks, as nbgrader knows them."""
+
+
+@dataclass(frozen=True)
+class CourseFolder(Course):
+    """A configuration with the folder it was read from, where ordinary assignments may lie beside those it names."""
+
+    root: Path = Path()
+
+    @property
+    def names(self) -> list[str]:
+        return sorted([*self.assignments, *ordinary_names(self.root, self.assignments)])
+
+    def assignment(self, name: str) -> Assignment:
+        if name in self.assignments or name not in ordinary_names(self.root, self.assignments):
+            return super().assignment(name)
+        found = released_points(self.root / "release" / name)
+        exercises = [OrdinaryExercise(notebook, cells, grader="") for notebook, cells in found.items()]
+        return OrdinaryAssignment(exercises, needs_test_set=False)
+
+
+def load_course(root: Path, file: Path | None = None) -> CourseFolder:
     """Read `<root>/grader_config.py`, or `file` in its place. Raises ConfigError with file, value and remedy."""
     path = file or root / CONFIG_FILE
     if file is not None and not file.is_file():
@@ -282,8 +319,9 @@ def load_course(root: Path, file: Path | None = None) -> Course:
     course = names.get("COURSE")
     if not isinstance(course, Course):
         raise ConfigError(f"{CONFIG_FILE} must define COURSE = Course(...), found {type(course).__name__}")
-    course = dataclasses.replace(course, assignments={n: _find_graders(a, root) for n, a in course.assignments.items()})
-    _require_known_checks(course)
+    settings = {item.name: getattr(course, item.name) for item in dataclasses.fields(Course)}
+    settings["assignments"] = {name: _find_graders(found, root) for name, found in course.assignments.items()}
+    _require_known_checks(course := CourseFolder(**settings, root=root))
     return course
 
 

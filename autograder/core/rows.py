@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum
 
 from autograder.core.grade_report import KINDS, GradeReport, ManualMark, Status
+from autograder.core.ordinary import scores_of
 from autograder.core.text import clean_text
 from autograder.core.wording import status_words
 
@@ -167,7 +168,7 @@ class Row:
     def is_recorded(self) -> bool:
         """Whether the gradebook holds exactly the automatic scores of the report."""
         held = {(mark.notebook, mark.cell): mark.automatic for mark in self.marks}
-        return all(held.get((s.notebook, s.cell)) == s.earned for s in self.report.cell_scores())
+        return all(held.get((s.notebook, s.cell)) == s.earned for s in scores_of(self.report))
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -200,7 +201,7 @@ class Row:
         if marks:
             pairs = [(mark.score, mark.maximum) for mark in marks]
         else:
-            pairs = [(s.earned, s.maximum) for s in self.report.cell_scores() if s.notebook == notebook]
+            pairs = [(s.earned, s.maximum) for s in scores_of(self.report) if s.notebook == notebook]
         earned = None if self.grader_failed else round(sum(pair[0] for pair in pairs), EXACT)
         return Points(earned, round(sum(pair[1] for pair in pairs), EXACT))
 
@@ -217,7 +218,8 @@ class Row:
             maximum = round(sum(mark.maximum for mark in self.marks), EXACT)
             earned = round(max(sum(mark.score for mark in self.marks) - self.penalty, 0.0), EXACT)
         else:
-            maximum, earned = self.report.maximum, self.report.earned
+            maximum = self.report.maximum
+            earned = round(sum(score.earned for score in scores_of(self.report)), EXACT)
         return Points(None if self.grader_failed else earned, maximum)
 
 

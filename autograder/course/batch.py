@@ -31,6 +31,7 @@ from autograder.course.groups import GroupError, in_order
 from autograder.course.lock import CourseBusy, lock_course
 from autograder.course.manual_marks import decided
 from autograder.course.mark_changes import Regrade, changes_of
+from autograder.course.ordinary import with_tests
 from autograder.course.recording import record_fault, settle, standing_report
 from autograder.course.report_store import load_report, report_path
 from autograder.course.safe_exporter import WIRING_REMEDY, missing_wiring
@@ -106,7 +107,7 @@ def open_course_grader(
     check_wiring(course)
     upkeep.check_policy(course.app)
     check_gradebook(course.db_url, name, grader.assignment)
-    return grader
+    return with_tests(grader, course.db_url, Autograde(coursedir=course.app.coursedir, parent=course.app))
 
 
 def grade_batch(

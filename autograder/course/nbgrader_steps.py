@@ -21,6 +21,7 @@ from nbgrader.preprocessors import AssignLatePenalties, NbGraderPreprocessor
 
 from autograder.core.config import load_course
 from autograder.core.grade_report import CellScore, GradeReport
+from autograder.core.ordinary import is_ordinary, scores_of
 from autograder.course import groups, late, manual_marks, mark_changes, recording
 from autograder.course.gradebook import read_marks
 from autograder.course.kept_results import note_traces
@@ -107,13 +108,14 @@ class WriteScores(NbGraderPreprocessor):  # type: ignore[misc]
 
     def preprocess(self, notebook: Notebook, resources: Resources) -> tuple[Notebook, Resources]:
         report, name = resources["autograder"], resources["nbgrader"]["notebook"]
-        scores = {score.cell: score for score in report.cell_scores() if score.notebook == name}
+        scores = {score.cell: score for score in scores_of(report) if score.notebook == name}
         notes = [note.text for note in report.notes if note.notebook == name]
         for cell in notebook.cells:
             if is_test_cell(cell):
                 grade_id = cell.metadata.nbgrader.grade_id
                 own = [check for check in report.checks if (check.notebook, check.cell) == (name, grade_id)]
                 written = [score_output(clamped(scores[grade_id], cell)), checks_output(own, notes)]
+                written += cell.outputs if is_ordinary(report) else []  # what its tests showed, for the staff
                 cell.outputs = [nbformat.from_dict(output) for output in written]
                 notes = []  # said once
         return notebook, resources

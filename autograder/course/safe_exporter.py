@@ -41,9 +41,9 @@ from autograder.course.gradebook import GradebookError, database_path, read_mark
 from autograder.course.lock import CourseBusy, CourseLock, lock_course
 from autograder.course.markup import SafeMarkup, safe_markdown
 from autograder.course.nbgrader_steps import GradeInJail, RecordSubmission, WriteScores, is_last, quarantine_place
+from autograder.course.ordinary import with_full_texts, with_tests
 from autograder.course.published import fill_autograded, keep_files_out
 from autograder.handin.submission import (
-    CourseFiles,
     Surroundings,
     UnreadableNotebook,
     load_notebook,
@@ -152,7 +152,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
             **kept,
             grader.assignment_name: [*kept.get(grader.assignment_name, ()), *weights],
         }
-        own = CourseFiles(grader.overlay, weights).sizes()
+        own = grade.course_files(grader).sizes()
         staff = [grader.root / ".autograder" / name for name in ("secret", "cache", "reports")]
         folders = [grader.overlay.parent, grader.root / course.solution_directory, Path(grader.assignment.graders)]
         gradebook = database_path(course.db_url, grader.root)
@@ -221,7 +221,7 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
         if self.parent._sanitizing and filename == self.parent.notebooks[0]:
             self._fill(path.parent, resources["nbgrader"]["student"])
         try:
-            data, notes = self._read(path) if self.parent._sanitizing else load_notebook(path, template)
+            data, notes = self._read(path) if self.parent._sanitizing else self._read_ours(path, template)
         except UnreadableNotebook as error:
             self.log.warning("%s: %s; nothing in it can be graded", resources["nbgrader"]["student"], error)
             released = read_released(template)
@@ -251,13 +251,20 @@ class SafeExporter(NotebookExporter):  # type: ignore[misc]
             *reading.repairs[name],
         ]
 
+    def _read_ours(self, path: Path, template: Path) -> tuple[Notebook, list[Note]]:
+        """What nbgrader wrote of a repaired notebook; an ordinary assignment's with the tests that stand in it. Raises
+        UnreadableNotebook."""
+        data, notes = load_notebook(path, template)
+        tests = self.grader.tests
+        return with_full_texts(data, tests.texts.get(path.stem, {})) if tests else data, notes
+
     def _fill(self, submitted: Path, student: str) -> None:
         """Before a submission's first notebook: bring its graded folder, in which nbgrader has laid the course's own
         files by now, to what formgrader may serve."""
         grader, course = self.grader, self.parent.coursedir
         folder = Path(course.format_path(course.autograded_directory, student, grader.assignment_name))
         released = {path.stem for path in grader.release.glob("*.ipynb")}
-        own = CourseFiles(grader.overlay, checkpoint_names(grader.assignment)).paths()
+        own = grade.course_files(grader).paths()
         fill_autograded(folder, submitted, own, grade.weights_in(grader, submitted), released)
 
     def _end_of(self, notebook: str, text: str, student: str) -> bool:
@@ -325,8 +332,9 @@ def _open(exporter: Any) -> Grader:
         if missing := missing_wiring(exporter.parent):
             raise SetupError(f"nbgrader_config.py does not wire in {', '.join(missing)}: {WIRING_REMEDY}")
         chosen = {"isolation": exporter.isolation, "device": exporter.device, "older_marks": exporter.older_marks}
-        return open_grader(Path(course.root), name, release=release, **chosen)
-    except (ConfigError, SetupError, DataError) as error:
+        grader = open_grader(Path(course.root), name, release=release, **chosen)
+        return with_tests(grader, course.db_url, exporter.parent)
+    except (ConfigError, SetupError, DataError, GradebookError) as error:
         raise _nothing_graded(exporter, error) from error
 
 

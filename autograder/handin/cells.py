@@ -37,6 +37,11 @@ def is_written_answer(cell: Mapping[str, Any]) -> bool:
     return is_solution(cell) and bool(cell["metadata"]["nbgrader"].get("grade"))
 
 
+def is_task(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell of the course sets a task, which students answer in cells of their own."""
+    return bool(cell.get("metadata", {}).get("nbgrader", {}).get("task"))
+
+
 def is_run(cell: Mapping[str, Any]) -> bool:
     """Whether a cell of a repaired notebook is run: not a test cell, nor one that would undo the student's answer."""
     return cell["cell_type"] == "code" and not is_test_cell(cell) and not cell["metadata"].get(NOT_RUN)

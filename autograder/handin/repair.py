@@ -21,6 +21,7 @@ from autograder.handin.cells import (
     Cell,
     grade_id_of,
     is_solution,
+    is_task,
     is_test_cell,
     is_written_answer,
     source_of,
@@ -89,8 +90,11 @@ def work_of(submitted: Notebook, template: Notebook) -> tuple[tuple[str, str], .
 def unread_answers(cells: Sequence[Mapping[str, Any]], template: Notebook) -> list[str]:
     """Answers for a person that are not filled in, where the student wrote text elsewhere in the notebook.
 
-    `cells` are repaired. nbgrader gives an answer that is as released no points and asks nobody.
+    `cells` are repaired. nbgrader gives an answer that is as released no points and asks nobody. Where the notebook
+    sets a task, text in cells of their own is what students are to write.
     """
+    if any(is_task(cell) for cell in template["cells"]):
+        return []
     released = {grade_id_of(cell): _text(cell) for cell in template["cells"] if is_written_answer(cell)}
     open_answers = [
         grade_id_of(cell) for cell in cells if is_written_answer(cell) and _text(cell) == released[grade_id_of(cell)]

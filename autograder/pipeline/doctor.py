@@ -21,11 +21,12 @@ import psutil
 from autograder import __version__
 from autograder.core.config import Assignment, Course, Limits, load_course
 from autograder.core.config_values import CONFIG_FILE, ConfigError
+from autograder.core.errors import SetupError
 from autograder.jail import FrameReader, Isolation, SandboxFault, StreamProblem, find_isolation, start
 from autograder.jail.seccomp import is_available
 from autograder.judging import datasets
 from autograder.judging.holdout import COMFORTABLE_IMAGES, check_holdout, places_of
-from autograder.pipeline.grader import check_points
+from autograder.pipeline.grader import check_languages, check_points
 
 OLDEST_PYTHON = (3, 10)
 IMPORT_SECONDS = 180
@@ -75,6 +76,8 @@ def examine(root: Path, *, course_expected: bool) -> Iterator[Finding]:
     if course is not None:
         for name, assignment in course.assignments.items():
             yield check_release(root, name, assignment)
+        for name in sorted(set(course.names) - set(course.assignments)):
+            yield check_ordinary(root, name, course)
 
 
 def check_python() -> Finding:
@@ -253,3 +256,22 @@ def check_release(root: Path, name: str, assignment: Assignment) -> Finding:
     except ValueError as error:
         return Finding(title, Health.MISSING, str(error), remedy)
     return Finding(title, Health.OK, f"{count} notebooks, points as configured")
+
+
+def check_ordinary(root: Path, name: str, course: Course) -> Finding:
+    """An assignment that the configuration does not name: whether its release could be graded."""
+    folder, title, remedy = (
+        root / "release" / name,
+        f"release of {name}",
+        f"nbgrader generate_assignment {name} --force",
+    )
+    if not any(folder.glob("*.ipynb")):
+        state = "an ordinary nbgrader assignment that has no release yet"
+        return Finding(title, Health.WARN, state, remedy)
+    try:
+        points = sum(sum(exercise.cells.values()) for exercise in course.assignment(name).exercises)
+        check_languages(folder)
+    except (ConfigError, SetupError) as error:
+        return Finding(title, Health.WARN, str(error), remedy)
+    found = f"an ordinary nbgrader assignment, {points:g} automatic points by the tests in its own cells"
+    return Finding(title, Health.OK, found)

@@ -20,7 +20,8 @@ from autograder.jail import SandboxFault
 from autograder.pipeline.grader import Grader
 from autograder.pipeline.jail_run import run_plan
 from autograder.pipeline.judge import GradingFault, GradingProcess
-from autograder.pipeline.judgement import CollectedRun, judge_run
+from autograder.pipeline.judgement import CollectedRun, Judgement, judge_run
+from autograder.pipeline.ordinary import judge_cells, make_ordinary_plan, without_results
 from autograder.pipeline.plan import Plan, checkpoint_names, graded_weights, make_plan
 from autograder.pipeline.report import failed_report, is_settled, make_report, of_student
 
@@ -48,12 +49,18 @@ def read_folder(grader: Grader, student: str, folder: Path, work: Path | None = 
     """A submission, the plan of its run, and the key of its checks' results; staged in `work` where it is to be run."""
     release, limits = grader.release, grader.course.limits
     if work is None:
-        submission = read_in_place(student, folder, release, limits, _course_files(grader))
+        submission = read_in_place(student, folder, release, limits, course_files(grader))
     else:
-        submission = read_submission(student, folder, work / "files", release, limits, _course_files(grader))
-    plan = make_plan(grader.assignment, submission, limits, grader.secret, grader.assignment_name)
+        submission = read_submission(student, folder, work / "files", release, limits, course_files(grader))
+    plan = _plan(grader, submission)
     reasons = [f"{name}: {reason}" for name, reason in submission.unreadable.items()]  # checks repeat them
     return submission, plan, digest_of(grader.engine_digest, plan.digest, submission.jail_digest, *reasons)
+
+
+def _plan(grader: Grader, submission: Submission) -> Plan:
+    if grader.is_ordinary:
+        return make_ordinary_plan(grader, submission)
+    return make_plan(grader.assignment, submission, grader.course.limits, grader.secret, grader.assignment_name)
 
 
 def run_and_judge(grader: Grader, submission: Submission, plan: Plan, work: Path) -> GradeReport:
@@ -70,12 +77,21 @@ def attempt(grader: Grader, submission: Submission, plan: Plan, work: Path) -> t
     """Run and judge once. Also says whether a notebook's process was killed."""
     limits = grader.course.limits
     try:
+        if grader.is_ordinary:
+            return _attempt_ordinary(grader, submission, plan, work)
         with GradingProcess(grader.setup, work, limits.grader_seconds) as process:
             process.start()  # its runner imports torch while the notebooks run
             jail = run_plan(plan, work / "files", limits, grader.isolation, grader.cache)
             return grade_run(grader, process, CollectedRun(submission, plan, jail), work), jail.was_killed
     except (SandboxFault, GradingFault) as fault:
         return failed_report(grader, submission, fault), False
+
+
+def _attempt_ordinary(grader: Grader, submission: Submission, plan: Plan, work: Path) -> tuple[GradeReport, bool]:
+    """The same where the tests run with the notebooks: nobody else has to judge. Raises SandboxFault."""
+    jail = run_plan(plan, work / "files", grader.course.limits, grader.isolation, grader.cache)
+    found = Judgement(judge_cells(grader, submission, jail))
+    return make_report(grader, CollectedRun(submission, plan, without_results(jail)), found), jail.was_killed
 
 
 def grade_run(grader: Grader, process: GradingProcess, run: CollectedRun, work: Path, only: str = "") -> GradeReport:
@@ -94,7 +110,7 @@ def submission_key(grader: Grader, folder: Path) -> str:
 
 def look(grader: Grader, folder: Path) -> Reading:
     """What a submission holds; remembered while neither it nor the release changes."""
-    return look_into(folder, grader.release, grader.course.limits, _course_files(grader))
+    return look_into(folder, grader.release, grader.course.limits, course_files(grader))
 
 
 def weights_in(grader: Grader, folder: Path) -> dict[str, Path]:
@@ -104,5 +120,7 @@ def weights_in(grader: Grader, folder: Path) -> dict[str, Path]:
     return {weights.asked_for: folder / files[weights.name].name for weights in chosen}
 
 
-def _course_files(grader: Grader) -> CourseFiles:
-    return CourseFiles(grader.overlay, checkpoint_names(grader.assignment))
+def course_files(grader: Grader) -> CourseFiles:
+    """The course's own files, which are laid over a submission, but for those that are the students' to make."""
+    kept = grader.tests.kept if grader.tests is not None else ()
+    return CourseFiles(grader.overlay, (*checkpoint_names(grader.assignment), *kept))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from autograder.core.config import Assignment, Course, load_course
+from autograder.core.config import Assignment, Course, OrdinaryAssignment, load_course
 from autograder.core.config_changes import Changes
 from autograder.core.config_values import ConfigError
 from autograder.core.errors import SetupError
 from autograder.core.files import digest_of
+from autograder.core.ordinary import other_languages
 from autograder.core.text import did_you_mean
 from autograder.handin.submission import (
     manual_cells,
@@ -29,8 +31,24 @@ from autograder.pipeline.secret import BrokenSecret, read_secret
 
 
 @dataclass(frozen=True)
+class OrdinaryTests:
+    """What an ordinary assignment is graded by; the room that knows nbgrader fills it in (course/ordinary.py).
+
+    `texts` are the course's own, hidden tests and all, of locked cells by notebook and name. `points_of` is nbgrader's
+    rule: the points of a test cell by its maximum and its outputs; it raises ValueError where these are no points.
+    `rule` names it, `kept` are files that the course leaves to the students.
+    """
+
+    texts: Mapping[str, Mapping[str, str]]
+    points_of: Callable[[float, Sequence[Mapping[str, Any]]], float]
+    rule: str
+    kept: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Grader:
-    """Everything that grading any submission of one assignment needs, found once. Only a what-if has `changes`."""
+    """Everything that grading any submission of one assignment needs, found once. Only a what-if has `changes`, only an
+    ordinary assignment `tests`."""
 
     root: Path
     course: Course
@@ -40,10 +58,16 @@ class Grader:
     release: Path
     overlay: Path
     changes: Changes = field(default_factory=Changes)
+    tests: OrdinaryTests | None = None
 
     @property
     def assignment(self) -> Assignment:
         return self.course.assignment(self.assignment_name)
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether what is asserted stands in the notebooks' own cells, and not in hidden graders."""
+        return isinstance(self.assignment, OrdinaryAssignment)
 
     @cached_property
     def secret(self) -> bytes:
@@ -121,7 +145,10 @@ def open_grader(
     release = release or root / "release" / name
     if not any(release.glob("*.ipynb")):
         raise SetupError(f"no notebooks in {release}: run `nbgrader generate_assignment {name}` (or `make release`)")
-    check_points(assignment, release)
+    if isinstance(assignment, OrdinaryAssignment):
+        check_languages(release)
+    else:
+        check_points(assignment, release)
     grader = Grader(
         root,
         course,
@@ -158,6 +185,12 @@ def check_points(assignment: Assignment, release: Path) -> None:
             if marked.get(cell) != points:
                 told = f"the release has {marked.get(cell)} points by hand for {cell!r}, grader_config.py says {points}"
                 raise ConfigError(f"{name}: {told}: run `make release`, or see docs/adapt.md")
+
+
+def check_languages(release: Path) -> None:
+    """Prove that the worker can run the notebooks of an ordinary assignment. Raises SetupError."""
+    for name, language in other_languages(release).items():
+        raise SetupError(f"{release / name} is for {language}: the jail runs Python notebooks only")
 
 
 def _choose_isolation(course: Course) -> Isolation:

@@ -145,7 +145,7 @@ def _run_jails(plan: Plan, kept: CachedRun, files: Path, limits: Limits, isolati
             "checkpoint": name,
             "probe_seconds": limits.probe_seconds,
         }
-        end = _run_jail(order, received, files, limits, isolation)
+        end = _run_jail(plan.worker, order, received, files, limits, isolation)
         if name is None or "prepared" in received.stages:
             waiting = [notebook for notebook in waiting if notebook["name"] not in received.ended]
             for notebook in waiting[:1]:
@@ -159,7 +159,7 @@ def _run_jails(plan: Plan, kept: CachedRun, files: Path, limits: Limits, isolati
 
 
 def _run_jail(
-    order: Mapping[str, Any], received: _Received, files: Path, limits: Limits, isolation: Isolation
+    worker: str, order: Mapping[str, Any], received: _Received, files: Path, limits: Limits, isolation: Isolation
 ) -> Problem:
     """Take in what one jail sends, and give the problem that the notebooks without an end ran into."""
     most = limits.evidence_mib << 20
@@ -169,7 +169,7 @@ def _run_jail(
         for run in range(1, MOST_RUNS + 1):
             parsers[notebook["name"], run] = FrameParser(most, limits.records, room_for(notebook, most))
     received.stages = set()
-    with start("launcher", limits, isolation, read_only={SUBMISSION: files}, streams=len(parsers)) as jail:
+    with start(worker, limits, isolation, read_only={SUBMISSION: files}, streams=len(parsers)) as jail:
         try:
             jail.stdin.write(json.dumps(order).encode())
             jail.stdin.close()
@@ -304,12 +304,13 @@ def notebook_run(notebook: Mapping[str, Any], frames: Sequence[Frame], end: Prob
         elif header.get("kind") == "ended":
             status, message = _status(header), clean_text(header.get("message"))
             seconds = _number(header.get("seconds"))
-    cells = [_cell_run(index, last[index], limits) for index in sorted(last)]
+    results = bool(notebook.get("results"))
+    cells = [_cell_run(index, last[index], limits, results) for index in sorted(last)]
     return NotebookRun(notebook["name"], status, message, cells, seconds)
 
 
-def _cell_run(index: int, header: Mapping[str, Any], limits: Limits) -> CellRun:
-    outputs = clean_outputs(header.get("outputs"), limits.output_kib << 10, limits.outputs)
+def _cell_run(index: int, header: Mapping[str, Any], limits: Limits, results: bool) -> CellRun:
+    outputs = clean_outputs(header.get("outputs"), limits.output_kib << 10, limits.outputs, results)
     place = header.get("line")
     cell, line = divmod(place, LINES_PER_CELL) if type(place) is int and place > 0 else (0, 0)
     return CellRun(

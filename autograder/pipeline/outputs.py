@@ -14,14 +14,17 @@ MOST_PIXELS = 25_000_000  # of a picture: a hundred megabytes on the screen; mat
 Output = dict[str, Any]
 
 
-def clean_outputs(records: object, most_bytes: int, most_outputs: int) -> list[Output]:
+def clean_outputs(records: object, most_bytes: int, most_outputs: int, results: bool = False) -> list[Output]:
     """nbformat outputs from what a cell showed: text, HTML (sanitised later in the chain), PNG and JPEG; no more than
-    `most_bytes` and `most_outputs` in all, everything else dropped."""
+    `most_bytes` and `most_outputs` in all, everything else dropped.
+
+    A result becomes a display, since nbgrader reads results as scores; with `results` it stays one, whatever it holds.
+    """
     outputs: list[Output] = []
     found = records if isinstance(records, list) else []
     left = most_bytes
     for record in found[:most_outputs]:
-        output = _clean_output(record, left + 1) if isinstance(record, dict) else None
+        output = _clean_output(record, left + 1, results) if isinstance(record, dict) else None
         if output is None:
             continue
         left -= _size(output)
@@ -38,7 +41,14 @@ def stream(text: str) -> Output:
     return {"output_type": "stream", "name": "stdout", "text": text}
 
 
-def _clean_output(record: Mapping[str, Any], most: int) -> Output | None:
+def as_display(output: Output) -> Output:
+    """The output, a result as a display: only the grader writes results into a graded notebook."""
+    if output["output_type"] != "execute_result":
+        return output
+    return {"output_type": "display_data", "data": output["data"], "metadata": {}}
+
+
+def _clean_output(record: Mapping[str, Any], most: int, results: bool) -> Output | None:
     """One output, of at most about `most` characters: what will be left out anyway is not even looked at."""
     kind = record.get("output_type")
     if kind == "stream":
@@ -51,7 +61,8 @@ def _clean_output(record: Mapping[str, Any], most: int) -> Output | None:
         return {"output_type": "error", "ename": name, "evalue": value, "traceback": traceback}
     if kind in ("display_data", "execute_result") and isinstance(record.get("data"), dict):
         data = _clean_data(record["data"], most)
-        # A result is kept as a display: only the grader writes execute results, which nbgrader reads as scores.
+        if results and kind == "execute_result":
+            return {"output_type": kind, "data": data, "metadata": {}, "execution_count": None}
         return {"output_type": "display_data", "data": data, "metadata": {}} if data else None
     return None
 

@@ -25,8 +25,8 @@ class Plan:
     """`notebooks` go to the launcher as they are; `probes` are theirs by name; `keys` identify what each of them leaves
     of this very run, `unanswered` the names asked for that are as in the release.
 
-    `checkpoint` is the name of a file with weights that is no safetensors file and has to be converted in the jail,
-    `checkpoint_key` identifies that.
+    `worker` is the worker's module that runs them. `checkpoint` is the name of a file with weights that is no
+    safetensors file and has to be converted in the jail, `checkpoint_key` identifies that.
     """
 
     notebooks: list[dict[str, Any]]
@@ -35,6 +35,7 @@ class Plan:
     checkpoint: str | None = None
     checkpoint_key: str = ""
     unanswered: dict[str, list[str]] = field(default_factory=dict)
+    worker: str = "launcher"
 
     @property
     def digest(self) -> str:

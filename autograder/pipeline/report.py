@@ -10,6 +10,7 @@ from typing import Any
 from autograder import __version__
 from autograder.core.grade_report import CheckResult, GradeReport, Status, figures_from
 from autograder.core.notes import Note, NoteKind
+from autograder.core.ordinary import KIND, ORDINARY
 from autograder.core.text import clean_name, clean_text
 from autograder.handin.answers import answer_cells, answers_of
 from autograder.handin.cells import ADDED, grade_id_of
@@ -129,12 +130,10 @@ def _placed(check: CheckResult, submission: Submission) -> CheckResult:
 
 def _facts(grader: Grader, submission: Submission) -> dict[str, str]:
     chosen = graded_weights(grader.assignment, submission.files)
-    facts = {
-        "engine": __version__,
-        "isolation": grader.isolation.describe(),
-        "data": grader.data_identity,
-        "graders": describe_graders(Path(grader.assignment.graders)),
-    }
+    facts = {"engine": __version__, "isolation": grader.isolation.describe()}
+    if grader.tests is not None:
+        return {**facts, KIND: ORDINARY, "graders": grader.tests.rule}
+    facts |= {"data": grader.data_identity, "graders": describe_graders(Path(grader.assignment.graders))}
     if wants_gpu(grader.course.device):
         facts["gpu"] = "the NVIDIA devices were bound into the runner's jail (never into the notebooks')"
     if chosen:

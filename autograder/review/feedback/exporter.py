@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from traitlets import List, Unicode
 from traitlets.config import Config
 
-from autograder.core.config import Feedback, load_course
+from autograder.core.config import Feedback, OrdinaryAssignment, load_course
 from autograder.core.config_values import ConfigError
 from autograder.core.grade_report import GradeReport
 from autograder.core.limited import Bounds, TooMuch, WorkFailed
@@ -45,6 +45,7 @@ from autograder.review.feedback.content import (
     show_overall,
 )
 from autograder.review.feedback.figures import draw_figures
+from autograder.review.feedback.hidden_tests import as_released
 from autograder.review.feedback.page import render_cell, render_plain, render_result
 from autograder.review.feedback.render import make_page
 
@@ -79,6 +80,7 @@ class FeedbackExporter(HTMLExporter):  # type: ignore[misc]
         super().__init__(config=_with_template(config), **kwargs)
         self.told: dict[str, StudentFeedback] = {}
         self.root = Path(self.parent.coursedir.root)
+        self.is_ordinary = False
         self.feedback, self.standings = self._look_up()
         self._others: list[GradeReport] | None = None
         self._left: dict[str, PagesRoom] = {}  # by student
@@ -135,7 +137,9 @@ class FeedbackExporter(HTMLExporter):  # type: ignore[misc]
         """What the configuration lets students see, and due dates where they matter. Raises NbGraderException."""
         course = self.parent.coursedir
         try:
-            feedback = load_course(self.root).feedback
+            configured = load_course(self.root)
+            feedback = configured.feedback
+            self.is_ordinary = isinstance(configured.assignment(course.assignment_id), OrdinaryAssignment)
             standings = read_standings(course.db_url, course.assignment_id) if feedback.waits_for_deadline else {}
         except (ConfigError, GradebookError) as error:
             self.log.error("No feedback was made: %s", error)
@@ -193,12 +197,15 @@ class ShowVisible(NbGraderPreprocessor):  # type: ignore[misc]
         self.parent.told[own["student"]] = StudentFeedback(overall, [*told.notebooks, page])
         resources["autograder_result"] = render_result(overall, page)
         self._fill_in(notebook, page, basis)
+        if self.parent.is_ordinary:
+            as_released(notebook, self.parent.root / "release" / own["assignment"] / f"{own['notebook']}.ipynb")
         return notebook, resources
 
     def _fill_in(self, notebook: Notebook, page: ShownNotebook, basis: Basis) -> None:
         """Replace the tables that the staff see."""
         shown = {cell.name: cell for cell in page.cells}
         everything = {basis.feedback.checks, *basis.feedback.by_check.values()} == {IN_FULL}
+        everything = everything and not self.parent.is_ordinary  # whose test cells also show what the tests say
         outdated = []
         for cell in notebook.cells:
             if not is_test_cell(cell):

@@ -13,6 +13,7 @@ from datetime import datetime
 from markupsafe import Markup
 
 from autograder.core.grade_report import AnswerCell, CellRun, CellScore, CheckResult, Evaluation, Status
+from autograder.core.ordinary import is_ordinary, scores_of
 from autograder.core.rows import EXACT, Mark, Points, Row
 from autograder.core.text import ANSI, printable
 from autograder.pipeline.outputs import MOST_PIXELS, PICTURES
@@ -163,12 +164,17 @@ def render_student(site: Site, row: Row, ways: Ways) -> str:
         parts=[_part(site, row, notebook, number, room) for number, notebook in enumerate(site.notebooks, 1)],
         own_facts=_own_facts(row),
         forms=[] if site.anonymous else sorted(marked),
-        command_for=(lambda check=None: how_to_explain(site, row, check)) if not site.anonymous else None,
+        command_for=(lambda check=None: how_to_explain(site, row, check)) if _can_explain(site, row) else None,
         anchor=check_anchor,
         line_anchor=line_anchor,
         shown_lines=_shown_lines(row),
         changes=() if site.anonymous else site.changes.get(row.report.student, ()),
     )
+
+
+def _can_explain(site: Site, row: Row) -> bool:
+    """Whether there is a command for it: what a test cell of an ordinary assignment showed stands in formgrader."""
+    return not site.anonymous and not is_ordinary(row.report)
 
 
 def how_to_explain(site: Site, row: Row, check: CheckResult | None = None) -> str:
@@ -222,7 +228,7 @@ def _part(site: Site, row: Row, notebook: str, number: int, room: _Room) -> Part
     run = next((run for run in report.notebooks if run.notebook == notebook), None)
     automatic = report.cells.get(notebook, {})
     checks = checks_by_cell(report)
-    scores = [score for score in report.cell_scores() if score.notebook == notebook]
+    scores = [score for score in scores_of(report) if score.notebook == notebook]
     tasks = [_task(site, row, score, checks.get((notebook, score.cell), [])) for score in scores]
     by_hand = [mark for mark in row.marks if mark.notebook == notebook and mark.cell not in automatic]
     tasks += [_manual_task(site, row, mark) for mark in by_hand]
