@@ -186,7 +186,7 @@ def unread_times(course: NbCourse, name: str) -> list[str]:
         folder = Path(course.folder("submitted", student, name))
         if standing.is_submitted and folder.is_dir():
             time = handed_in_at(folder)
-            if (time.replace(tzinfo=None) if time else None) != standing.handed_in:
+            if time is not None and time.replace(tzinfo=None) != standing.handed_in:
                 changed.append(student)
     if not changed:
         return []
