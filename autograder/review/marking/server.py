@@ -1,9 +1,8 @@
 """The local page for marking by hand: one process, one thread, the loopback interface only.
 
 Tornado serves it: Jupyter and nbgrader bring it anyway, and in its one thread no decision comes between two steps of
-another.
-Whoever wants something needs the token of this session, which is part of every address, must name this very host and
-port, and must come from a page of ours; all else is refused.
+another. Whoever wants something needs the token of this session, which is part of every address, must name this very
+host and port, and must come from a page of ours; all else is refused.
 """
 
 from __future__ import annotations
