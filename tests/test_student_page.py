@@ -26,7 +26,7 @@ from autograder.core.grade_report import (
 from autograder.core.rows import Mark, Row
 from autograder.review.staff_report.anonymous import anonymised
 from autograder.review.staff_report.code_view import code_lines, plain_lines
-from autograder.review.staff_report.pages import Site
+from autograder.review.staff_report.pages import Site, Ways
 from autograder.review.staff_report.student import (
     LEFT_OUT,
     MOST_PAGE_PICTURES,
@@ -60,7 +60,7 @@ def with_code(*cells: AnswerCell, run: Sequence[CellRun] = ()) -> GradeReport:
 
 def page_of(graded: GradeReport, *marks: Mark, anonymous: bool = False) -> str:
     row = Row(graded, marks)
-    return render_student(Site("tiny", [row], anonymous), row)
+    return render_student(Site("tiny", [row], anonymous), row, Ways())
 
 
 def picture(mode: str = "PNG", size: tuple[int, int] = (4, 4)) -> str:
@@ -145,9 +145,9 @@ def test_thousands_of_blank_lines_are_no_work() -> None:
     assert len(code_lines("x\n" + " \n" * 19_000 + "y")) == 19_002
 
 
-def test_answers_as_text_are_text() -> None:
+def test_answers_as_text_are_rendered_and_stay_text() -> None:
     html = page_of(with_code(AnswerCell(3, "markdown", "why", f"**bold** {HOSTILE}")))
-    assert "**bold** &lt;script&gt;" in html
+    assert "<strong>bold</strong> &lt;script&gt;" in html
     assert "Cell 4: why (text)" in html
 
 
