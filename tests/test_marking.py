@@ -21,10 +21,10 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from markupsafe import Markup
 from nbgrader.api import Gradebook
 from playwright.sync_api import Browser, Page
 
+from autograder.core.limited import WorkFailed
 from autograder.course import hand_marks
 from autograder.course.folder import open_course
 from autograder.course.forget import find_traces, forget
@@ -39,7 +39,6 @@ from autograder.course.marking_record import (
     open_record,
     record_path,
 )
-from autograder.course.page_text import Room
 from autograder.course.report_store import load_report, save_report
 from autograder.handin.answers import CUT
 from autograder.handin.content import content_digest
@@ -554,14 +553,12 @@ def test_texts_are_rendered_with_formulas_and_without_anything_alive() -> None:
 
 
 def test_what_cannot_be_rendered_is_shown_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = texts.render_text
+    def limited(function: Any, told: Any, _: Any) -> Any:
+        if any("deep" in each["text"] for each in told):
+            raise WorkFailed("MemoryError")
+        return function(told)
 
-    def render(source: SourceText, room: Room) -> Markup:
-        if "deep" in source.text:
-            raise MemoryError
-        return real(source, room)
-
-    monkeypatch.setattr(texts, "render_text", render)
+    monkeypatch.setattr(texts, "run_limited", limited)  # whose limits have tests of their own
     bad, good = TextRenderer().render([SourceText("<i>deep"), SourceText("**good**")])
     assert "rendering it takes too much" in bad
     assert "&lt;i&gt;deep" in bad

@@ -17,6 +17,7 @@ from autograder.course.page_text import Draw, PageText, Room, render_safely
 BOUNDS = Bounds(cpu_seconds=10, wall_seconds=60, answer_mib=16)  # for all texts of a page
 MOST_TEXT = 50_000  # characters of one answer; of more, the page shows the text alone
 STYLE = re.compile(r' style="[^"]*"')  # a page's policy allows its own style sheet only
+NO_PICTURE = re.compile(r"<img(?![^>]*\ssrc=)[^>]*>")  # what is left of one from elsewhere
 PLAIN = re.compile(r"[\w\s.,;:!?'’()\"%/-]*")  # no sign of Markdown, HTML or TeX: nothing to render
 
 
@@ -40,7 +41,7 @@ def render_texts(told: Mapping[str, Any]) -> list[str]:
     draw = _drawing()(Room()) if has_formulas(told["texts"]) else _no_drawing
     renderers = [PageText(draw, attachments={}, exclude_anchor_links=True) for _ in told["texts"]]
     pages = [render_safely(text, renderer) for text, renderer in zip(told["texts"], renderers, strict=True)]
-    return [STYLE.sub("", page) for page in pages]
+    return [NO_PICTURE.sub("", STYLE.sub("", page)) for page in pages]
 
 
 def has_formulas(texts: Sequence[str]) -> bool:
