@@ -17,6 +17,7 @@ from autograder.core.config import Limits
 from autograder.core.files import remove_parts
 from autograder.core.notes import Note, NoteKind
 from autograder.core.remarks import MOST_REMARKS
+from autograder.handin.content import content_digest
 from autograder.handin.finder import find_notebooks
 from autograder.handin.quarantine import MOST_FILES, Surroundings, quarantine, read_list
 from autograder.handin.submission import CourseFiles, read_submission, stage
@@ -138,6 +139,18 @@ def test_names_that_make_a_path_too_long_are_set_aside(folder: Path, place: Path
     assert len(note.text) < 300
     assert names(folder) == ["mine.txt"]
     subprocess.run(["rm", "-rf", str(place)], check=True)
+
+
+def test_a_file_of_a_terabyte_of_nothing_is_not_read_to_see_whether_it_changed(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("one")
+    with open(tmp_path / "large.bin", "wb") as file:
+        file.truncate(1 << 40)
+    before = content_digest(tmp_path)
+    assert before == content_digest(tmp_path)
+    os.truncate(tmp_path / "large.bin", 1 << 41)
+    grown = content_digest(tmp_path)
+    (tmp_path / "notes.txt").write_text("two")
+    assert len({before, grown, content_digest(tmp_path), ""}) == 4
 
 
 def test_a_file_of_a_terabyte_of_nothing_is_not_copied(folder: Path, place: Path, tmp_path: Path) -> None:

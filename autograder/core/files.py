@@ -36,6 +36,14 @@ def open_file(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def file_digest(file: BinaryIO) -> str:
+    """SHA-256 of what an open file still holds, read in pieces."""
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 def digest_of(*parts: str) -> str:
     """SHA-256 over parts, each with its length, so that no two lists of parts give the same text."""
     digest = hashlib.sha256()

@@ -7,7 +7,6 @@ groups and which folders are copies; what a member has handed in is never overwr
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from autograder.core.config import Limits
 from autograder.core.errors import AutograderError
-from autograder.core.files import digest_of, open_file, write_atomically
+from autograder.core.files import digest_of, file_digest, open_file, write_atomically
 from autograder.core.grade_report import GradeReport
 from autograder.core.machine_faults import reason_of, stops_a_run
 from autograder.core.text import clean_name
@@ -250,10 +249,7 @@ def _digest(folder: Path, limits: Limits) -> str:
     for name in _taken(folder, limits):
         if name != TIMESTAMP:
             with open_file(folder / name) as file:
-                digest = hashlib.sha256()
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-            parts += [name, digest.hexdigest()]
+                parts += [name, file_digest(file)]
     return digest_of(*parts)
 
 

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from pathlib import Path
 
-from autograder.core.files import digest_of, open_file
+from autograder.core.files import digest_of, file_digest, open_file
 from autograder.handin.finder import MOST_ENTRIES
 from autograder.handin.walk import walk
 
-CHUNK = 1 << 20
+MOST_READ = 4 << 30  # bytes of a folder; no submission may be as large, and a sparse file of a terabyte costs nothing
 
 
 def content_digest(folder: Path) -> str:
     """Identifies the names and contents of all files below a folder; "" where it cannot be read, or holds too many.
 
-    A file that cannot be read, a link and what is no file count by name and kind only.
+    A file that cannot be read, a link and what is no file count by name and kind only, and by its size a file with
+    which more than MOST_READ would be read.
     """
+    parts, room = list[str](), MOST_READ
     try:
-        return digest_of(*[part for name, found in walk(folder, MOST_ENTRIES) for part in _parts(folder, name, found)])
+        for name, found in walk(folder, MOST_ENTRIES):
+            parts += [name, _state(folder / name, found, room)]
+            room -= found.st_size if found.st_size <= room else 0
     except OSError:
         return ""
+    return digest_of(*parts)
 
 
-def _parts(folder: Path, name: str, found: os.stat_result) -> tuple[str, str]:
+def _state(path: Path, found: os.stat_result, room: int) -> str:
     if not stat.S_ISREG(found.st_mode):
-        return name, f"kind {stat.S_IFMT(found.st_mode):o}"
+        return f"kind {stat.S_IFMT(found.st_mode):o}"
+    if found.st_size > room:
+        return f"{found.st_size} bytes"
     try:
-        digest = hashlib.sha256()
-        with open_file(folder / name) as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-        return name, digest.hexdigest()
+        with open_file(path) as file:
+            return file_digest(file)
     except OSError:
-        return name, "cannot be read"
+        return "cannot be read"

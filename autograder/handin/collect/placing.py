@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import stat
@@ -11,6 +10,7 @@ import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
+from autograder.core.files import file_digest
 from autograder.core.text import clean_name
 from autograder.handin.collect.assemble import RESERVED, Rules, SubmissionDraft, write_files
 from autograder.handin.collect.intake import Options, SubmissionPlace, UploadState
@@ -108,11 +108,8 @@ def _is_same(folder: Path, done: SubmissionDraft) -> bool:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return file_digest(file)
 
 
 def _stays(folder: Path, done: SubmissionDraft, rules: Rules) -> bool:
