@@ -13,7 +13,7 @@ from autograder.core.config import load_course
 from autograder.core.errors import SetupError
 from autograder.core.rows import Currency
 from autograder.core.text import clean_name, did_you_mean
-from autograder.course.currency import currencies, present_rules
+from autograder.course.currency import currencies
 from autograder.course.folder import NbCourse
 from autograder.course.report_store import load_reports
 from autograder.review.feedback.generate import Form, generate_feedback, graded_students
@@ -26,7 +26,8 @@ def make_feedback(
 ) -> None:
     """Make the students' feedback anew: what `nbgrader generate_feedback --force` does, and more forms of it."""
     root = (root or Path()).resolve()
-    name = choose_assignment(load_course(root), assignment)
+    configured = load_course(root)
+    name = choose_assignment(configured, assignment)
     course = open_current(root, name)
     forms: dict[str, Form] = {}
     if markdown:
@@ -38,20 +39,14 @@ def make_feedback(
         complain(f"No feedback for {clean_name(student)}: see {made.log}")
     if not made.folders:
         raise click.exceptions.Exit(NOTHING_GRADED)
-    for student, found in not_of_the_last(course, name).items():
+    current = currencies(course, name, configured.assignment(name), load_reports(course.root, name))
+    for student, found in current.items():
         shown = "; its feedback is about what was there before" if student in made.folders and found.is_outdated else ""
-        complain(f"{clean_name(student)}: {found.value}{shown}")
+        if found is not Currency.GRADED:
+            complain(f"{clean_name(student)}: {found.value}{shown}")
     click.echo(f"Feedback for {count(made.folders, 'student')}: {course.folder('feedback', 'STUDENT', name)}")
     if made.failed:
         raise click.exceptions.Exit(NOT_ALL_GRADED)
-
-
-def not_of_the_last(course: NbCourse, assignment: str) -> dict[str, Currency]:
-    """Whose feedback is missing, or is not of what they handed in last."""
-    found = currencies(
-        load_reports(course.root, assignment), course.submissions(assignment), present_rules(course.root, assignment)
-    )
-    return {student: state for student, state in found.items() if state is not Currency.GRADED}
 
 
 def _choose(course: NbCourse, assignment: str, wanted: Sequence[str]) -> list[str]:

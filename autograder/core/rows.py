@@ -96,6 +96,8 @@ class Currency(str, Enum):
         return self in (Currency.CHANGED, Currency.OTHER_RULES)
 
 
+Currencies = Mapping[str, Currency]  # by student
+
 ORDINARY = (Status.PASSED, Status.ERROR)
 EXACT = 6  # decimals: what a person gave is not rounded, and only floating-point noise lies below
 
@@ -227,12 +229,20 @@ def rows_of(
     reports: Sequence[GradeReport],
     marks: Marks,
     standings: Standings | None = None,
-    currencies: Mapping[str, Currency] | None = None,
+    currencies: Currencies | None = None,
+    comments: Comments | None = None,
 ) -> list[Row]:
-    """A row for each report; standings and currencies are by student."""
-    known, current = standings or {}, currencies or {}
+    """A row for each report; all else is by student."""
+    known, current, written = standings or {}, currencies or {}, comments or {}
     return [
-        Row(r, marks.get(r.student, ()), known.get(r.student), current.get(r.student, Currency.GRADED)) for r in reports
+        Row(
+            report,
+            marks.get(report.student, ()),
+            known.get(report.student),
+            current.get(report.student, Currency.GRADED),
+            written.get(report.student, ()),
+        )
+        for report in reports
     ]
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from autograder.core.config import load_course
+from autograder.core.config import Assignment
+from autograder.core.config_values import CONFIG_FILE
 from autograder.core.grade_report import GradeReport
-from autograder.core.rows import Currency
+from autograder.core.rows import Currencies, Currency
+from autograder.course.folder import NbCourse
 from autograder.handin.content import content_digest
 from autograder.pipeline.identity import rules_digest
-
-
-def present_rules(root: Path, assignment: str) -> str:
-    """What a report that is made now would have as its `rules`. Raises ConfigError."""
-    return rules_digest(Path(load_course(root).assignment(assignment).graders), root / "grader_config.py")
 
 
 def currency_of(report: GradeReport | None, folder: Path | None, rules: str) -> Currency:
@@ -35,8 +32,11 @@ def is_changed(report: GradeReport | None, folder: Path | None) -> bool:
     return folder is not None and bool(known) and known != content_digest(folder)
 
 
-def currencies(reports: Sequence[GradeReport], submissions: Mapping[str, Path], rules: str) -> dict[str, Currency]:
-    """The same of everybody who has a report or a folder, in order of their names."""
-    latest = {report.student: report for report in reports}
-    known = sorted({*latest, *submissions})
+def currencies(course: NbCourse, name: str, assignment: Assignment, reports: Sequence[GradeReport]) -> Currencies:
+    """The same of everybody who has a report or a folder, in order of their names, by the present rules.
+
+    `assignment` is how the configuration has the one called `name`, `reports` are everybody's latest.
+    """
+    latest, submissions = {report.student: report for report in reports}, course.submissions(name)
+    rules, known = rules_digest(assignment.graders, course.root / CONFIG_FILE), sorted({*latest, *submissions})
     return {student: currency_of(latest.get(student), submissions.get(student), rules) for student in known}

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
+from autograder.core.config import load_course
 from autograder.core.errors import AutograderError
 from autograder.core.grade_report import CheckResult, GradeReport, Status
 from autograder.core.rows import EXACT, Currency, Mark, Row, Standing
 from autograder.core.text import clean_name
-from autograder.course.currency import currencies, present_rules
+from autograder.course.currency import currencies
 from autograder.course.folder import NbCourse
 from autograder.course.gradebook import read_marks, read_standings
 from autograder.course.report_store import load_reports
@@ -178,8 +179,8 @@ def read_class(course: NbCourse, assignment: str, students: Sequence[str] = ()) 
     """
     marks, standings = read_marks(course.db_url, assignment), read_standings(course.db_url, assignment)
     reports = {report.student: report for report in load_reports(course.root, assignment)}
-    rules = present_rules(course.root, assignment)
-    current = currencies(list(reports.values()), course.submissions(assignment), rules)
+    configured = load_course(course.root).assignment(assignment)
+    current = currencies(course, assignment, configured, list(reports.values()))
     if not any(marks.values()):
         raise ExportError(f"the gradebook holds no mark of {assignment!r}: run `autograder grade {assignment}` first")
     known = sorted({*standings, *current})

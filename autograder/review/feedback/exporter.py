@@ -26,9 +26,9 @@ from autograder.core.config_values import ConfigError
 from autograder.core.grade_report import GradeReport
 from autograder.core.limited import Bounds, TooMuch, WorkFailed
 from autograder.core.package import package_file
-from autograder.core.rows import Comment, Row, Standings
+from autograder.core.rows import Comment, Currency, Row, Standings
 from autograder.core.text import printable
-from autograder.course.currency import currency_of
+from autograder.course.currency import is_changed
 from autograder.course.gradebook import GradebookError, read_marks, read_standings
 from autograder.course.published import fill_feedback, keep_files_out
 from autograder.course.report_store import BrokenReport, load_report, load_reports
@@ -83,6 +83,7 @@ class FeedbackExporter(HTMLExporter):  # type: ignore[misc]
         self.is_ordinary = False
         self.feedback, self.standings = self._look_up()
         self._others: list[GradeReport] | None = None
+        self._currency: dict[str, Currency] = {}  # by student
         self._left: dict[str, PagesRoom] = {}  # by student
         keep_files_out(self.parent)
 
@@ -148,6 +149,15 @@ class FeedbackExporter(HTMLExporter):  # type: ignore[misc]
             name = course.assignment_id
             self.log.warning("Checks are to be shown after the deadline, but %s has no due date: %s", name, NO_DUE_DATE)
         return feedback, standings
+
+    def currency(self, report: GradeReport) -> Currency:
+        """Whether a student has handed in again since; looked at once for all pages. Other rules are the staff's."""
+        if report.student not in self._currency:
+            course = self.parent.coursedir
+            folder = Path(course.format_path(course.submitted_directory, report.student, report.assignment))
+            changed = is_changed(report, folder if folder.is_dir() else None)
+            self._currency[report.student] = Currency.CHANGED if changed else Currency.GRADED
+        return self._currency[report.student]
 
     def others(self, assignment: str) -> list[GradeReport]:
         """The class's reports, where students are shown its models; read once."""
@@ -237,9 +247,7 @@ class ShowVisible(NbGraderPreprocessor):  # type: ignore[misc]
         marks = read_marks(db_url, assignment, student).get(student, ())
         standing = exporter.standings.get(student)
         now = datetime.now(timezone.utc).replace(tzinfo=None)
-        course = exporter.parent.coursedir
-        folder = Path(course.format_path(course.submitted_directory, student, assignment))
-        row = Row(report, marks, standing, currency_of(report, folder if folder.is_dir() else None, report.rules))
+        row = Row(report, marks, standing, exporter.currency(report))
         return Basis(row, exporter.feedback, has_passed(standing, now), exporter.others(assignment))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from autograder.core.config import Course
 from autograder.core.rows import Currency, rows_of
-from autograder.course.currency import currencies, present_rules
+from autograder.course.currency import currencies
 from autograder.course.folder import NbCourse
 from autograder.course.gradebook import read_comments, read_marks, read_standings
 from autograder.course.mark_changes import Regrade, changes_of
@@ -27,16 +26,12 @@ def write_course_report(
     """
     assignment = configured.assignment(name)
     reports = load_reports(course.root, name)
-    current = currencies(reports, course.submissions(name), present_rules(course.root, name))
-    standings = read_standings(course.db_url, name)
+    current = currencies(course, name, assignment, reports)
+    marks, standings = read_marks(course.db_url, name), read_standings(course.db_url, name)
     changes = {r.student: [regrade_sentence(c) for c in _latest(course.root, name, r.student)] for r in reports}
-    rows, comments = (
-        rows_of(reports, read_marks(course.db_url, name), standings, current),
-        read_comments(course.db_url, name),
-    )
     site = Site(
         assignment=name,
-        rows=[replace(row, comments=comments.get(row.report.student, ())) for row in rows],
+        rows=rows_of(reports, marks, standings, current, read_comments(course.db_url, name)),
         anonymous=anonymous,
         formgrader=configured.formgrader_url.rstrip("/"),
         changes={student: words for student, words in changes.items() if words},
