@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -37,3 +38,20 @@ def coded(text: str) -> Markup:
 def policy_hash(text: str) -> str:
     """A style sheet or script of the page, as a content security policy names it (CSP Level 3, hash sources)."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def inline_file(name: str) -> str:
+    """A style sheet or script of the package, to stand inside an element of the page."""
+    text = package_file(name).read_text("utf-8")
+    assert "</" not in text, name
+    return text
+
+
+def points_text(value: float | None) -> str:
+    """Points without a rounding of our own."""
+    return "–" if value is None else f"{round(value, 4):g}"
+
+
+def moment(value: datetime | None) -> str:
+    """A date and time for a reader."""
+    return f"{value:%-d %B %Y, %H:%M}" if value is not None else "–"

@@ -12,12 +12,11 @@ from urllib.parse import quote
 from jinja2 import Environment
 from markupsafe import Markup
 
-from autograder.core.package import package_file
 from autograder.core.text import clean_name, one_line
-from autograder.review.html import make_environment, policy_hash
+from autograder.review.html import inline_file, make_environment, moment, points_text, policy_hash
 from autograder.review.marking.decide import signed
 from autograder.review.marking.questions import Question, StudentAnswer
-from autograder.review.marking.texts import shift_rules
+from autograder.review.written import shift_rules
 
 STYLES = ("review/staff_report/page.css", "review/staff_report/student.css", "review/marking/marking.css")
 MOST_SNIPPET = 80  # characters
@@ -59,34 +58,23 @@ def policy() -> str:
 
 @lru_cache(1)
 def _style() -> str:
-    return "\n".join([*(_file(name) for name in STYLES), shift_rules()])
+    return "\n".join([*map(inline_file, STYLES), shift_rules()])
 
 
 @lru_cache(1)
 def _script() -> str:
-    return _file("review/marking/marking.js")
-
-
-def _file(name: str) -> str:
-    text = package_file(name).read_text("utf-8")
-    assert "</" not in text, name  # it stands inside an element
-    return text
+    return inline_file("review/marking/marking.js")
 
 
 @lru_cache(1)
 def _environment() -> Environment:
     filters = {"name": clean_name, "points": points_text, "signed": signed, "scores": scores_text, "place": place_of}
-    return make_environment("review/marking", filters | {"snippet": snippet, "moment": moment})
+    return make_environment("review/marking", filters | {"snippet": snippet, "moment": decided_at})
 
 
 def place_of(question: Question) -> str:
     """The part of an address that names a question."""
     return f"question/{quote(question.notebook, safe='')}/{quote(question.cell, safe='')}"
-
-
-def points_text(value: float | None) -> str:
-    """Points without a rounding of our own."""
-    return "–" if value is None else f"{round(value, 4):g}"
 
 
 def scores_text(scores: Sequence[float | None]) -> str:
@@ -102,6 +90,6 @@ def snippet(answer: StudentAnswer) -> str:
     return one_line(text[:MOST_SNIPPET]) or "(nothing is written)"
 
 
-def moment(time: str) -> str:
-    """A date and time for a reader."""
-    return f"{datetime.fromisoformat(time):%-d %B %Y, %H:%M}"
+def decided_at(time: str) -> str:
+    """When a decision was made, for a reader."""
+    return moment(datetime.fromisoformat(time))

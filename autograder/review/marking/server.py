@@ -22,6 +22,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from autograder.core.errors import AutograderError
 from autograder.course.marking_record import RubricItem, open_record
+from autograder.review.html import points_text
 from autograder.review.marking import pages, views
 from autograder.review.marking.decide import (
     Undone,
@@ -265,7 +266,7 @@ class QuestionActions(MarkingHandler):
         given = score_of(question, rubric, chosen_items(rubric, wanted.items), wanted.points)
         form = {"points": self.text_of("points"), "words": wanted.words, "chosen": items}
         names = views.names_of(question, hidden=self.hides_names)
-        told = {"result": result, "form": form, "names": names, "back": shown, "given": pages.points_text(given)}
+        told = {"result": result, "form": form, "names": names, "back": shown, "given": points_text(given)}
         self.finish(render_page("conflicts.html", self.frame("question", question), **told))
 
     def do_undo(self, question: Question) -> None:

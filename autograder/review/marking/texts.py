@@ -5,7 +5,6 @@ No link of a student's is alive, and nothing carries a style of its own: the pag
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,14 +14,13 @@ from markupsafe import Markup
 from autograder.core.limited import Bounds, TooMuch, WorkFailed, run_limited
 from autograder.core.text import printable
 from autograder.course.links import Keep
-from autograder.course.page_text import Draw, PageText, Room, render_safely
-from autograder.review.feedback.formulas import draw_formula, draw_in
+from autograder.course.page_text import Room
+from autograder.review.feedback.formulas import draw_formula
 from autograder.review.staff_report.code_view import code_lines
+from autograder.review.written import render_markdown
 
 BOUNDS = Bounds(cpu_seconds=10, wall_seconds=60, memory_mib=1024, answer_mib=32)
 MOST_KEPT = 2_000  # rendered texts
-MOST_SHIFT = 60  # pixels that a formula reaches below its line
-SHIFT = re.compile(r'style="vertical-align: (-?\d+(?:\.\d+)?)px"')  # which `draw_formula` gives its drawings
 
 
 @dataclass(frozen=True)
@@ -80,25 +78,5 @@ def render_text(source: SourceText, room: Room) -> Markup:
     if source.is_code:
         lines = (Markup("<li><code>{}</code></li>").format(line) for line in code_lines(source.text))
         return Markup('<ol class="code" tabindex="0">{}</ol>').format(Markup("\n").join(lines))
-    keep = Keep.COURSE if source.is_course else Keep.NONE
-    renderer = PageText(without_styles(draw_in(room)), attachments={}, exclude_anchor_links=True)
-    return Markup(f'<div class="prose" dir="auto">{render_safely(source.text, renderer, keep)}</div>')
-
-
-def without_styles(draw: Draw) -> Draw:
-    """Drawings that say by a class how far they reach below their line: a style of their own would be refused."""
-
-    def drawn(tex: str, kind: str) -> str:
-        return SHIFT.sub(lambda found: f'data-shift="{_pixels(found[1])}"', str(draw(tex, kind)))
-
-    return drawn
-
-
-def _pixels(shift: str) -> int:
-    return min(MOST_SHIFT, max(0, round(-float(shift))))
-
-
-def shift_rules() -> str:
-    """The style sheet's part of it."""
-    rules = (f'[data-shift="{pixels}"] {{ vertical-align: -{pixels}px; }}' for pixels in range(1, MOST_SHIFT + 1))
-    return "\n".join(rules)
+    shown = render_markdown(source.text, room, Keep.COURSE if source.is_course else Keep.NONE)
+    return Markup(f'<div class="prose" dir="auto">{shown}</div>')

@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from autograder.core.text import clean_name
 from autograder.course.marking_record import Decided, Decision, MarkingRecord, Rubric
+from autograder.review.html import points_text
 from autograder.review.marking.decide import chosen_items, compose, marker_of, rubric_points
 from autograder.review.marking.desk import Desk
 from autograder.review.marking.grouping import AnswerGroup, Stack, differences, group_answers, stack_groups
-from autograder.review.marking.pages import points_text
 from autograder.review.marking.questions import AnswerPart, Question, StudentAnswer
 from autograder.review.marking.texts import SourceText
 

@@ -15,20 +15,21 @@ from markupsafe import Markup
 
 from autograder import __version__
 from autograder.core.grade_report import KINDS, CheckResult, GradeReport, Status
-from autograder.core.package import digest_of_code, package_file
+from autograder.core.package import digest_of_code
 from autograder.core.rows import Row, notebooks_of
 from autograder.core.text import readable
 from autograder.core.wording import status_words, where
 from autograder.review.figures import page_variables
-from autograder.review.html import coded, make_environment, policy_hash
+from autograder.review.html import coded, inline_file, make_environment, moment, points_text, policy_hash
 from autograder.review.staff_report.items import Sections
 from autograder.review.staff_report.page_names import STUDENTS, student_page
+from autograder.review.written import shift_rules
 
 SYMBOLS = {Status.PASSED: "✓", Status.SKIPPED: "–", Status.UNSUPPORTED: "?", Status.INTERNAL: "!"}  # all others: ✗
 FACT_NAMES = {"data": "test set", "gpu": "GPU"}
 OWN_FACTS = ("checkpoint",)  # of one submission, shown with it
 PAGES = (("index.html", "Overview"), ("checks.html", "Checks"), ("submissions.html", "Submissions"))
-STYLES = ("page.css", "student.css")
+STYLES = ("review/staff_report/page.css", "review/staff_report/student.css")
 
 
 @dataclass(frozen=True)
@@ -106,18 +107,12 @@ def _style() -> str:
     """All style sheets; a page has its own copy, so that a single file can be sent on. Paper is light."""
     light, dark = (f":root {{ {page_variables(dark=dark)} }}" for dark in (False, True))
     palettes = f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}"
-    return "\n".join([*(_file(name) for name in STYLES), palettes])
+    return "\n".join([*map(inline_file, STYLES), shift_rules(), palettes])
 
 
 @lru_cache(1)
 def _script() -> str:
-    return _file("report.js")
-
-
-def _file(name: str) -> str:
-    text = package_file(f"review/staff_report/{name}").read_text("utf-8")
-    assert "</" not in text, name  # it stands inside an element
-    return text
+    return inline_file("review/staff_report/report.js")
 
 
 def code_digest() -> str:
@@ -174,16 +169,6 @@ def span(value: float) -> str:
 def number(value: float) -> str:
     """A count for a reader: 391,946."""
     return f"{value:,}"
-
-
-def points_text(value: float | None) -> str:
-    """Points without a rounding of our own."""
-    return "–" if value is None else f"{round(value, 4):g}"
-
-
-def moment(value: Any) -> str:
-    """A date and time."""
-    return f"{value:%-d %B %Y, %H:%M}" if value is not None else "–"
 
 
 def common_facts(reports: Sequence[GradeReport]) -> list[tuple[str, list[tuple[str, int]]]]:

@@ -20,7 +20,7 @@ from autograder.pipeline.outputs import MOST_PIXELS, PICTURES
 from autograder.review.figures import draw_confusion, draw_curve, draw_model
 from autograder.review.staff_report.code_view import Remark, code_lines, plain_lines
 from autograder.review.staff_report.pages import OWN_FACTS, Site, Ways, checks_by_cell, render_template
-from autograder.review.staff_report.prose import render_prose
+from autograder.review.written import render_prose
 
 MOST_TEXT = 20_000  # characters of a cell's output that a page shows
 MOST_PAGE_TEXT = 1 << 20  # of all outputs on a page
