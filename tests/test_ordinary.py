@@ -20,6 +20,7 @@ from autograder.core.errors import SetupError
 from autograder.core.grade_report import CellRun, CheckResult, GradeReport, NotebookRun, Status
 from autograder.core.ordinary import KIND, ORDINARY, hidden_lines, is_cut_from, other_languages, scores_of, shown_line
 from autograder.core.rows import Row
+from autograder.course.folder import open_course
 from autograder.course.gradebook import GradebookError
 from autograder.course.ordinary import POINTS, with_tests
 from autograder.course.report_store import load_report
@@ -31,6 +32,7 @@ from autograder.pipeline.grader import Grader, open_grader
 from autograder.pipeline.jail_run import JailRun
 from autograder.pipeline.ordinary import judge_cells, title_of
 from autograder.pipeline.outputs import as_display, clean_outputs
+from autograder.review.marking.desk import Desk
 from tests import ordinary_course, tiny_course
 from tests.ordinary_course import ASSIGNMENT, SCHEME, SECRET_INPUT
 
@@ -215,6 +217,14 @@ def test_exports_have_the_same_marks(graded: GradedOrdinary) -> None:
 # Without a jail
 
 FULL = "assert a\n### BEGIN HIDDEN TESTS\nassert secret\n### END HIDDEN TESTS\nassert b"
+
+
+def test_partial_credit_leaves_nobody_out_of_marking(graded: GradedOrdinary) -> None:
+    """What counts is recorded exactly, not in tenths of a point."""
+    question = Desk(open_course(graded.root), ASSIGNMENT, "anna").question("kinds", "why")
+    assert question is not None
+    assert not question.left_out
+    assert {answer.held.student for answer in question.answers} >= set(HONEST)
 
 
 def test_released_lines_are_told_from_hidden_ones() -> None:

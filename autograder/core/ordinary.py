@@ -64,6 +64,11 @@ def scores_of(report: GradeReport) -> list[CellScore]:
     return [replace(score, earned=_exact(earned, score)) for score in report.cell_scores()]
 
 
+def is_recorded(report: GradeReport, automatic: Mapping[tuple[str, str], float | None]) -> bool:
+    """Whether these automatic scores, by notebook and cell, are exactly those of the report."""
+    return all(automatic.get((score.notebook, score.cell)) == score.earned for score in scores_of(report))
+
+
 def _exact(earned: Mapping[tuple[str, str], float], score: CellScore) -> float:
     return min(max(earned.get((score.notebook, score.cell), 0.0), 0.0), score.maximum)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 
 from autograder.core.grade_report import KINDS, GradeReport, ManualMark, Status
-from autograder.core.ordinary import scores_of
+from autograder.core.ordinary import is_recorded, scores_of
 from autograder.core.text import clean_text
 from autograder.core.wording import status_words
 
@@ -169,8 +169,7 @@ class Row:
     @property
     def is_recorded(self) -> bool:
         """Whether the gradebook holds exactly the automatic scores of the report."""
-        held = {(mark.notebook, mark.cell): mark.automatic for mark in self.marks}
-        return all(held.get((s.notebook, s.cell)) == s.earned for s in scores_of(self.report))
+        return is_recorded(self.report, {(mark.notebook, mark.cell): mark.automatic for mark in self.marks})
 
     @property
     def flags(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autograder.core.grade_report import CheckResult, GradeReport, Status
+from autograder.core.ordinary import scores_of
 from autograder.core.rows import Mark, Points
 from autograder.core.wording import details, status_words
 
@@ -135,7 +136,7 @@ def _total(report: GradeReport, marks: Sequence[Mark], automatic: set[tuple[str,
     """All points: automatic ones as in the report unless a person's mark stands for the cell, extra credit included."""
     held = {(mark.notebook, mark.cell): mark for mark in marks}
     pairs = [(mark.score, mark.maximum) for key, mark in held.items() if key not in automatic]
-    for score in report.cell_scores():
+    for score in scores_of(report):
         mark = held.get((score.notebook, score.cell))
         earned = mark.manual if mark is not None and mark.manual is not None else score.earned
         extra = (mark.extra_credit or 0.0) if mark is not None else 0.0
@@ -144,8 +145,8 @@ def _total(report: GradeReport, marks: Sequence[Mark], automatic: set[tuple[str,
 
 
 def _overridden(before: GradeReport, after: GradeReport, by_hand: Mapping[tuple[str, str], Mark]) -> Iterator[str]:
-    old = {(s.notebook, s.cell): s.earned for s in before.cell_scores()}
-    for score in after.cell_scores():
+    old = {(s.notebook, s.cell): s.earned for s in scores_of(before)}
+    for score in scores_of(after):
         key = (score.notebook, score.cell)
         if key in by_hand and key in old and old[key] != score.earned:
             points = f"the checks {old[key]:g} → {score.earned:g}"

@@ -22,6 +22,7 @@ from autograder.core.errors import AutograderError
 from autograder.core.files import digest_of, file_digest, open_file, write_atomically
 from autograder.core.grade_report import GradeReport
 from autograder.core.machine_faults import reason_of, stops_a_run
+from autograder.core.ordinary import scores_of
 from autograder.core.text import clean_name
 from autograder.course.report_store import load_report
 from autograder.handin.collect.journal import stamp, unused
@@ -301,7 +302,7 @@ def differs_from_group(root: Path, report: GradeReport) -> bool:
     source = load_report(root, report.assignment, copy.of) if copy is not None else None
     if source is None or source.is_internal or source.key != report.key:
         return False
-    return source.cell_scores() != report.cell_scores()
+    return scores_of(source) != scores_of(report)
 
 
 def partners(groups: Groups, students: Iterable[str]) -> dict[str, list[str]]:

@@ -119,6 +119,7 @@ def _slim(path: Path) -> GradeReport:
         report.assignment,
         report.checks,
         cells=report.cells,
+        facts=report.facts,
         key=report.key,
         content=report.content,
         answers=report.answers,

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from autograder.core.files import digest_of
 from autograder.core.grade_report import AnswerCell, CheckResult, GradeReport, Status
+from autograder.core.ordinary import is_recorded
 from autograder.core.text import readable
 from autograder.core.wording import status_words, undecided_points, where
 from autograder.course.hand_marks import HeldMark
@@ -118,7 +119,8 @@ def find_questions(
     left_out = []
     for report in reports:
         own = marks.get(report.student, [])
-        if report.is_internal or not _is_recorded(report, own):
+        automatic = {(mark.notebook, mark.cell): mark.automatic for mark in own}
+        if report.is_internal or not is_recorded(report, automatic):  # they speak of different submissions
             left_out.append(report.student)
             continue
         for mark in own:
@@ -127,12 +129,6 @@ def find_questions(
                 found.setdefault((mark.notebook, mark.cell), []).append(answer)
     made = [_question(place, answers, released.get(place[0]), left_out) for place, answers in found.items()]
     return sorted(made, key=lambda question: (question.notebook, not question.is_written, question.cell))
-
-
-def _is_recorded(report: GradeReport, own: Sequence[HeldMark]) -> bool:
-    """Whether the gradebook holds the automatic scores of the report, so that both speak of the same submission."""
-    known = {(mark.notebook, mark.cell): mark.automatic for mark in own}
-    return all(known.get((score.notebook, score.cell)) == score.earned for score in report.cell_scores())
 
 
 def _question(
